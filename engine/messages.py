@@ -1,0 +1,238 @@
+"""What the HTTP process and the engine process say to each other: plain data, encoded as msgpack, never pickled.
+
+A submission is one prompt, that is, one `generate()` call on a batch of one. A request with several prompts is several
+submissions. The engine answers with one `StepOutputs` per step, for all requests together.
+"""
+
+from typing import Any
+
+import msgspec
+
+from schemas.problems import Problem
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A registered logits processor or stopping criterion, and its arguments."""
+
+    name: str
+    args: dict[str, Any] = {}
+
+
+class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`prefix_allowed_tokens_fn` as data; exactly one of the fields is set."""
+
+    token_ids: list[int] | None = None
+    sequences: list[list[int]] | None = None
+    trie: str | None = None
+    regex: str | None = None
+    json_schema: dict[str, Any] | None = None
+    grammar: str | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What to return beside the tokens. Tensors are named by the configuration's own `output_*` fields.
+
+    positions: generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and
+    attentions (None: all; negative ones count from the last).
+    """
+
+    transition_scores: bool = False
+    normalize_logits: bool = True
+    top_n_tokens: int = 0
+    prompt_logprobs: bool = False
+    positions: list[int] | None = None
+    layers: list[int] | None = None
+
+
+class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
+    """One prompt to continue, with every parameter already checked and resolved.
+
+    prompt_ids: at least one token. config: the resolved `GenerationConfig` as a dict of its set fields, `max_length`
+    included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
+    """
+
+    request_id: str
+    prompt_ids: list[int]
+    config: dict[str, Any]
+    seed: int | None = None
+    wanted: Wanted = Wanted()
+    constraint: Constraint | None = None
+    logits_processor: list[Named] = []
+    stopping_criteria: list[Named] = []
+    priority: int = 0
+    deadline_s: float | None = None
+    cache_salt: str = ""
+
+
+class Cancel(msgspec.Struct, tag=True, frozen=True):
+    request_ids: list[str]
+
+
+class Shutdown(msgspec.Struct, tag=True, frozen=True):
+    pass
+
+
+Inbound = Submission | Cancel | Shutdown
+
+
+class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a sequence ended.
+
+    type: eos_token (with token_id), stop_string (with stop_string), length, time, stopping_criterion (with name),
+    cancelled, error.
+    """
+
+    type: str
+    token_id: int | None = None
+    stop_string: str | None = None
+    name: str | None = None
+
+
+class TopToken(msgspec.Struct, frozen=True, array_like=True):
+    token_id: int
+    logprob: float
+
+
+class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one sequence gained in one step.
+
+    sequence: 0 .. num_return_sequences - 1. scores: one transition score per token if asked (None stands for -inf).
+    top_tokens: the likeliest tokens of each position if asked.
+    """
+
+    request_id: str
+    sequence: int
+    token_ids: list[int]
+    scores: list[float | None] = []
+    top_tokens: list[list[TopToken]] = []
+    finish_reason: FinishReason | None = None
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """dtype: float32, float16, bfloat16 or int64; data: row-major little-endian bytes."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Seconds: waiting for the first step; from there to the first token; from there to the last; all together."""
+
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+    total_s: float
+
+
+class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last message of a request: all its sequences have ended. Or, with `error_code`, it failed.
+
+    tensors: by name. `scores` and `logits`: (steps, rows, vocabulary). `hidden_states.<step>.<layer>`: (rows, tokens
+    fed, width). `attentions.<step>.<layer>`: (rows, heads, tokens fed, tokens so far). Entries of a row past its end
+    are NaN. prompt_logprobs: one per prompt token, the first None. problems: of an invalid request.
+    """
+
+    request_id: str
+    timings: Timings | None = None
+    cached_prompt_tokens: int = 0
+    tensors: dict[str, Tensor] = {}
+    prompt_logprobs: list[float | None] = []
+    error_code: str | None = None
+    error: str | None = None
+    problems: list[Problem] = []
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How busy the engine is after a step; counts, not shares."""
+
+    running_requests: int = 0
+    waiting_requests: int = 0
+    batch_rows: int = 0
+    batch_tokens: int = 0
+    used_blocks: int = 0
+    total_blocks: int = 0
+    preemptions: int = 0
+    steps: int = 0
+
+
+class StepOutputs(msgspec.Struct, tag=True, frozen=True):
+    """All that became known in one step."""
+
+    tokens: list[Tokens] = []
+    finished: list[Finished] = []
+    load: Load = Load()
+
+
+class Loading(msgspec.Struct, tag=True, frozen=True):
+    """Progress while the model loads. stage: resolve, download, weights, check, warm_up. share: 0 to 1."""
+
+    stage: str
+    share: float
+
+
+class ModelInfo(msgspec.Struct, tag=True, frozen=True):
+    """Everything the HTTP process needs to know of the loaded model; its arrival means ready.
+
+    context_len: most tokens of a sequence, prompt included. fields: the GenerationConfig fields this engine obeys; a
+    field outside this list that asks for something is refused by name. tokenizer_file: a `tokenizer.json`, or None for
+    a model that takes token ids alone. special_tokens: bos_token, eos_token, ... as text, for chat templates.
+    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown.
+    """
+
+    model_id: str
+    revision: str | None
+    model_type: str
+    dtype: str
+    device: str
+    num_parameters: int
+    vocab_size: int
+    context_len: int
+    generation_config: dict[str, Any]
+    tokenizer_file: str | None
+    chat_template: str | None
+    special_tokens: dict[str, str]
+    clean_up_tokenization_spaces: bool
+    modes: list[str]
+    fields: list[str]
+    logits_processors: list[str]
+    stopping_criteria: list[str]
+    tries: list[str]
+    num_layers: int
+    max_rows: int
+    cache_tokens: int
+    block_size: int
+    runner: str
+    attention: str
+    hidden_size: int = 0
+    num_heads: int = 0
+
+
+class LoadFailed(msgspec.Struct, tag=True, frozen=True):
+    error: str
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """The first line an engine process reads: the two parts of the settings it obeys, and where to connect.
+
+    directory: private to the two processes; holds the sockets and the tokenizer file.
+    """
+
+    model: dict[str, Any]
+    engine: dict[str, Any]
+    directory: str
+
+    @property
+    def inbox(self) -> str:
+        return f"ipc://{self.directory}/inbox"
+
+    @property
+    def outbox(self) -> str:
+        return f"ipc://{self.directory}/outbox"
+
+
+Outbound = StepOutputs | Loading | ModelInfo | LoadFailed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_inbound = msgspec.msgpack.Decoder(Inbound).decode
+decode_outbound = msgspec.msgpack.Decoder(Outbound).decode
