@@ -1,0 +1,24 @@
+"""Short ways to make what engine tests need."""
+
+import time
+from typing import Any
+
+import torch
+
+from engine.messages import Submission
+from engine.request import Request, Sequence
+from schemas.generation import GenerationConfig
+
+
+def make_request(prompt_ids: list[int], name: str = "r", **fields: Any) -> Request:
+    """A request as the engine makes it. Keywords that a `Submission` knows go there, the rest to the configuration."""
+    outside = {key: fields.pop(key) for key in list(fields) if key in Submission.__struct_fields__}
+    config = GenerationConfig(**{"max_length": len(prompt_ids) + 8, **fields})
+    return Request(
+        submission=Submission(name, prompt_ids, config.to_diff_dict(), **outside),
+        config=config,
+        eos_token_ids=(),
+        generator=torch.Generator(),
+        sequences=[Sequence(list(prompt_ids), num_prompt=len(prompt_ids))],
+        arrived_at=time.monotonic(),
+    )

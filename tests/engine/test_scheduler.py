@@ -1,0 +1,130 @@
+"""What each step feeds: budget, order, room in the cache."""
+
+from engine.batch import Batch
+from engine.cache import BlockCache
+from engine.messages import Wanted
+from engine.request import Request, Sequence
+from engine.scheduler import Limits, Scheduler
+from tests.engine.making import make_request
+
+
+def make_scheduler(num_blocks: int = 64, max_rows: int = 8, step_tokens: int = 32) -> Scheduler:
+    return Scheduler(BlockCache(num_blocks, 4, prefix_caching=False), Limits(max_rows, step_tokens, max_waiting=100))
+
+
+def run(scheduler: Scheduler, now: float = 0.0) -> Batch:
+    """Schedule one step and pretend that the model ran it."""
+    batch = scheduler.schedule(now)
+    for feed in batch.feeds:
+        feed.sequence.num_cached += len(feed.token_ids)
+    return batch
+
+
+def choose(batch: Batch) -> None:
+    for request in batch.ready:
+        for sequence in request.sequences:
+            sequence.token_ids.append(1)
+
+
+def fed(batch: Batch) -> list[int]:
+    return [len(feed.token_ids) for feed in batch.feeds]
+
+
+def test_a_long_prompt_is_fed_in_parts_within_the_budget() -> None:
+    scheduler = make_scheduler()
+    request = make_request(list(range(70)))
+    scheduler.add(request)
+    batches = [run(scheduler) for _ in range(3)]
+    assert [fed(batch) for batch in batches] == [[32], [32], [6]]
+    assert [batch.ready for batch in batches] == [[], [], [request]]
+    assert [batch.feeds[0].num_logits for batch in batches] == [0, 0, 1]
+
+
+def test_running_rows_go_on_while_a_long_prompt_arrives() -> None:
+    scheduler = make_scheduler()
+    short, long = make_request([1, 2]), make_request(list(range(60)))
+    scheduler.add(short)
+    choose(run(scheduler))
+    scheduler.add(long)
+    first = run(scheduler)
+    assert fed(first) == [1, 31]
+    assert first.ready == [short]
+
+
+def test_higher_priority_starts_first_and_equals_in_order() -> None:
+    scheduler = make_scheduler(max_rows=1)
+    low, high, low_too = make_request([1]), make_request([1], priority=5), make_request([1])
+    for request in (low, high, low_too):
+        scheduler.add(request)
+    order = []
+    for _ in range(3):
+        order += run(scheduler).ready
+        scheduler.remove(order[-1])
+    assert order == [high, low, low_too]
+
+
+def test_rows_are_counted_by_the_sequences_a_request_will_have() -> None:
+    scheduler = make_scheduler(max_rows=4)
+    wide, other = make_request([1], num_return_sequences=4, do_sample=True), make_request([2])
+    scheduler.add(wide)
+    scheduler.add(other)
+    assert run(scheduler).ready == [wide]
+    scheduler.remove(wide)
+    assert run(scheduler).ready == [other]
+
+
+def test_when_blocks_run_out_the_last_comer_waits_and_is_computed_anew() -> None:
+    scheduler = make_scheduler(num_blocks=7)
+    first, second = make_request(list(range(10))), make_request(list(range(10)))
+    scheduler.add(first)
+    scheduler.add(second)
+    for _ in range(3):
+        choose(run(scheduler))
+    assert scheduler.running == [first, second]
+    choose(run(scheduler))  # each now needs a fourth block
+    assert scheduler.running == [first]
+    assert (scheduler.num_preemptions, scheduler.num_waiting) == (1, 1)
+    assert (second.sequences[0].num_cached, len(second.sequences[0].token_ids)) == (0, 13)
+    scheduler.remove(first)
+    again = run(scheduler)
+    assert again.ready == [second]
+    assert fed(again) == [13]
+
+
+def test_a_request_with_several_sequences_advances_only_when_all_are_fed() -> None:
+    scheduler = make_scheduler(step_tokens=16)
+    request = make_request([1] * 10, num_return_sequences=2, do_sample=True)
+    request.sequences = [Sequence([1] * 10, 8, index=0), Sequence([1] * 12, 8, index=1)]
+    scheduler.add(request)
+    first, second = run(scheduler), run(scheduler)
+    assert (fed(first), first.ready) == ([9, 7], [])
+    assert (fed(second), second.ready) == ([1, 5], [request])
+    assert [feed.num_logits for feed in second.feeds] == [1, 1]
+
+
+def test_prompt_logprobs_ask_for_the_logits_of_every_part() -> None:
+    scheduler = make_scheduler()
+    scheduler.add(make_request(list(range(40)), wanted=Wanted(prompt_logprobs=True)))
+    assert [run(scheduler).feeds[0].num_logits for _ in range(2)] == [32, 8]
+
+
+def test_a_deadline_counts_only_until_the_first_step() -> None:
+    scheduler = make_scheduler(max_rows=1)
+    running, waiting = make_request([1], deadline_s=0.5), make_request([1], deadline_s=0.5)
+    scheduler.add(running)
+    scheduler.add(waiting)
+    run(scheduler, now=running.arrived_at)
+    assert scheduler.expired(running.arrived_at + 60) == [waiting]
+
+
+def test_removing_frees_everything() -> None:
+    scheduler = make_scheduler()
+    requests: list[Request] = [make_request(list(range(9))) for _ in range(3)]
+    for request in requests:
+        scheduler.add(request)
+    run(scheduler)
+    assert scheduler.cache.num_used == 9
+    for request in requests:
+        scheduler.remove(request)
+    assert scheduler.cache.num_used == 0
+    assert not scheduler.has_work
