@@ -1,0 +1,201 @@
+"""Attention over the paged cache in plain torch, in the form of transformers' attention interface.
+
+A step's tokens come as one row `(1, H, T, D)`. Rows that feed one token are computed together, padded to the longest
+of them; a row that feeds several is computed alone. What a layer asks for beyond plain attention (a sliding window,
+chunks, capped logits, sinks) arrives as keyword arguments or stands on the layer.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from engine.attention.plan import Plan, Span
+
+
+class UnsupportedAttention(ValueError):
+    """A layer asks for a form of attention that is not built here."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """What one layer asks for. window, chunk: tokens. cap: of the attention logits. sinks: (H,) extra logits."""
+
+    scaling: float
+    window: int | None
+    chunk: int | None
+    cap: float | None
+    sinks: torch.Tensor | None
+
+
+REFUSED = ("position_bias", "head_mask", "indices", "block_mask")
+"""Keyword arguments that change the result in a way this attention does not know."""
+
+
+class PagedAttention:
+    """Holds the keys and values of all layers and computes attention over them.
+
+    Set `plan` before each forward pass. keys, values: for each layer (slots, H_kv, D), made when the layer first runs,
+    since only then its head sizes are known for certain.
+    """
+
+    def __init__(self, config: Any, num_slots: int) -> None:  # Any: a transformers configuration
+        self.config, self.num_slots = config, num_slots
+        self.plan: Plan | None = None
+        self.keys: dict[int, torch.Tensor] = {}
+        self.values: dict[int, torch.Tensor] = {}
+
+    def __call__(
+        self,
+        module: Any,  # Any: the attention layer of any architecture
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **kwargs: Any,  # Any: whatever the architecture passes
+    ) -> tuple[torch.Tensor, None]:
+        """query: (1, H, T, D); key, value: (1, H_kv, T, D). Returns (1, T, H, D) and no weights."""
+        plan = self.plan
+        if plan is None:
+            raise UnsupportedAttention("attention was called outside a step")
+        kind = self._kind(module, query, kwargs)
+        keys, values = self._write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), plan)
+        out = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (T, H, D)
+        if plan.singles is not None:
+            slots = plan.singles.slots
+            out[plan.singles.tokens] = _attend(
+                query[0].transpose(0, 1)[plan.singles.tokens][:, :, None],  # (R, H, 1, D)
+                keys[slots].transpose(1, 2),  # (R, H_kv, L, D)
+                values[slots].transpose(1, 2),
+                self._mask(plan, None, kind),
+                kind,
+            )[:, :, 0]
+        for number, span in enumerate(plan.spans):
+            own = slice(span.start, span.start + span.num_tokens)
+            if span.slots is None:
+                seen_keys, seen_values = key[:, :, own], value[:, :, own]
+            else:
+                seen_keys, seen_values = (
+                    keys[span.slots].transpose(0, 1)[None],
+                    values[span.slots].transpose(0, 1)[None],
+                )
+            mask = self._mask(plan, number, kind)
+            out[own] = _attend(query[:, :, own], seen_keys, seen_values, mask, kind)[0].transpose(0, 1)
+        return out[None], None
+
+    def copy_block(self, source: int, target: int, block_size: int) -> None:
+        """Copy a block of every layer, for a fork that is about to write into it."""
+        for store in (*self.keys.values(), *self.values.values()):
+            store[target * block_size : (target + 1) * block_size] = store[
+                source * block_size : (source + 1) * block_size
+            ]
+
+    def _write(
+        self, layer: int, key: torch.Tensor, value: torch.Tensor, plan: Plan
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if layer not in self.keys:
+            self.keys[layer] = key.new_zeros(self.num_slots, *key.shape[1:])
+            self.values[layer] = value.new_zeros(self.num_slots, *value.shape[1:])
+        keys, values = self.keys[layer], self.values[layer]
+        keys[plan.write_slots] = key
+        values[plan.write_slots] = value
+        return keys, values
+
+    def _kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
+        for name in REFUSED:
+            if kwargs.get(name) is not None:
+                raise UnsupportedAttention(f"{type(module).__name__} passes {name}")
+        layer_types = getattr(self.config, "layer_types", None)
+        layer_type = layer_types[module.layer_idx] if layer_types else None
+        window = kwargs.get("sliding_window")
+        if window is None and layer_type in (None, "sliding_attention"):
+            window = getattr(module, "sliding_window", None)
+        if window is None and layer_type == "sliding_attention":
+            window = getattr(self.config, "sliding_window", None)
+        scaling = kwargs.get("scaling")
+        return LayerKind(
+            scaling=query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+            window=window,
+            chunk=self.config.attention_chunk_size if layer_type == "chunked_attention" else None,
+            cap=kwargs.get("softcap"),
+            sinks=kwargs.get("s_aux"),
+        )
+
+    def _mask(self, plan: Plan, number: int | None, kind: LayerKind) -> torch.Tensor | None:
+        """The mask of a span, or of all single tokens (number None), kept for the layers of the same kind."""
+        at = (-1 if number is None else number, kind.window, kind.chunk)
+        if at not in plan.masks:
+            plan.masks[at] = _singles_mask(plan, kind) if number is None else _span_mask(plan, plan.spans[number], kind)
+        return plan.masks[at]
+
+
+def _visible(queries: torch.Tensor, keys: torch.Tensor, kind: LayerKind) -> torch.Tensor:
+    """Which key positions each query position may read; the two broadcast."""
+    visible = keys <= queries
+    if kind.window is not None:
+        visible &= keys > queries - kind.window
+    if kind.chunk is not None:
+        visible &= keys // kind.chunk == queries // kind.chunk
+    return visible
+
+
+def _singles_mask(plan: Plan, kind: LayerKind) -> torch.Tensor | None:
+    singles = plan.singles
+    assert singles is not None
+    keys = torch.arange(singles.slots.shape[1], device=singles.slots.device)
+    if len(singles.tokens) == 1 and kind.window is None and kind.chunk is None:
+        return None
+    return _visible(singles.positions[:, None], keys, kind)[:, None, None]  # (R, 1, 1, L)
+
+
+def _span_mask(plan: Plan, span: Span, kind: LayerKind) -> torch.Tensor | None:
+    if span.num_before == 0 and kind.window is None and kind.chunk is None and kind.cap is None and kind.sinks is None:
+        return None
+    queries = plan.positions[span.start : span.start + span.num_tokens]
+    keys = torch.arange(span.num_before + span.num_tokens, device=queries.device)
+    return _visible(queries[:, None], keys, kind)[None, None]  # (1, 1, T, L)
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, kind: LayerKind
+) -> torch.Tensor:
+    """query: (R, H, T, D); key, value: (R, H_kv, L, D); mask: boolean or None (causal where T > 1). (R, H, T, D)."""
+    groups, num_tokens = query.shape[1] // key.shape[1], query.shape[2]
+    if kind.cap is not None or kind.sinks is not None:
+        return _attend_in_steps(query, key, value, mask, kind)
+    if groups > 1 and mask is not None and num_tokens == 1:
+        # The heads that share a key are queries of it: nothing is repeated.
+        folded = query.reshape(query.shape[0], key.shape[1], groups, query.shape[3])
+        out = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=kind.scaling)
+        return out.reshape(*query.shape[:3], value.shape[3])
+    if groups > 1 and mask is not None:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    # The same calls as the library makes for one sequence, so that one sequence gets the same bits.
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None and num_tokens > 1,
+        scale=kind.scaling,
+        enable_gqa=groups > 1 and mask is None,
+    )
+
+
+def _attend_in_steps(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, kind: LayerKind
+) -> torch.Tensor:
+    """Attention with capped logits or sinks, which the fused kernel does not have; as the library's eager form."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    weights = query @ key.transpose(2, 3) * kind.scaling  # (R, H, T, L)
+    if kind.cap is not None:
+        weights = torch.tanh(weights / kind.cap) * kind.cap
+    if mask is not None:
+        weights = weights.masked_fill(~mask, torch.finfo(weights.dtype).min)
+    if kind.sinks is not None:
+        sinks = kind.sinks.reshape(1, -1, 1, 1).expand(*weights.shape[:3], 1).to(weights.dtype)
+        weights = torch.cat([weights, sinks], -1)
+    weights = weights.softmax(-1, dtype=torch.float32).to(query.dtype)
+    return weights[..., : key.shape[2]] @ value
