@@ -1,0 +1,8 @@
+"""The decoding modes that are built."""
+
+from engine.decoding.greedy import Greedy
+from engine.decoding.sample import Sample
+from engine.decoding.strategy import Strategy
+from schemas.generation import GenerationMode
+
+STRATEGIES: dict[GenerationMode, Strategy] = {strategy.mode: strategy for strategy in (Greedy(), Sample())}

@@ -1,0 +1,265 @@
+"""The step loop: one forward pass for all running requests, whatever their mode."""
+
+import logging
+import time
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+import torch
+
+from engine.batch import Batch, Forward, Outcome
+from engine.cache import BlockCache
+from engine.decoding.strategy import Strategy
+from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidRequest, QueueFull, RequestFailed
+from engine.logits.pipeline import Pipeline
+from engine.messages import Finished, Load, StepOutputs, Submission, Timings, Tokens
+from engine.request import Request, Sequence
+from engine.runners.runner import Runner
+from engine.scheduler import Scheduler
+from engine.settling import Gain, Settler
+from engine.stopping import Stopping
+from engine.trace import Trace
+from schemas.generation import GenerationConfig, GenerationMode
+from schemas.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an engine is built of."""
+
+    runner: Runner
+    cache: BlockCache
+    scheduler: Scheduler
+    pipeline: Pipeline
+    stopping: Stopping
+    strategies: dict[GenerationMode, Strategy]
+    token_bytes: Seq[bytes] | None
+
+
+class Engine:
+    """Takes submissions, runs steps, and collects what became known in each.
+
+    Not thread-safe: one loop owns it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._settler = Settler(parts.cache, parts.stopping)
+        self._requests: dict[str, Request] = {}
+        self._traces: dict[Request, Trace] = {}
+        self._tokens: list[Tokens] = []
+        self._finished: list[Finished] = []
+        self._batch: Batch | None = None
+        self._num_steps = 0
+
+    @property
+    def has_work(self) -> bool:
+        return self._parts.scheduler.has_work or bool(self._finished)
+
+    def submit(self, submission: Submission) -> None:
+        """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
+        try:
+            if self._parts.scheduler.num_waiting >= self._parts.scheduler.limits.max_waiting:
+                raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
+            request = self._admit(submission)
+        except EngineError as error:
+            self._finished.append(_failure(submission.request_id, error))
+            return
+        self._requests[request.id] = request
+        self._traces[request] = Trace(submission.wanted, request.config)
+        self._parts.scheduler.add(request)
+
+    def cancel(self, request_ids: Iterable[str]) -> None:
+        """Stop requests and free all they hold; nothing more is said of them."""
+        for request_id in request_ids:
+            request = self._requests.get(request_id)
+            if request is not None:
+                self._forget(request)
+
+    def step(self) -> StepOutputs:
+        """Run one step and return all that became known since the last."""
+        now = time.monotonic()
+        for request in self._parts.scheduler.expired(now):
+            waited = now - request.arrived_at
+            self._fail(
+                request, DeadlinePassed(f"waited {waited:.1f} s; its deadline was {request.submission.deadline_s} s")
+            )
+        self._batch = self._parts.scheduler.schedule(now)
+        if self._batch.feeds:
+            self._run(self._batch)
+        return self._collect()
+
+    def _run(self, batch: Batch) -> None:
+        starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
+        try:
+            forward = self._parts.runner.forward(batch)
+        except Exception as error:
+            logger.exception("the forward pass failed")
+            for request in list(self._parts.scheduler.running):
+                self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
+            return
+        self._num_steps += 1
+        self._after_forward(forward, starts)
+        for strategy, requests in self._by_strategy(batch.ready):
+            self._settle(self._advance(strategy, requests, forward))
+
+    def _after_forward(self, forward: Forward, starts: dict[Sequence, int]) -> None:
+        """Publish filled blocks and keep the prompt log-probabilities somebody asked for."""
+        size = self._parts.cache.block_size
+        for request in self._parts.scheduler.running:
+            for sequence in request.sequences:
+                start = starts.get(sequence)
+                if start is None:
+                    continue
+                if start // size != sequence.num_cached // size:
+                    self._parts.cache.publish(sequence, request.submission.cache_salt)
+                if request.submission.wanted.prompt_logprobs and start < request.num_prompt:
+                    span = forward.spans[sequence]
+                    self._traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
+
+    def _by_strategy(self, ready: Seq[Request]) -> list[tuple[Strategy, list[Request]]]:
+        groups: dict[GenerationMode, list[Request]] = {}
+        for request in ready:
+            groups.setdefault(request.config.get_generation_mode(), []).append(request)
+        return [(self._parts.strategies[mode], requests) for mode, requests in groups.items()]
+
+    def _advance(self, strategy: Strategy, requests: list[Request], forward: Forward) -> list[Outcome]:
+        """Let a strategy choose for all its requests at once; if that raises, one by one: only the culprit ends."""
+        try:
+            return [strategy.advance(requests, forward, self._parts.pipeline)]
+        except Exception as error:
+            if len(requests) > 1:
+                return [outcome for one in requests for outcome in self._advance(strategy, [one], forward)]
+            logger.exception("a request failed in %s", strategy.mode)
+            reason = str(error) if isinstance(error, EngineError) else type(error).__name__
+            self._fail(requests[0], RequestFailed(f"decoding failed: {reason}"))
+            return []
+
+    def _settle(self, outcomes: Seq[Outcome]) -> None:
+        now = time.monotonic()
+        for outcome in outcomes:
+            for request, reason in outcome.failed.items():
+                self._fail(request, RequestFailed(reason))
+            places = {row.sequence: at for at, row in enumerate(outcome.rows)}
+            for request, choices in outcome.choices.items():
+                if request.first_token_at is None:
+                    request.first_token_at = now
+                self._report(request, outcome, places, self._settler.settle(request, choices, now))
+                if not request.sequences:
+                    self._finish(request, now)
+
+    def _report(self, request: Request, outcome: Outcome, places: dict[Sequence, int], gains: Seq[Gain]) -> None:
+        trace = self._traces[request]
+        for gain in gains:
+            seen = (
+                trace.of_token(gain.token_ids[-1], outcome.scores[places[gain.parent]]) if trace.reads_scores else None
+            )
+            self._tokens.append(
+                Tokens(
+                    request.id,
+                    gain.sequence.index,
+                    gain.token_ids,
+                    scores=seen.score if seen else [],
+                    top_tokens=seen.top_tokens if seen else [],
+                    finish_reason=gain.sequence.finish_reason,
+                )
+            )
+        if trace.keeps_rows:
+            rows = {gain.sequence.index: places[gain.parent] for gain in gains}
+            trace.record_step({index: (outcome.logits[at], outcome.scores[at]) for index, at in rows.items()})
+
+    def _finish(self, request: Request, now: float) -> None:
+        try:
+            tensors = self._traces[request].tensors(request, self._parts.runner)
+        except Exception as error:
+            logger.exception("the tensors of a request could not be computed")
+            self._fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
+            return
+        started, first = request.started_at or now, request.first_token_at or now
+        self._finished.append(
+            Finished(
+                request.id,
+                Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
+                cached_prompt_tokens=request.num_matched,
+                tensors=tensors,
+                prompt_logprobs=self._traces[request].prompt_logprobs,
+            )
+        )
+        self._forget(request)
+
+    def _fail(self, request: Request, error: EngineError) -> None:
+        self._finished.append(_failure(request.id, error))
+        self._forget(request)
+
+    def _forget(self, request: Request) -> None:
+        self._parts.scheduler.remove(request)
+        self._requests.pop(request.id, None)
+        self._traces.pop(request, None)
+
+    def _collect(self) -> StepOutputs:
+        outputs = StepOutputs(self._tokens, self._finished, self._load())
+        self._tokens, self._finished = [], []
+        return outputs
+
+    def _load(self) -> Load:
+        scheduler, cache, batch = self._parts.scheduler, self._parts.cache, self._batch
+        return Load(
+            running_requests=len(scheduler.running),
+            waiting_requests=scheduler.num_waiting,
+            batch_rows=len(batch.feeds) if batch else 0,
+            batch_tokens=batch.num_tokens if batch else 0,
+            used_blocks=cache.num_used,
+            total_blocks=cache.num_blocks,
+            preemptions=scheduler.num_preemptions,
+            steps=self._num_steps,
+        )
+
+    def _admit(self, submission: Submission) -> Request:
+        """Build the request; InvalidRequest names every field that cannot be obeyed."""
+        config = GenerationConfig.from_dict(submission.config)
+        generator = torch.Generator(device=self._parts.runner.device)
+        if submission.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(submission.seed)
+        eos = config.eos_token_id
+        request = Request(
+            submission=submission,
+            config=config,
+            eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
+            generator=generator,
+            sequences=[Sequence(list(submission.prompt_ids), num_prompt=len(submission.prompt_ids))],
+            arrived_at=time.monotonic(),
+        )
+        self._check(request)
+        self._parts.pipeline.prepare(request)
+        self._parts.stopping.prepare(request, self._parts.token_bytes)
+        return request
+
+    def _check(self, request: Request) -> None:
+        """What only the engine knows: whether the request fits it at all."""
+        config, cache, limits = request.config, self._parts.cache, self._parts.scheduler.limits
+        problems = []
+        if not request.submission.prompt_ids:
+            problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
+        if config.get_generation_mode() not in self._parts.strategies:
+            mode = config.get_generation_mode().value
+            problems.append(Problem("mode", "not_supported", f"not supported yet: {mode}"))
+        rows, length = config.num_return_sequences or 1, config.max_length or 0
+        if rows > limits.max_rows:
+            text = f"num_return_sequences is {rows}; allowed: at most {limits.max_rows} rows"
+            problems.append(Problem("generation_config.num_return_sequences", "out_of_range", text))
+        elif rows * cache.num_blocks_for(length) > cache.num_blocks:
+            room = cache.num_blocks * cache.block_size
+            text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"
+            problems.append(Problem("generation_config.max_length", "out_of_range", text))
+        if problems:
+            raise InvalidRequest(problems)
+
+
+def _failure(request_id: str, error: EngineError) -> Finished:
+    problems = error.problems if isinstance(error, InvalidRequest) else []
+    return Finished(request_id, error_code=error.code, error=str(error), problems=problems)
