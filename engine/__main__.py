@@ -1,0 +1,99 @@
+"""The engine process: loads a model, then runs steps and answers over two sockets until its parent is gone.
+
+    python -m engine      reads one `Launch` as JSON from its standard input
+
+The standard input stays open as long as the parent lives; its end, however the parent ended, ends this process.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from config.settings import EngineSettings, ModelSettings
+from engine.build import build
+from engine.engine import Engine
+from engine.errors import EngineError
+from engine.messages import (
+    Cancel,
+    Launch,
+    LoadFailed,
+    Loading,
+    Outbound,
+    Shutdown,
+    Submission,
+    decode_inbound,
+    encode,
+)
+
+logger = logging.getLogger("engine")
+
+
+class Loop:
+    """Moves messages between the sockets and the engine, one step after another."""
+
+    def __init__(self, launch: Launch, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._inbox = context.socket(zmq.PULL)
+        self._outbox = context.socket(zmq.PUSH)
+        for socket in (self._inbox, self._outbox):
+            socket.set_hwm(0)
+            socket.linger = 1000
+        self._inbox.connect(launch.inbox)
+        self._outbox.connect(launch.outbox)
+        self._poller = zmq.Poller()
+        self._poller.register(self._inbox, zmq.POLLIN)
+        self._poller.register(sys.stdin.fileno(), zmq.POLLIN)
+
+    def say(self, message: Outbound) -> None:
+        self._outbox.send(encode(message))
+
+    def run(self, engine: Engine) -> None:
+        """Until told to shut down or left alone."""
+        while self._listen(engine, wait=not engine.has_work):
+            if engine.has_work:
+                self.say(engine.step())
+
+    def _listen(self, engine: Engine, *, wait: bool) -> bool:
+        """Take in all that has arrived; False at the end."""
+        events = dict(self._poller.poll(None if wait else 0))
+        if sys.stdin.fileno() in events:
+            return False
+        while self._inbox in events:
+            try:
+                message = decode_inbound(self._inbox.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return True
+            if isinstance(message, Shutdown):
+                return False
+            if isinstance(message, Cancel):
+                engine.cancel(message.request_ids)
+            elif isinstance(message, Submission):
+                engine.submit(message)
+        return True
+
+
+def main() -> None:
+    launch = msgspec.json.decode(sys.stdin.readline(), type=Launch)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    with zmq.Context() as context:
+        loop = Loop(launch, context)
+        try:
+            built = build(
+                ModelSettings.model_validate(launch.model),
+                EngineSettings.model_validate(launch.engine),
+                Path(launch.directory),
+                lambda stage, share: loop.say(Loading(stage, share)),
+            )
+        except EngineError as error:
+            loop.say(LoadFailed(str(error)))
+            context.destroy(linger=1000)
+            raise SystemExit(3) from error
+        loop.say(built.info)
+        loop.run(built.engine)
+        context.destroy(linger=1000)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Puts an engine together: files, weights, cache, processors, strategies."""
+
+import logging
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from config.settings import EngineSettings, ModelSettings
+from engine import stopping, trace
+from engine.cache import BlockCache
+from engine.decoding.modes import STRATEGIES
+from engine.engine import Engine, Parts
+from engine.errors import ModelUnsupported
+from engine.loading.files import Progress, find_model
+from engine.loading.model import load_model
+from engine.loading.tokenizer import TokenizerFiles, load_tokenizer
+from engine.logits import pipeline
+from engine.logits.constraints import Constraints
+from engine.logits.registry import Registry
+from engine.logits.trie import Trie, load_tries
+from engine.messages import ModelInfo
+from engine.runners.packed import PackedRunner
+from engine.scheduler import Limits, Scheduler
+from engine.stopping import Stopping
+from engine.text import Text
+from engine.threads import pick_num_threads
+from schemas.generation import GenerationConfig
+
+logger = logging.getLogger(__name__)
+
+OBEYED_IN_TRANSLATION = frozenset(
+    {"max_length", "max_new_tokens", "bos_token_id", "eos_token_id", "pad_token_id", "token_healing"}
+)
+"""Fields obeyed before a request reaches the engine: its length, the empty prompt, the healed prompt; answers are
+never padded, which is what the pad token asks for once padding is taken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What requests may name beside their parameters."""
+
+    registry: Registry
+    tries: dict[str, Trie]
+    tokenizer_json: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    engine: Engine
+    info: ModelInfo
+
+
+def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, progress: Progress) -> Built:
+    """Load the model and make an engine around it. work: a private directory for the tokenizer file.
+
+    Raises ModelUnsupported, with a reason for people.
+    """
+    torch.set_num_threads(settings.num_threads or pick_num_threads())
+    path = find_model(model_settings, progress)
+    tokenizer = load_tokenizer(path, work)
+    model = load_model(path, model_settings, progress)
+    progress("check", 0.0)
+    extensions = load_extensions(model_settings, tokenizer)
+    runner, engine = assemble(model, settings, extensions)
+    runner.check()
+    info = describe(model_settings, settings, runner, extensions, tokenizer, read_defaults(path, model))
+    return Built(engine, info)
+
+
+def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Extensions) -> tuple[PackedRunner, Engine]:
+    """An engine around a loaded model."""
+    cache = BlockCache(num_blocks_for(model, settings), settings.block_size, prefix_caching=settings.prefix_caching)
+    runner = PackedRunner(model, cache)
+    limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
+    constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
+    parts = Parts(
+        runner=runner,
+        cache=cache,
+        scheduler=Scheduler(cache, limits),
+        pipeline=pipeline.Pipeline(runner.vocab_size, extensions.registry, runner.device, constraints),
+        stopping=Stopping(extensions.registry),
+        strategies=STRATEGIES,
+        token_bytes=extensions.registry.token_bytes,
+    )
+    return runner, Engine(parts)
+
+
+def load_extensions(settings: ModelSettings, tokenizer: TokenizerFiles) -> Extensions:
+    """The registered classes, the named tries, and what they need of the tokenizer."""
+    token_bytes: Seq[bytes] | None = None
+    tokenizer_json = None
+    if tokenizer.file is not None:
+        token_bytes = Text.load(tokenizer.file, None, tokenizer.special_tokens).token_bytes()
+        tokenizer_json = Path(tokenizer.file).read_text(encoding="utf-8")
+    try:
+        registry = Registry.load(settings.logits_processors, settings.stopping_criteria, token_bytes)
+        return Extensions(registry, load_tries(settings.tries), tokenizer_json)
+    except (ValueError, OSError) as error:
+        raise ModelUnsupported(str(error)) from error
+
+
+def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
+    """Blocks that fill the cache's share of memory, but no more than all rows at full length can use."""
+    if settings.cache_tokens:
+        return max(1, settings.cache_tokens // settings.block_size)
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token_bytes = 2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize
+    room = int(settings.cache_gib * 2**30) // (token_bytes * settings.block_size)
+    context = getattr(config, "max_position_embeddings", None)
+    if context:
+        room = min(room, settings.max_rows * -(-context // settings.block_size))
+    return max(1, room)
+
+
+def read_defaults(path: Path, model: PreTrainedModel) -> GenerationConfig:
+    """The model's own defaults: its generation_config.json, or what its configuration says."""
+    if (path / "generation_config.json").is_file():
+        try:
+            return GenerationConfig.from_pretrained(path)
+        except (OSError, ValueError) as error:
+            raise ModelUnsupported(f"the generation_config.json in {path} cannot be obeyed: {error}") from error
+    return GenerationConfig.from_model_config(model.config)
+
+
+def obeyed_fields() -> frozenset[str]:
+    """Every GenerationConfig field this engine obeys; the processors, criteria and modes say which."""
+    modes = frozenset[str]().union(*(strategy.reads for strategy in STRATEGIES.values()))
+    return pipeline.FIELDS | stopping.FIELDS | trace.FIELDS | modes | OBEYED_IN_TRANSLATION
+
+
+def describe(
+    model_settings: ModelSettings,
+    settings: EngineSettings,
+    runner: PackedRunner,
+    extensions: Extensions,
+    tokenizer: TokenizerFiles,
+    defaults: GenerationConfig,
+) -> ModelInfo:
+    """What the HTTP process is told."""
+    model, cache = runner.model, runner.cache
+    return ModelInfo(
+        model_id=model_settings.name,
+        revision=getattr(model.config, "_commit_hash", None),
+        model_type=model.config.model_type,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(runner.device),
+        num_parameters=model.num_parameters(),
+        vocab_size=runner.vocab_size,
+        context_len=runner.context_len,
+        generation_config=defaults.to_diff_dict(),
+        tokenizer_file=tokenizer.file,
+        chat_template=tokenizer.chat_template,
+        special_tokens=tokenizer.special_tokens,
+        clean_up_tokenization_spaces=tokenizer.clean_up,
+        modes=[mode.value for mode in STRATEGIES],
+        fields=sorted(obeyed_fields()),
+        logits_processors=sorted(extensions.registry.logits_processors),
+        stopping_criteria=sorted(extensions.registry.stopping_criteria),
+        tries=sorted(extensions.tries),
+        num_layers=model.config.get_text_config(decoder=True).num_hidden_layers,
+        max_rows=settings.max_rows,
+        cache_tokens=cache.num_blocks * cache.block_size,
+        block_size=cache.block_size,
+        runner=runner.name,
+        attention="paged, torch",
+    )

@@ -1,0 +1,67 @@
+"""Where a model's files lie: the built-in one, a directory, or the hub's cache; safetensors only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from tqdm import tqdm
+
+from config.settings import ModelSettings
+from engine.errors import ModelUnsupported
+
+BUILTIN = "builtin"
+BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"
+PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+"""What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
+
+Progress = Callable[[str, float], None]
+"""Takes a stage of loading and the share of it that is done."""
+
+
+def find_model(settings: ModelSettings, progress: Progress) -> Path:
+    """The directory that holds the model, fetched first where it is a hub id. Raises ModelUnsupported."""
+    progress("resolve", 0.0)
+    if settings.model == BUILTIN:
+        path = BUILTIN_FILES
+    elif Path(settings.model).is_dir():
+        path = Path(settings.model)
+    else:
+        path = _fetch(settings, progress)
+    if not (path / "config.json").is_file():
+        raise ModelUnsupported(f"{path} holds no config.json")
+    if not any(path.glob("*.safetensors")):
+        others = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5") for file in path.glob(kind))
+        found = f"; {others[0]} is not read, since loading it could run code" if others else ""
+        raise ModelUnsupported(f"{path} holds no weights in safetensors{found}")
+    return path
+
+
+def _fetch(settings: ModelSettings, progress: Progress) -> Path:
+    progress("download", 0.0)
+
+    class Bar(tqdm[Any]):
+        """Tells the progress of the download instead of drawing it."""
+
+        def update(self, n: float | None = 1) -> bool | None:
+            updated = super().update(n)
+            if self.total:
+                progress("download", min(1.0, self.n / self.total))
+            return updated
+
+        def display(self, *args: Any, **kwargs: Any) -> None:  # Any: tqdm's own signature
+            return
+
+    try:
+        path = snapshot_download(
+            settings.model,
+            revision=settings.revision,
+            cache_dir=settings.cache_dir,
+            allow_patterns=PATTERNS,
+            tqdm_class=Bar,
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        where = f"{settings.model!r} is neither a directory nor a model that could be fetched from the hub"
+        raise ModelUnsupported(f"{where}: {str(error).splitlines()[0]}") from error
+    return Path(path)
