@@ -1,0 +1,115 @@
+"""Runs prompts through an engine in this process, and through `generate()`."""
+
+import itertools
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from transformers import GenerationConfig as LibraryConfig
+
+from config.settings import EngineSettings
+from engine.build import Extensions, assemble
+from engine.engine import Engine
+from engine.logits.registry import Registry
+from engine.messages import FinishReason, Finished, Submission, Tokens
+from schemas.generation import GenerationConfig, resolve
+from tests.parity.models import reference, served
+
+SETTINGS = EngineSettings(
+    num_threads=1, max_rows=64, step_tokens=96, block_size=8, cache_tokens=64 * 256, cache_gib=1.0,
+    prefix_caching=True, max_waiting=256,
+)  # fmt: skip
+
+_numbers = itertools.count()
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back of one submission. token_ids, reasons: by sequence."""
+
+    token_ids: dict[int, list[int]] = field(default_factory=dict)
+    scores: dict[int, list[float | None]] = field(default_factory=dict)
+    reasons: dict[int, FinishReason] = field(default_factory=dict)
+    finished: Finished | None = None
+
+    def take(self, tokens: Tokens) -> None:
+        self.token_ids.setdefault(tokens.sequence, []).extend(tokens.token_ids)
+        self.scores.setdefault(tokens.sequence, []).extend(tokens.scores)
+        if tokens.finish_reason is not None:
+            self.reasons[tokens.sequence] = tokens.finish_reason
+
+    @property
+    def sequences(self) -> list[list[int]]:
+        return [self.token_ids[index] for index in sorted(self.token_ids)]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        assert self.finished is not None
+        tensor = self.finished.tensors[name]
+        return torch.frombuffer(bytearray(tensor.data), dtype=getattr(torch, tensor.dtype)).view(tensor.shape)
+
+
+@cache
+def engine_of(family: str) -> Engine:
+    """One engine per model, used by all tests: what they leave behind in its cache must not matter."""
+    _, engine = assemble(served(family), SETTINGS, Extensions(Registry({}, {}), {}))
+    return engine
+
+
+def submission(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
+    """A submission as the server would make it."""
+    model = GenerationConfig.from_dict(reference(family).generation_config.to_diff_dict())
+    asked = GenerationConfig.from_dict(fields)
+    config = resolve(asked, model, prompt_len=len(prompt_ids), context_len=256)
+    return Submission(f"test-{next(_numbers)}", prompt_ids, config.to_diff_dict(), **outside)
+
+
+def run(engine: Engine, arrivals: dict[int, list[Submission]]) -> dict[str, Answer]:
+    """Run until nothing is left. arrivals: what is submitted before each step, by its number."""
+    answers: dict[str, Answer] = {}
+    for step in itertools.count():
+        for one in arrivals.get(step, []):
+            answers[one.request_id] = Answer()
+            engine.submit(one)
+        outputs = engine.step()
+        for tokens in outputs.tokens:
+            answers[tokens.request_id].take(tokens)
+        for finished in outputs.finished:
+            answers[finished.request_id].finished = finished
+        if not engine.has_work and step >= max(arrivals):
+            return answers
+
+
+def alone(engine: Engine, one: Submission) -> Answer:
+    return run(engine, {0: [one]})[one.request_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What `generate()` gives. token_ids: by sequence, cut after the end token."""
+
+    token_ids: list[list[int]]
+    scores: torch.Tensor
+
+
+def generate(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int | None = None) -> Expected:
+    """The library's own answer on a batch of one."""
+    model = reference(family)
+    if seed is not None:
+        torch.manual_seed(seed)
+    with torch.inference_mode():
+        out = model.generate(
+            torch.tensor([prompt_ids]),
+            generation_config=LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True),
+        )
+    eos = fields.get("eos_token_id", model.generation_config.eos_token_id)
+    ends = {eos} if isinstance(eos, int) else set(eos or ())
+    rows = [_until_end(row[len(prompt_ids) :].tolist(), ends) for row in out.sequences]
+    return Expected(rows, torch.stack(out.scores))
+
+
+def _until_end(token_ids: list[int], ends: set[int]) -> list[int]:
+    for place, token in enumerate(token_ids):
+        if token in ends:
+            return token_ids[: place + 1]
+    return token_ids
