@@ -1,0 +1,100 @@
+"""What `POST /generate` answers: the answer object and the events of a stream. Fields nobody asked for are absent."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class FinishReasonAnswer(Part):
+    """Why a sequence ended."""
+
+    type: Literal["eos_token", "stop_string", "length", "time", "stopping_criterion", "cancelled", "error"]
+    token_id: int | None = None
+    stop_string: str | None = None
+    name: str | None = None
+
+
+class TopTokenAnswer(Part):
+    token_id: int
+    text: str | None = None
+    logprob: float = Field(description="Null stands for minus infinity.")
+
+
+class SequenceAnswer(Part):
+    """One sequence: its generated tokens, the end token included, and their text without special tokens."""
+
+    prompt_index: int
+    index: int
+    text: str | None = None
+    token_ids: list[int]
+    num_tokens: int
+    finish_reason: FinishReasonAnswer
+    transition_scores: list[float | None] | None = Field(default=None, description="Null stands for minus infinity.")
+    top_tokens: list[list[TopTokenAnswer]] | None = None
+
+
+class Usage(Part):
+    """Counts over all prompts and sequences of the request."""
+
+    prompt_tokens: int
+    generated_tokens: int
+    cached_prompt_tokens: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+class TimingsAnswer(Part):
+    """Seconds; of several prompts, the longest of each."""
+
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+    total_s: float
+
+
+class Answer(Part):
+    """Everything a request produced. `sequences` is flat: the rows of one prompt are adjacent."""
+
+    id: str
+    model: str
+    mode: str
+    generated_text: str | None = Field(default=None, description="Text of the first sequence.")
+    sequences: list[SequenceAnswer]
+    usage: Usage
+    timings: TimingsAnswer
+    warnings: list[str] = []
+    prompt_logprobs: list[list[float | None]] | None = Field(
+        default=None, description="For each prompt one value per token; null for the first, which nothing precedes."
+    )
+    generation_config: dict[str, Any] | None = None
+    tensors: dict[str, Any] | None = Field(
+        default=None,
+        description="By name, as nested lists (`NaN` is null, infinities are `Infinity` and `-Infinity` as text) or as "
+        '{"dtype", "shape", "data"} with base64 bytes. With several prompts, names begin with `prompt.<index>.`.',
+    )
+
+
+class TokenEvent(Part):
+    """One token of one sequence; its text may be empty while a character is incomplete."""
+
+    sequence: int
+    index: int
+    token_id: int
+    text: str | None = None
+    score: float | None = None
+    top_tokens: list[TopTokenAnswer] | None = None
+
+
+class TokensEvent(Part):
+    """Several tokens of one sequence that became final together; `index` is that of the first."""
+
+    sequence: int
+    index: int
+    token_ids: list[int]
+    text: str | None = None
+    scores: list[float | None] | None = None
+    top_tokens: list[list[TopTokenAnswer]] | None = None

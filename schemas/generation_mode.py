@@ -1,0 +1,54 @@
+"""Which decoding mode a configuration asks for."""
+
+from enum import StrEnum
+
+from schemas.generation_fields import GenerationFields
+
+
+class GenerationMode(StrEnum):
+    """The decoding modes of `generate()`."""
+
+    CONTRASTIVE_SEARCH = "contrastive_search"
+    GREEDY_SEARCH = "greedy_search"
+    SAMPLE = "sample"
+    ASSISTED_GENERATION = "assisted_generation"
+    DOLA_GENERATION = "dola_generation"
+    BEAM_SEARCH = "beam_search"
+    BEAM_SAMPLE = "beam_sample"
+    CONSTRAINED_BEAM_SEARCH = "constrained_beam_search"
+    GROUP_BEAM_SEARCH = "group_beam_search"
+
+
+def base_mode(config: GenerationFields) -> GenerationMode:
+    """The mode before drafts and contrasted layers are looked at."""
+    if config.constraints is not None or config.force_words_ids is not None:
+        return GenerationMode.CONSTRAINED_BEAM_SEARCH
+    if config.num_beams is None or config.num_beams == 1:
+        if config.do_sample:
+            return GenerationMode.SAMPLE
+        is_contrastive = (config.top_k or 0) > 1 and (config.penalty_alpha or 0) > 0
+        return GenerationMode.CONTRASTIVE_SEARCH if is_contrastive else GenerationMode.GREEDY_SEARCH
+    if (config.num_beam_groups or 1) > 1:
+        return GenerationMode.GROUP_BEAM_SEARCH
+    return GenerationMode.BEAM_SAMPLE if config.do_sample else GenerationMode.BEAM_SEARCH
+
+
+def wants_draft(config: GenerationFields, assistant_model: object | None = None) -> bool:
+    """Whether something is to draft tokens: a model, the prompt, own layers."""
+    return (
+        assistant_model is not None
+        or bool(config.use_mtp)
+        or config.prompt_lookup_num_tokens is not None
+        or config.assistant_early_exit is not None
+    )
+
+
+def mode_of(config: GenerationFields, assistant_model: object | None = None) -> GenerationMode:
+    """The mode that runs; drafts and `dola_layers` change greedy and sample alone, as in 5.23."""
+    mode = base_mode(config)
+    plain = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
+    if wants_draft(config, assistant_model) and mode in plain:
+        mode = GenerationMode.ASSISTED_GENERATION
+    if config.dola_layers is not None and mode in plain:
+        mode = GenerationMode.DOLA_GENERATION
+    return mode

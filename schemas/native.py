@@ -1,0 +1,228 @@
+"""The body of `POST /generate`: our own contract, with the library's names wherever it has one."""
+
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.functional_validators import PlainValidator
+from pydantic_core import PydanticCustomError
+
+from schemas.generation import GenerationConfig
+
+MAX_LISTED = 4096
+MAX_TOP_TOKENS = 100
+
+MODES = (
+    "greedy_search",
+    "sample",
+    "beam_search",
+    "beam_sample",
+    "group_beam_search",
+    "constrained_beam_search",
+    "contrastive_search",
+    "dola_generation",
+    "assisted_generation",
+)
+
+Mode = Literal[
+    "greedy_search",
+    "sample",
+    "beam_search",
+    "beam_sample",
+    "group_beam_search",
+    "constrained_beam_search",
+    "contrastive_search",
+    "dola_generation",
+    "assisted_generation",
+]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
+Text = str
+Uint32 = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
+
+
+class Body(BaseModel):
+    """Base of all request bodies: nothing is coerced, nothing unknown is accepted, null equals absent.
+
+    not_supported: fields of the contract that are refused by name when they are set.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    not_supported: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        known = cls.model_fields.keys() | cls.not_supported
+        return {key: item for key, item in value.items() if item is not None or key not in known}
+
+
+def inputs_kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "media"
+    if not isinstance(value, list):
+        return "text"
+    if value and isinstance(value[0], str):
+        return "texts"
+    return "id_lists" if value and isinstance(value[0], list) else "ids"
+
+
+def refuse_media(_: object) -> NoReturn:
+    raise PydanticCustomError("not_supported", "not supported yet: inputs other than text and token ids")
+
+
+def scalar_kind(value: object) -> str:
+    return "list" if isinstance(value, list) else "one"
+
+
+def object_kind(value: object) -> str:
+    return "name" if isinstance(value, str) else "object"
+
+
+def flag_kind(value: object) -> str:
+    return "object" if isinstance(value, dict) else "flag"
+
+
+Inputs = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED), Tag("texts")]
+    | Annotated[list[TokenId], Field(fail_fast=True), Tag("ids")]
+    | Annotated[list[TokenIds], Field(fail_fast=True, max_length=MAX_LISTED), Tag("id_lists")]
+    | Annotated[dict[str, Any], PlainValidator(refuse_media, json_schema_input_type=dict[str, Any]), Tag("media")],
+    Discriminator(inputs_kind),
+]
+TextOrIds = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[list[TokenId], Field(fail_fast=True), Tag("ids")],
+    Discriminator(inputs_kind),
+]
+ConfigOrName = Annotated[
+    Annotated[GenerationConfig, Tag("object")] | Annotated[str, Field(min_length=1, max_length=128), Tag("name")],
+    Discriminator(object_kind),
+]
+
+
+class Message(Body):
+    """One turn of a conversation."""
+
+    role: str = Field(min_length=1, max_length=64)
+    content: Text
+
+
+class PrefixAllowedTokens(Body):
+    """`prefix_allowed_tokens_fn` as data: exactly one of the fields."""
+
+    token_ids: Annotated[list[TokenId], Field(fail_fast=True, min_length=1)] | None = Field(
+        default=None, description="The only tokens allowed at every step."
+    )
+    sequences: Annotated[list[TokenIds], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED)] | None = Field(
+        default=None, description="The generated tokens must be one of these."
+    )
+    trie: str | None = Field(default=None, max_length=128, description="Name of sequences stored on the server.")
+    regex: str | None = Field(default=None, max_length=65_536, description="The text must match this expression.")
+    json_schema: dict[str, Any] | None = Field(default=None, description="The text must be JSON of this schema.")
+    grammar: str | None = Field(default=None, max_length=65_536, description="The text must follow this Lark grammar.")
+
+    @model_validator(mode="after")
+    def check_one(self) -> "PrefixAllowedTokens":
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            names = ", ".join(type(self).model_fields)
+            message = f"exactly one of {names} is needed; given: {', '.join(given) or 'none'}"
+            raise PydanticCustomError("conflict", "{message}", {"message": message})
+        return self
+
+
+class NamedCallable(Body):
+    """A logits processor or stopping criterion registered on the server."""
+
+    name: str = Field(min_length=1, max_length=128)
+    args: dict[str, Any] = {}
+
+
+class TransitionScores(Body):
+    normalize_logits: bool = True
+
+
+class Outputs(Body):
+    """What to return beside text and token ids."""
+
+    not_supported = frozenset({"watermark_flags", "progress"})
+
+    transition_scores: (
+        Annotated[
+            Annotated[bool, Tag("flag")] | Annotated[TransitionScores, Tag("object")],
+            Discriminator(flag_kind),
+        ]
+        | None
+    ) = Field(default=None, description="Score of each chosen token; `true` means log-probabilities.")
+    top_n_tokens: int | None = Field(default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens per step.")
+    prompt_logprobs: bool | None = Field(default=None, description="Log-probability of each prompt token.")
+    config: bool | None = Field(default=None, description="Return the resolved generation configuration.")
+    tensors: Literal["json", "base64", "safetensors"] | None = Field(
+        default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."
+    )
+    positions: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(fail_fast=True)] | None = Field(
+        default=None, description="Generated positions to keep of the tensors, counted from 0; all if not set."
+    )
+    layers: Annotated[list[Annotated[int, Field(ge=-4096, le=4096)]], Field(fail_fast=True)] | None = Field(
+        default=None, description="Layers to keep of hidden states and attentions; negative ones count from the last."
+    )
+
+
+class GenerateRequest(Body):
+    """One prompt or several, and how to continue them."""
+
+    not_supported = frozenset(
+        {
+            "parameters",
+            "decoder_inputs",
+            "negative_prompt",
+            "negative_prompt_ids",
+            "negative_prompt_attention_mask",
+            "assistant_model",
+            "force_words",
+            "adapter",
+        }
+    )
+
+    inputs: Inputs | None = Field(
+        default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
+    )
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1024)] | None = Field(
+        default=None, description="A conversation, rendered by the model's chat template; instead of `inputs`."
+    )
+    generation_config: ConfigOrName | None = Field(
+        default=None, description="An object, its JSON as a string, or the name of a stored configuration."
+    )
+    mode: Mode | None = Field(default=None, description="Must agree with what the configuration implies.")
+    seed: (
+        Annotated[
+            Annotated[Seed, Tag("one")] | Annotated[list[Seed], Field(min_length=2, max_length=2), Tag("list")],
+            Discriminator(scalar_kind),
+        ]
+        | None
+    ) = Field(default=None, description="As `torch.manual_seed(seed)` on a batch of one; a pair is mixed into one.")
+    prng_key: Annotated[list[Uint32], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="The same as a pair in `seed`, in JAX's words."
+    )
+    prefix_allowed_tokens: PrefixAllowedTokens | None = None
+    logits_processor: Annotated[list[NamedCallable], Field(max_length=16)] | None = None
+    stopping_criteria: Annotated[list[NamedCallable], Field(max_length=16)] | None = None
+    stream: bool | None = Field(
+        default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."
+    )
+    outputs: Outputs | None = None
+    priority: int | None = Field(default=None, ge=-(2**31), lt=2**31, description="Higher ones leave the queue first.")
+    deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Seconds to wait for the first step.")
+    cache_salt: str | None = Field(
+        default=None, max_length=256, description="Cached prefixes are shared only under equal salts."
+    )
+
+    @model_validator(mode="after")
+    def check_pairs(self) -> "GenerateRequest":
+        for first, second in (("inputs", "messages"), ("seed", "prng_key")):
+            if getattr(self, first) is not None and getattr(self, second) is not None:
+                raise PydanticCustomError("conflict", f"{first} and {second} exclude each other; give one of them")
+        return self

@@ -1,0 +1,90 @@
+"""Answers of the routes beside generation: health, information, configurations."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.native import Body, Mode
+from schemas.problem_json import FieldProblem
+
+
+class Health(BaseModel):
+    """Whether requests are answered, and where loading stands."""
+
+    status: Literal["ready", "not_ready", "alive"]
+    stage: str
+    share: float = Field(description="How much of the stage is done, 0 to 1.")
+    error: str | None = None
+
+
+class ModelAnswer(BaseModel):
+    """The loaded model and what it is run with."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str
+    model_id: str
+    revision: str | None
+    model_type: str
+    dtype: str
+    device: str
+    num_parameters: int
+    vocab_size: int
+    context_len: int
+    num_layers: int
+    has_tokenizer: bool
+    has_chat_template: bool
+    runner: str
+    attention: str
+
+
+class Limits(BaseModel):
+    """What one request may ask for; `max_requests` and `max_waiting` bound all of them together."""
+
+    max_requests: int
+    max_waiting: int
+    max_rows: int
+    max_prompts: int
+    max_prompt_bytes: int
+    max_body_bytes: int
+    max_tensor_bytes: int
+    cache_tokens: int
+
+
+class InfoAnswer(BaseModel):
+    """What this server is and can do. Everything that depends on the model is absent until it is loaded."""
+
+    version: str
+    status: str
+    model: ModelAnswer | None = None
+    modes: list[str] = []
+    fields: list[str] = Field(default=[], description="Fields of GenerationConfig that are obeyed.")
+    logits_processors: list[str] = []
+    stopping_criteria: list[str] = []
+    tries: list[str] = []
+    limits: Limits | None = None
+
+
+class DefaultsAnswer(BaseModel):
+    """The configuration in force where a request is silent, and the names of stored ones."""
+
+    generation_config: dict[str, Any]
+    mode: Mode
+    stored: list[str]
+
+
+class ValidateRequest(Body):
+    """A configuration to look at: an object (also as JSON text) or the name of a stored one."""
+
+    generation_config: dict[str, Any] | str
+    prompt_len: int = Field(default=1, ge=1, lt=2**31, description="Prompt tokens that lengths are worked out for.")
+
+
+class ValidateAnswer(BaseModel):
+    """What would run. `mode` and `generation_config` are absent if the fields could not be read."""
+
+    is_valid: bool
+    mode: Mode | None = None
+    generation_config: dict[str, Any] | None = None
+    problems: list[FieldProblem]
+    warnings: list[str]

@@ -1,0 +1,115 @@
+"""Request over file over defaults, and lengths as numbers, beside what the library prepares."""
+
+import copy
+import logging
+
+import pytest
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.generation import GenerationConfig, resolve
+from tests.schemas.strategies import configs
+
+CONTEXT_LEN = 64
+LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
+
+
+@pytest.fixture(scope="module")
+def model():
+    logging.getLogger("transformers").setLevel(logging.CRITICAL)
+    config = transformers.LlamaConfig(
+        vocab_size=32,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=CONTEXT_LEN,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def prepared_by_library(model, request, file, prompt_len):
+    """What `generate()` works out before its first step."""
+    model.generation_config = transformers.GenerationConfig(**copy.deepcopy(file))
+    asked = transformers.GenerationConfig(**copy.deepcopy(request))
+    silent = {name: request.get(name) is None and file.get(name) is None for name in ("max_length", "min_length")}
+    config, _ = model._prepare_generation_config(asked)
+    return model._prepare_generated_length(
+        config, silent["max_length"], silent["min_length"], "input_ids", prompt_len, None
+    )
+
+
+def ours(request, file, prompt_len, context_len=CONTEXT_LEN):
+    return resolve(
+        GenerationConfig(**request), GenerationConfig(**file), prompt_len=prompt_len, context_len=context_len
+    )
+
+
+lengths = st.fixed_dictionaries({}, optional={name: st.integers(1, 80) for name in LENGTHS})
+
+
+@settings(max_examples=200, deadline=None)
+@given(request=lengths, file=lengths, prompt_len=st.integers(1, 63))
+def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt_len):
+    theirs = prepared_by_library(model, request, file, prompt_len)
+    resolved = ours(request, file, prompt_len)
+    limit = "max_new_tokens" if theirs.max_new_tokens else "max_length"
+    if limit in request or theirs.max_length <= CONTEXT_LEN:
+        assert resolved.max_length == theirs.max_length
+    else:
+        assert resolved.max_length == CONTEXT_LEN
+    least = "min_new_tokens" if theirs.min_new_tokens is not None else "min_length"
+    if least in request or theirs.min_length <= resolved.max_length:
+        assert resolved.min_length == theirs.min_length
+    else:
+        assert resolved.min_length == max(resolved.max_length, prompt_len if least == "min_new_tokens" else 0)
+
+
+FOREIGN = {"constraints", "compile_config", "continuous_batching_config", "watermarking_config", *LENGTHS}
+FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "suppress_tokens"}
+
+
+@settings(max_examples=80, deadline=None)
+@given(request=configs(FOREIGN | {"num_return_sequences"}), file=configs(FOREIGN | {"num_return_sequences"}))
+def test_values_are_those_of_the_library(model, request, file):
+    theirs = prepared_by_library(model, request, file, 5).to_dict()
+    resolved = ours(request, file, 5).to_dict()
+    for name in GenerationConfig.model_fields.keys() - {"cache_config"}:
+        # What is False by default stays unset in some places of the library.
+        assert (resolved[name] or None) == (theirs.get(name) or None), name
+
+
+def test_nothing_set_means_twenty_tokens_after_the_prompt():
+    assert ours({}, {}, 7).max_length == 27
+    assert ours({}, {}, 50).max_length == CONTEXT_LEN
+    assert ours({}, {}, 50, context_len=None).max_length == 70
+
+
+def test_a_limit_of_the_file_alone_never_exceeds_the_context():
+    assert ours({}, {"max_new_tokens": 1000}, 10).max_length == CONTEXT_LEN
+    assert ours({}, {"max_length": 1000}, 10).max_length == CONTEXT_LEN
+    assert ours({"max_new_tokens": 1000}, {}, 10).max_length == 1010
+
+
+def test_a_minimum_of_the_file_alone_gives_way_to_the_request():
+    short = ours({"max_new_tokens": 3}, {"min_length": 56, "max_length": 60}, 10)
+    assert (short.min_length, short.max_length) == (13, 13)
+    short = ours({"max_new_tokens": 3}, {"min_new_tokens": 9}, 10)
+    assert (short.min_new_tokens, short.min_length) == (3, 13)
+    assert short.problems() == []
+    assert ours({"max_new_tokens": 3, "min_length": 56}, {}, 10).min_length == 56
+
+
+def test_the_arguments_stay_as_they_were():
+    request, file = GenerationConfig(top_k=3), GenerationConfig(top_p=0.5)
+    resolved = resolve(request, file, prompt_len=1, context_len=None)
+    assert (resolved.top_k, resolved.top_p) == (3, 0.5)
+    assert request.set_fields() == {"top_k": 3}
+    assert file.set_fields() == {"top_p": 0.5}
+
+
+def test_extra_attributes_of_the_file_are_carried_over():
+    file = GenerationConfig.from_dict({"language": "de"})
+    assert resolve(GenerationConfig(), file, prompt_len=1, context_len=None).extras == {"language": "de"}
+    assert file.extras == {"language": "de"}
