@@ -1,0 +1,189 @@
+"""Text to token ids and back, without torch or transformers: loading takes a tenth of a second."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Self
+
+from tokenizers import Tokenizer
+
+from engine.chat import ChatTemplate, Ending
+from engine.decoder_stages import CLEAN_UP, Stage, replaced
+from engine.decoders import build_stages
+from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed
+from engine.healing import Healer, Healing
+from schemas.problems import Problem
+
+
+@contextmanager
+def _faults_as(answer: Callable[[str], EngineError]) -> Iterator[None]:
+    """Turns what `tokenizers` raises into `answer`; a panic in it is no `Exception`, and must not end the process."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except BaseException as fault:
+        if isinstance(fault, Exception) or type(fault).__module__ == "pyo3_runtime":
+            raise answer(str(fault)[:200]) from fault
+        raise
+
+
+class TextStream:
+    """The text of one sequence while its tokens arrive. The pieces, joined, equal `Text.decode` of all tokens."""
+
+    def __init__(self, token_of: Callable[[int], str | None], stages: list[Stage]) -> None:
+        self._token_of = token_of
+        self._stages = stages
+
+    def push(self, token_ids: list[int]) -> str:
+        """The text that became final with these tokens; it may be empty."""
+        pieces = [token for token_id in token_ids if (token := self._token_of(token_id)) is not None]
+        with _faults_as(RequestFailed):
+            for stage in self._stages:
+                pieces = stage.push(pieces)
+        return "".join(pieces)
+
+    def finish(self) -> str:
+        """The rest of the text. Nothing may be pushed afterwards."""
+        pieces: list[str] = []
+        with _faults_as(RequestFailed):
+            for stage in self._stages:
+                pieces = stage.push(pieces) + stage.finish()
+        return "".join(pieces)
+
+
+class Text:
+    """A tokenizer and its chat template. Calls may come from several threads at once."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, chat_template: str | None, special_tokens: dict[str, str], clean_up: bool = False
+    ) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        known = {added.content for added in tokenizer.get_added_tokens_decoder().values()}
+        tokenizer.add_special_tokens([token for token in dict.fromkeys(special_tokens.values()) if token not in known])
+        added_tokens = tokenizer.get_added_tokens_decoder().values()
+        self._tokenizer = tokenizer
+        self._special = {added.content for added in added_tokens if added.special}
+        # The library leaves the spaces of BPE tokenizers alone, whatever the setting says.
+        self._clean_up = clean_up and type(tokenizer.model).__name__ != "BPE"
+        self._decoder: dict[str, Any] | None = (
+            json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder is not None else None
+        )
+        self._inside = build_stages(self._decoder, clean_up=False)
+        self._chat = ChatTemplate(chat_template, special_tokens)
+        self._special_tokens = special_tokens
+
+    @classmethod
+    def load(
+        cls, tokenizer_file: str, chat_template: str | None, special_tokens: dict[str, str], clean_up: bool = False
+    ) -> Self:
+        """Reads a `tokenizer.json`. A file that is broken, or makes the library panic, raises ModelUnsupported.
+
+        special_tokens: `bos_token`, `eos_token`, ... as text; those the file lacks are added, as the library does.
+        clean_up: `clean_up_tokenization_spaces` of the tokenizer's configuration.
+        """
+        with _faults_as(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
+            text = cls(Tokenizer.from_file(tokenizer_file), chat_template, special_tokens, clean_up)
+            probe = text._tokenizer.encode_batch_fast(["A probe: 1, 2."])[0].ids
+            text._tokenizer.decode(probe)
+        return text
+
+    def encode(self, texts: list[str], add_special_tokens: bool = True, field: str = "inputs") -> list[list[int]]:
+        """The token ids of each text. The interpreter lock is released meanwhile.
+
+        field: where the texts came from, named in the InvalidRequest for what is no Unicode text.
+        """
+        for text in texts:
+            _check_unicode(text, field)
+        with _faults_as(lambda fault: InvalidRequest([Problem(field, "not_tokenizable", f"tokenizer: {fault}")])):
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+            return [encoding.ids for encoding in encodings]
+
+    def decode(self, token_ids: list[int], skip_special_tokens: bool = True) -> str:
+        """The text of the tokens; ids outside the vocabulary give nothing. Equals `decode` of the library."""
+        try:
+            with _faults_as(RequestFailed):
+                text: str = self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        except RequestFailed as fault:
+            if isinstance(fault.__cause__, OverflowError):
+                raise _not_an_id("token ids are whole numbers from 0 to 4294967295") from fault
+            raise
+        return replaced(text, CLEAN_UP) if self._clean_up else text
+
+    def stream(self) -> TextStream:
+        """Decodes one sequence as it grows; special tokens are skipped."""
+        return TextStream(self._visible_token, build_stages(self._decoder, self._clean_up))
+
+    def token_bytes(self) -> list[bytes]:
+        """For every id of the vocabulary, what it adds in the middle of a text; an id without a token adds nothing.
+
+        Special tokens stand for their text. Equals what `StopStringCriteria` of the library matches against.
+        """
+        return self._token_bytes
+
+    def token_text(self, token_id: int) -> str:
+        """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""
+        return self._bytes_of(self._token(token_id)).decode(errors="replace")
+
+    def render_chat(
+        self,
+        messages: list[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: list[dict[str, Any]] | None = None,
+        documents: list[dict[str, Any]] | None = None,
+        variables: dict[str, Any] | None = None,
+    ) -> str:
+        """The prompt of a conversation: `ChatTemplate.render`. Encode it without adding special tokens."""
+        ending: Ending = "continue" if continue_final_message else "prompt" if add_generation_prompt else "none"
+        return self._chat.render(messages, ending, tools, documents, variables)
+
+    def heal(self, prompt_ids: list[int]) -> Healing | None:
+        """How to choose the prompt's last token anew: `Healer.heal`."""
+        return self._healer.heal(prompt_ids)
+
+    @cached_property
+    def _token_bytes(self) -> list[bytes]:
+        tokens = {token_id: token for token, token_id in self._tokenizer.get_vocab().items()}
+        return [self._bytes_of(tokens.get(token_id)) for token_id in range(max(tokens, default=-1) + 1)]
+
+    @cached_property
+    def _healer(self) -> Healer:
+        return Healer(
+            vocabulary=self._tokenizer.get_vocab(),
+            special_tokens=self._special_tokens,
+            encode=lambda text: self.encode([text])[0],
+            decode=self.decode,
+        )
+
+    def _token(self, token_id: int) -> str | None:
+        try:
+            return self._tokenizer.id_to_token(token_id)
+        except OverflowError as fault:
+            raise _not_an_id("token ids are whole numbers from 0 to 4294967295") from fault
+
+    def _visible_token(self, token_id: int) -> str | None:
+        token = self._token(token_id)
+        return None if token in self._special else token
+
+    def _bytes_of(self, token: str | None) -> bytes:
+        piece = token or ""
+        for stage in self._inside if piece else ():
+            piece = stage.inside(piece)
+        return piece.encode("utf-8", "surrogateescape")
+
+
+def _not_an_id(message: str) -> InvalidRequest:
+    return InvalidRequest([Problem("token_ids", "out_of_range", message)])
+
+
+def _check_unicode(text: str, field: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as fault:
+        message = (
+            f"character {fault.start} is a lone surrogate (U+{ord(text[fault.start]):04X}), which is no Unicode text"
+        )
+        raise InvalidRequest([Problem(field, "not_unicode", message)]) from fault

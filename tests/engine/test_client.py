@@ -1,0 +1,109 @@
+"""A real engine process behind its client: answers, hang-ups, death."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from config.settings import Settings
+from engine.client import EngineClient
+from engine.errors import EngineUnavailable, InvalidRequest
+from engine.messages import Submission
+
+pytestmark = pytest.mark.anyio
+
+
+def settings(**model: object) -> Settings:
+    return Settings(model={"model": "builtin", **model}, engine={"num_threads": 1, "cache_tokens": 8192})
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def client() -> AsyncIterator[EngineClient]:
+    client = EngineClient(settings())
+    await client.start()
+    await client.loaded()
+    yield client
+    await client.stop()
+
+
+def long_one(name: str) -> Submission:
+    return Submission(name, [1, 400], {"max_length": 1000})
+
+
+async def until(holds: object, seconds: float = 30) -> None:
+    with anyio.fail_after(seconds):
+        while not holds():
+            await anyio.sleep(0.01)
+
+
+async def test_a_stream_ends_with_its_last_message(client: EngineClient) -> None:
+    async with client.submit(Submission("a", [1, 400], {"max_length": 7})) as stream:
+        tokens = [token async for message in stream for token in message.token_ids]
+    assert len(tokens) == 5
+    assert stream.finished is not None
+    assert stream.finished.timings is not None
+
+
+async def test_what_the_engine_refuses_names_its_field(client: EngineClient) -> None:
+    with pytest.raises(InvalidRequest, match="generation_config.max_length"):
+        async for _ in client.submit(Submission("b", [1], {"max_length": 100_000})):
+            raise AssertionError("a refused request has no tokens")
+
+
+async def test_leaving_a_stream_frees_its_blocks_within_a_step(client: EngineClient) -> None:
+    async with client.submit(long_one("c")) as kept:
+        arriving = aiter(kept)
+        await anext(arriving)
+        before = client.load
+        async with client.submit(long_one("d")) as left:
+            async for _ in left:
+                break
+            await until(lambda: client.load.running_requests == 2)
+        await until(lambda: client.load.running_requests == 1)
+        assert client.load.steps - before.steps < 60
+    async with client.submit(Submission("e", [1], {"max_length": 2})) as last:
+        async for _ in last:
+            pass
+    assert client.load.used_blocks == 0
+
+
+async def test_a_killed_engine_ends_its_streams_and_comes_back(client: EngineClient) -> None:
+    async with client.submit(long_one("f")) as stream:
+        arriving = aiter(stream)
+        await anext(arriving)
+        os.kill(client.pid, signal.SIGKILL)
+        with pytest.raises(EngineUnavailable), anyio.fail_after(5):
+            async for _ in arriving:
+                pass
+    assert not client.status.is_ready
+    with pytest.raises(EngineUnavailable):
+        client.submit(long_one("g"))
+    await until(lambda: client.status.is_ready, 120)
+    async with client.submit(Submission("h", [1, 400], {"max_length": 4})) as stream:
+        assert len([message async for message in stream]) == 2
+
+
+async def test_a_model_that_is_not_there_fails_with_its_reason() -> None:
+    client = EngineClient(settings(model="/nowhere/at-all"))
+    await client.start()
+    with pytest.raises(EngineUnavailable, match="/nowhere/at-all"):
+        await client.loaded()
+    assert client.status.stage == "failed"
+    await client.stop()
+
+
+async def test_stopping_leaves_no_process_behind() -> None:
+    client = EngineClient(settings())
+    await client.start()
+    await until(lambda: client.pid)
+    pid = client.pid
+    await client.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -1,0 +1,163 @@
+"""The step loop: who shares a step, what faults end, what is freed."""
+
+from typing import Any
+
+import torch
+
+from engine.engine import Engine
+from engine.logits.registry import Registry
+from engine.messages import Constraint, Named
+from tests.engine.scripted import VOCAB_SIZE, drain, make_engine, next_number, submit
+
+
+def used_blocks(engine: Engine) -> int:
+    return engine.step().load.used_blocks
+
+
+def test_all_modes_share_each_step() -> None:
+    engine = make_engine()
+    submit(engine, "greedy", [1, 2])
+    submit(engine, "sample", [3], do_sample=True, num_return_sequences=3, seed=1)
+    assert engine.step().load.batch_rows == 2
+    assert engine.step().load.batch_rows == 4
+
+
+def test_tokens_come_in_the_step_that_chose_them() -> None:
+    engine = make_engine()
+    submit(engine, "a", [1, 2])
+    assert [engine.step().tokens[0].token_ids for _ in range(4)] == [[3], [4], [5], [6]]
+
+
+def test_the_end_token_ends_a_sequence_and_is_named() -> None:
+    engine = make_engine()
+    submit(engine, "a", [1], eos_token_id=[9, 3])
+    outputs = [engine.step() for _ in range(2)]
+    reason = outputs[1].tokens[0].finish_reason
+    assert reason is not None
+    assert (reason.type, reason.token_id) == ("eos_token", 3)
+    assert outputs[1].finished[0].error_code is None
+
+
+def test_a_row_of_nan_fails_its_request_alone() -> None:
+    def script(token_ids: list[int]) -> torch.Tensor:
+        return torch.full((VOCAB_SIZE,), torch.nan) if token_ids[0] == 7 else next_number(token_ids)
+
+    for sampled in (False, True):
+        engine = make_engine(script)
+        submit(engine, "good", [1], do_sample=sampled, seed=1, top_k=1)
+        submit(engine, "bad", [7], do_sample=sampled, seed=1, top_k=1)
+        tokens, errors = drain(engine)
+        assert tokens == {"good": [2, 3, 4, 5]}
+        assert errors == {"good": None, "bad": "request_failed"}
+        assert used_blocks(engine) == 0
+
+
+def test_a_failing_custom_processor_fails_its_request_alone() -> None:
+    class Broken:
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            raise ZeroDivisionError
+
+    engine = make_engine(registry=Registry({"broken": Broken}, {}))
+    submit(engine, "good", [1])
+    submit(engine, "bad", [1], logits_processor=[Named("broken")])
+    tokens, errors = drain(engine)
+    assert tokens["good"] == [2, 3, 4, 5]
+    assert errors == {"good": None, "bad": "request_failed"}
+
+
+def test_a_constraint_without_a_way_on_fails_its_request_alone() -> None:
+    engine = make_engine()
+    submit(engine, "good", [1])
+    submit(engine, "bad", [1], constraint=Constraint(sequences=[[4, 5]]))
+    tokens, errors = drain(engine)
+    assert (tokens["good"], tokens["bad"]) == ([2, 3, 4, 5], [4, 5])
+    assert errors == {"good": None, "bad": "request_failed"}
+
+
+def test_a_failing_forward_pass_ends_the_running_batch_and_the_loop_goes_on() -> None:
+    def script(token_ids: list[int]) -> torch.Tensor:
+        if token_ids == [7]:
+            raise RuntimeError("out of memory")
+        return next_number(token_ids)
+
+    engine = make_engine(script)
+    submit(engine, "running", [1])
+    engine.step()
+    submit(engine, "culprit", [7])
+    _, errors = drain(engine)
+    assert errors == {"running": "batch_failed", "culprit": "batch_failed"}
+    submit(engine, "later", [1])
+    tokens, _ = drain(engine)
+    assert tokens["later"] == [2, 3, 4, 5]
+    assert used_blocks(engine) == 0
+
+
+def test_cancelled_requests_are_gone_at_once() -> None:
+    engine = make_engine()
+    submit(engine, "a", [1, 2, 3])
+    submit(engine, "b", [4])
+    engine.step()
+    engine.cancel(["a", "unknown"])
+    outputs = engine.step()
+    assert [tokens.request_id for tokens in outputs.tokens] == ["b"]
+    engine.cancel(["b"])
+    assert not engine.has_work
+    assert used_blocks(engine) == 0
+
+
+def test_what_cannot_fit_is_refused_by_name() -> None:
+    engine = make_engine(num_blocks=4, max_rows=3)
+    submit(engine, "long", [1], max_length=30)
+    submit(engine, "wide", [1], do_sample=True, num_return_sequences=4)
+    submit(engine, "beams", [1], num_beams=4)
+    submit(engine, "empty", [])
+    problems = {finished.request_id: finished.problems[0] for finished in engine.step().finished}
+    assert {name: problem.field for name, problem in problems.items()} == {
+        "long": "generation_config.max_length",
+        "wide": "generation_config.num_return_sequences",
+        "beams": "mode",
+        "empty": "inputs",
+    }
+    assert "not supported yet" in problems["beams"].message
+
+
+def test_a_full_queue_refuses() -> None:
+    engine = make_engine(max_rows=1, max_waiting=1)
+    submit(engine, "runs", [1])
+    engine.step()
+    submit(engine, "waits", [1])
+    submit(engine, "too many", [1])
+    assert [finished.error_code for finished in engine.step().finished] == ["queue_full"]
+
+
+def test_a_passed_deadline_costs_no_step() -> None:
+    engine = make_engine(max_rows=1)
+    submit(engine, "runs", [1])
+    engine.step()
+    submit(engine, "late", [1], deadline_s=-1.0)
+    finished = engine.step().finished
+    assert [(one.request_id, one.error_code) for one in finished] == [("late", "deadline_passed")]
+
+
+def test_preempted_requests_answer_the_same() -> None:
+    answers = []
+    for num_blocks in (12, 64):
+        engine = make_engine(num_blocks=num_blocks)
+        for number in range(3):
+            submit(engine, f"r{number}", [number] * 7, do_sample=True, seed=number, max_length=40)
+        tokens, errors = drain(engine)
+        assert set(errors.values()) == {None}
+        assert (engine.step().load.preemptions > 0) == (num_blocks == 12)
+        answers.append(tokens)
+    assert answers[0] == answers[1]
+
+
+def test_a_seeded_request_ignores_its_neighbours() -> None:
+    fields: dict[str, Any] = {"do_sample": True, "top_k": 0, "seed": 5, "max_length": 20}
+    lone = make_engine()
+    submit(lone, "r", [1], **fields)
+    company = make_engine()
+    for number in range(7):
+        submit(company, f"n{number}", [2], do_sample=True, top_k=0, max_length=9 + number)
+    submit(company, "r", [1], **fields)
+    assert drain(company)[0]["r"] == drain(lone)[0]["r"]
