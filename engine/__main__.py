@@ -52,8 +52,8 @@ class Loop:
     def run(self, engine: Engine) -> None:
         """Until told to shut down or left alone."""
         while self._listen(engine, wait=not engine.has_work):
-            if engine.has_work:
-                self.say(engine.step())
+            # A cancelled request may leave nothing to do; that too is told.
+            self.say(engine.step())
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in all that has arrived; False at the end."""
@@ -86,8 +86,10 @@ def main() -> None:
                 Path(launch.directory),
                 lambda stage, share: loop.say(Loading(stage, share)),
             )
-        except EngineError as error:
-            loop.say(LoadFailed(str(error)))
+        except Exception as error:
+            if not isinstance(error, EngineError):
+                logger.exception("loading failed")
+            loop.say(LoadFailed(str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"))
             context.destroy(linger=1000)
             raise SystemExit(3) from error
         loop.say(built.info)

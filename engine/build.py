@@ -1,5 +1,6 @@
 """Puts an engine together: files, weights, cache, processors, strategies."""
 
+import json
 import logging
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -118,13 +119,21 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
 
 
 def read_defaults(path: Path, model: PreTrainedModel) -> GenerationConfig:
-    """The model's own defaults: its generation_config.json, or what its configuration says."""
-    if (path / "generation_config.json").is_file():
-        try:
-            return GenerationConfig.from_pretrained(path)
-        except (OSError, ValueError) as error:
-            raise ModelUnsupported(f"the generation_config.json in {path} cannot be obeyed: {error}") from error
-    return GenerationConfig.from_model_config(model.config)
+    """The model's own defaults: its generation_config.json, or what its configuration says.
+
+    A value that no request could ask for is left out with a warning, so that it does not refuse every request.
+    """
+    file = path / "generation_config.json"
+    if not file.is_file():
+        return GenerationConfig.from_model_config(model.config)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        defaults, problems = GenerationConfig.salvage(content, vocab_size=model.config.get_text_config().vocab_size)
+    except (OSError, ValueError) as error:
+        raise ModelUnsupported(f"{file} cannot be read: {error}") from error
+    for problem in problems:
+        logger.warning("%s: left out: %s", file, problem.message)
+    return defaults
 
 
 def obeyed_fields() -> frozenset[str]:
@@ -143,6 +152,7 @@ def describe(
 ) -> ModelInfo:
     """What the HTTP process is told."""
     model, cache = runner.model, runner.cache
+    config = model.config.get_text_config(decoder=True)
     return ModelInfo(
         model_id=model_settings.name,
         revision=getattr(model.config, "_commit_hash", None),
@@ -162,7 +172,9 @@ def describe(
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
         tries=sorted(extensions.tries),
-        num_layers=model.config.get_text_config(decoder=True).num_hidden_layers,
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        num_heads=config.num_attention_heads,
         max_rows=settings.max_rows,
         cache_tokens=cache.num_blocks * cache.block_size,
         block_size=cache.block_size,

@@ -127,6 +127,11 @@ class EngineClient:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _context: zmq.asyncio.Context = field(default_factory=zmq.asyncio.Context)
 
+    @property
+    def pid(self) -> int:
+        """The engine process, 0 while there is none."""
+        return self._process.child.pid if self._process is not None else 0
+
     async def start(self) -> None:
         """Start the engine process and keep it alive; returns at once, loading goes on behind it."""
         self._keeper = asyncio.create_task(self._keep_alive(), name="engine keeper")
@@ -134,6 +139,7 @@ class EngineClient:
     async def stop(self) -> None:
         """End the engine process and every stream."""
         self._set(EngineStatus("stopping"))
+        self._drop_all(EngineUnavailable("the server is stopping"))
         if self._process is not None:
             self._say(Shutdown())
             with contextlib.suppress(TimeoutError):
@@ -183,7 +189,7 @@ class EngineClient:
 
     async def _keep_alive(self) -> None:
         """One life of the process after another."""
-        failures = 0
+        failures = len(RESTARTS)  # a first start that fails would fail again
         while True:
             started = await self._launch()
             self._process = started

@@ -41,11 +41,11 @@ def find_model(settings: ModelSettings, progress: Progress) -> Path:
 def _fetch(settings: ModelSettings, progress: Progress) -> Path:
     progress("download", 0.0)
 
-    class Bar(tqdm[Any]):
+    class Bar(tqdm):  # type: ignore[type-arg]  # generic in its type stubs alone
         """Tells the progress of the download instead of drawing it."""
 
         def update(self, n: float | None = 1) -> bool | None:
-            updated = super().update(n)
+            updated: bool | None = super().update(n)
             if self.total:
                 progress("download", min(1.0, self.n / self.total))
             return updated

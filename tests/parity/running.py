@@ -12,7 +12,7 @@ from config.settings import EngineSettings
 from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.logits.registry import Registry
-from engine.messages import FinishReason, Finished, Submission, Tokens
+from engine.messages import FinishReason, Finished, Submission, Tokens, TopToken
 from schemas.generation import GenerationConfig, resolve
 from tests.parity.models import reference, served
 
@@ -30,12 +30,14 @@ class Answer:
 
     token_ids: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[int, list[float | None]] = field(default_factory=dict)
+    top_tokens: dict[int, list[list[TopToken]]] = field(default_factory=dict)
     reasons: dict[int, FinishReason] = field(default_factory=dict)
     finished: Finished | None = None
 
     def take(self, tokens: Tokens) -> None:
         self.token_ids.setdefault(tokens.sequence, []).extend(tokens.token_ids)
         self.scores.setdefault(tokens.sequence, []).extend(tokens.scores)
+        self.top_tokens.setdefault(tokens.sequence, []).extend(tokens.top_tokens)
         if tokens.finish_reason is not None:
             self.reasons[tokens.sequence] = tokens.finish_reason
 

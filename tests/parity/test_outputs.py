@@ -1,0 +1,90 @@
+"""Logits, scores, hidden states, attention maps and prompt log-probabilities: the library's values and shapes."""
+
+import pytest
+import torch
+from transformers import GenerationConfig as LibraryConfig
+
+from engine.messages import Wanted
+from tests.parity.models import reference
+from tests.parity.running import alone, engine_of, submission
+
+PROMPT = [5, 9, 33, 12, 7, 50, 21]
+FIELDS = {"max_new_tokens": 6, "repetition_penalty": 1.2, "output_scores": True, "output_logits": True}
+SAMPLED = FIELDS | {"do_sample": True, "num_return_sequences": 2, "eos_token_id": [2, 40]}
+
+
+def library(family: str, **fields: object) -> object:
+    model = reference(family)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager" if fields.get("output_attentions") else before)
+    torch.manual_seed(3)
+    with torch.inference_mode():
+        out = model.generate(
+            torch.tensor([PROMPT]), generation_config=LibraryConfig(**fields, return_dict_in_generate=True)
+        )
+    model.set_attn_implementation(before)
+    return out
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    assert actual.shape == expected.shape
+    lives = ~actual.isnan()
+    assert lives.any()
+    torch.testing.assert_close(actual[lives], expected[lives], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [FIELDS, SAMPLED])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_scores_and_logits(family: str, fields: dict[str, object]) -> None:
+    expected = library(family, **fields)
+    answer = alone(engine_of(family), submission(family, PROMPT, fields, seed=3))
+    close(answer.tensor("scores"), torch.stack(expected.scores))
+    close(answer.tensor("logits"), torch.stack(expected.logits))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "opt"])
+def test_hidden_states_and_attentions_of_every_step(family: str) -> None:
+    fields = SAMPLED | {"output_hidden_states": True, "output_attentions": True}
+    expected = library(family, **fields)
+    answer = alone(engine_of(family), submission(family, PROMPT, fields, seed=3))
+    num_layers = reference(family).config.num_hidden_layers
+    num_steps = len(expected.hidden_states)
+    assert num_steps > 1
+    for step in range(num_steps):
+        assert len(expected.hidden_states[step]) == num_layers + 1
+        for layer in range(num_layers + 1):
+            close(answer.tensor(f"hidden_states.{step}.{layer}"), expected.hidden_states[step][layer])
+        for layer in range(num_layers):
+            close(answer.tensor(f"attentions.{step}.{layer}"), expected.attentions[step][layer])
+    assert f"hidden_states.{num_steps}.{num_layers}" not in answer.finished.tensors
+
+
+def test_positions_and_layers_select() -> None:
+    fields = FIELDS | {"output_hidden_states": True}
+    wanted = Wanted(positions=[1, 4], layers=[-1])
+    answer = alone(engine_of("llama"), submission("llama", PROMPT, fields, wanted=wanted))
+    whole = alone(engine_of("llama"), submission("llama", PROMPT, fields))
+    assert sorted(answer.finished.tensors) == ["hidden_states.1.2", "hidden_states.4.2", "logits", "scores"]
+    torch.testing.assert_close(answer.tensor("scores"), whole.tensor("scores")[[1, 4]])
+    torch.testing.assert_close(answer.tensor("hidden_states.4.2"), whole.tensor("hidden_states.4.2"))
+
+
+@pytest.mark.parametrize("length", [1, 2, 40, 200])
+def test_prompt_logprobs_are_those_of_one_forward_pass(length: int) -> None:
+    prompt_ids = torch.randint(3, 150, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    with torch.inference_mode():
+        logits = reference("llama")(torch.tensor([prompt_ids])).logits[0]
+    expected = logits.log_softmax(-1)[:-1].gather(1, torch.tensor(prompt_ids[1:])[:, None])[:, 0]
+    for _ in range(2):  # the second time its blocks are in the cache
+        one = submission("llama", prompt_ids, {"max_new_tokens": 1}, wanted=Wanted(prompt_logprobs=True))
+        given = alone(engine_of("llama"), one).finished.prompt_logprobs
+        assert given[0] is None
+        torch.testing.assert_close(torch.tensor(given[1:]), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_top_tokens_are_the_likeliest_of_each_step() -> None:
+    fields = {"max_new_tokens": 4, "output_scores": True}
+    answer = alone(engine_of("llama"), submission("llama", PROMPT, fields, wanted=Wanted(top_n_tokens=3)))
+    best = answer.tensor("scores")[:, 0].log_softmax(-1).topk(3)
+    assert [[top.token_id for top in step] for step in answer.top_tokens[0]] == best.indices.tolist()
+    assert [[top.logprob for top in step] for step in answer.top_tokens[0]] == best.values.tolist()
