@@ -1,0 +1,83 @@
+"""The HTTP application: routes, error answers, and the engine's start and stop."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sse_starlette.sse import AppStatus
+from starlette.exceptions import HTTPException
+
+from config.settings import Settings
+from engine.errors import EngineError
+from schemas.native import GenerateRequest
+from schemas.problem_json import ProblemJson
+from server.admission import Gate
+from server.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
+from server.metrics import Metrics
+from server.request_id import RequestId
+from server.routes import docs, generate, generation_config, health, info, metrics, refused, scores, tokens
+from server.service import Engine, Service
+from server.validation import on_validation_error, schema_of
+
+ROUTERS = (
+    generate.router,
+    tokens.router,
+    scores.router,
+    generation_config.router,
+    refused.router,
+    health.router,
+    info.router,
+    metrics.router,
+    docs.router,
+)
+PROBLEM = {
+    "model": ProblemJson,
+    "description": "Why there is no answer, as `application/problem+json`",
+}
+
+
+def create_app(client: Engine, settings: Settings) -> FastAPI:
+    """The application that serves `client`, which it starts and stops."""
+    app = FastAPI(
+        title="Beamhouse",
+        summary="All of Hugging Face generate() over HTTP, continuously batched.",
+        version=info.version(),
+        lifespan=lifespan_of(client),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": PROBLEM, 422: PROBLEM},
+    )
+    app.state.service = Service(
+        client=client,
+        settings=settings,
+        gate=Gate(settings.server.max_requests),
+        metrics=Metrics(lambda: client.load, lambda: client.status.is_ready),
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(EngineError, on_engine_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(ClientGone, on_client_gone)
+    app.add_exception_handler(Exception, on_crash)
+    app.add_middleware(RequestId)
+    return app
+
+
+def lifespan_of(client: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Start the engine with the application, and stop it after the last request."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Streams are finished when the server stops; the library would cut them off at the first signal.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # the library has no types
+        schema_of(GenerateRequest)  # made once, so that the first wrong request is not slow
+        await client.start()
+        try:
+            yield
+        finally:
+            await client.stop()
+
+    return lifespan

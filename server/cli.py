@@ -1,0 +1,163 @@
+"""The command `beamhouse`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from config.settings import KEYS, PARTS, load, sources
+from config.sources import InvalidSettings
+from engine.client import EngineClient
+from engine.errors import EngineError
+from server import doctor as diagnosis
+from server.app import create_app
+from server.loading_report import loading_report
+from server.local import LocalRequest, RequestRefused, generate_once
+from server.logs import configure_logs
+from server.options import generation_config_of, generation_options, setting_options, with_options
+from server.web_server import CannotListen, run
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+app = typer.Typer(
+    help="All of Hugging Face generate() over HTTP, continuously batched.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(metadata.version("beamhouse"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """All of Hugging Face generate() over HTTP, continuously batched."""
+
+
+@app.command()
+@with_options(setting_options(*PARTS))
+def serve(
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Directory or Hub id; same as --model.")] = None,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Serve a model over HTTP until SIGTERM; running requests are finished first."""
+    settings = load(given(options, name), config)
+    configure_logs(settings.server)
+    client = EngineClient(settings)
+    raise typer.Exit(run(create_app(client, settings), client, settings))
+
+
+@app.command()
+@with_options([*generation_options(), *setting_options("model", "engine")])
+def generate(
+    prompt: Annotated[str, typer.Argument(help="Text to continue; - reads it from standard input.")],
+    seed: Annotated[int | None, typer.Option(help="Reproduces torch.manual_seed(seed) before generate().")] = None,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Print the text while it comes.")] = True,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Answer one prompt on this machine, without a server."""
+    chosen = given(options)
+    settings = load({key: value for key, value in chosen.items() if key in KEYS}, config)
+    fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS})
+    body = {"inputs": sys.stdin.read() if prompt == "-" else prompt, "generation_config": fields, "seed": seed}
+    shows_pieces = stream and not as_json and fields.get("num_return_sequences", 1) == 1
+    request = LocalRequest(body, print_piece if shows_pieces else ignore_piece)
+    configure_logs(settings.server.model_copy(update={"log_level": "warning"}))
+    client = EngineClient(settings)
+    answer = asyncio.run(generate_once(create_app(client, settings), client, loading_report(), request))
+    if as_json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif shows_pieces:
+        print()
+    else:
+        print("\n---\n".join(sequence["text"] for sequence in answer["sequences"]))
+
+
+def print_piece(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def ignore_piece(text: str) -> None:
+    """For answers that are printed when they are whole."""
+
+
+@app.command(name="config")
+@with_options(setting_options(*PARTS))
+def show_config(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -> None:
+    """Show the settings in force and where each comes from."""
+    settings = load(given(options), config)
+    plain = settings.model_dump(mode="json")
+    values = {key: value for part in PARTS for key, value in plain[part].items()}
+    origins = {key: where for key, (_, where) in sources(settings).items()}
+    if as_json:
+        print(json.dumps({key: {"value": values[key], "from": origins[key]} for key in values}, indent=2))
+        return
+    rows = [(key, "not set" if value is None else json.dumps(value), origins[key]) for key, value in values.items()]
+    print_table(("key", "value", "from"), rows)
+
+
+@app.command()
+@with_options(setting_options(*PARTS))
+def doctor(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -> None:
+    """Look for what would go wrong on this machine; exit status 1 if something would."""
+    findings = diagnosis.examine(load(given(options), config))
+    if as_json:
+        print(json.dumps([{"subject": f.subject, "verdict": f.verdict, "text": f.text} for f in findings], indent=2))
+    else:
+        print_table(("subject", "verdict", "finding"), [(f.subject, f.verdict, f.text) for f in findings])
+    if any(finding.verdict is diagnosis.Verdict.PROBLEM for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def given(options: dict[str, Any], model: str | None = None) -> dict[str, Any]:
+    """The options that were given; a model may be named by the argument or the option, not by both."""
+    chosen = {key: value for key, value in options.items() if value is not None}
+    if model is not None and chosen.setdefault("model", model) != model:
+        raise InvalidSettings(f"two models are named: {model} and {chosen['model']}")
+    return chosen
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns; colours only on a terminal."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row, style=next((STYLES[cell] for cell in row if cell in STYLES and cell != "ok"), None))
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command; a wrong setting or a taken port is one line on stderr, not a traceback."""
+    try:
+        app()
+    except InvalidSettings as error:
+        print(f"beamhouse: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except (CannotListen, RequestRefused, EngineError) as error:
+        print(f"beamhouse: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)

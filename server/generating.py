@@ -1,0 +1,134 @@
+"""The path of a generation request through this process: admit, tokenise, check, heal, submit."""
+
+import re
+from pathlib import Path
+
+import anyio
+import structlog
+from pydantic import ValidationError
+
+from engine.errors import InvalidRequest
+from engine.messages import Submission
+from schemas.generation import GenerationConfig
+from schemas.native import GenerateRequest
+from schemas.problems import Problem
+from server.body import parse_json
+from server.errors import Refused
+from server.prompts import Prompt, read_prompts
+from server.service import Model, Service, TokenStream
+from server.streaming import Run
+from server.translate import Plan, healing_submission, make_plan
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+log = structlog.get_logger()
+
+
+async def start(service: Service, body: GenerateRequest, request_id: str = "") -> Run:
+    """Hand a request to the engine. The caller closes the run. Raises EngineError before anything is computed."""
+    place = service.gate.enter()
+    try:
+        model = await service.model()
+        plan = await prepare(service, model, body)
+        streams = submit_all(service, plan.submissions)
+    except BaseException:
+        place.leave()
+        raise
+    service.metrics.prompt_tokens.inc(plan.num_prompt_tokens)
+    log.info(
+        "request accepted",
+        id=plan.id,
+        mode=plan.mode,
+        prompts=len(plan.submissions),
+        prompt_tokens=plan.num_prompt_tokens,
+    )
+    return Run(service, model, plan, streams, place, request_id)
+
+
+async def prepare(service: Service, model: Model, body: GenerateRequest) -> Plan:
+    """The checked plan of a request. Raises InvalidRequest."""
+    asked = await asked_config(service, body)
+    bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
+    prompts = await read_prompts(service, model, body, bos_token_id)
+    max_tensor_bytes = service.settings.server.max_tensor_bytes
+    plan = make_plan(body, asked, prompts, model, max_tensor_bytes)
+    if plan.config.token_healing:
+        pairs = zip(plan.submissions, prompts, strict=True)
+        healed = [await heal(service, model, item, prompt.field) for item, prompt in pairs]
+        plan = make_plan(body, asked, healed, model, max_tensor_bytes)
+    return plan
+
+
+async def asked_config(service: Service, body: GenerateRequest) -> GenerationConfig:
+    """The configuration that came with a request, or the stored one that it names."""
+    match body.generation_config:
+        case str() as name:
+            return await stored_config(service, name)
+        case GenerationConfig() as config:
+            return config
+        case _:
+            return GenerationConfig()
+
+
+async def stored_config(service: Service, name: str) -> GenerationConfig:
+    """A configuration stored on the server. Raises InvalidRequest if there is none of that name."""
+    directory = service.settings.server.stored_configs
+    path = directory / f"{name}.json" if directory is not None and NAME.fullmatch(name) else None
+    content = await anyio.to_thread.run_sync(read_file, path)
+    if content is None:
+        known = ", ".join(await stored_names(service)) or "none"
+        message = f"no configuration is stored under {name[:64]}; known: {known}"
+        raise InvalidRequest([Problem("generation_config", "unknown_name", message)])
+    try:
+        return GenerationConfig.model_validate(parse_json(content))
+    except (ValidationError, Refused):
+        message = f"the configuration stored under {name} is broken; the server's operator must repair it"
+        raise InvalidRequest([Problem("generation_config", "broken_config", message)]) from None
+
+
+async def stored_names(service: Service) -> list[str]:
+    """Names of the stored configurations, sorted."""
+    directory = service.settings.server.stored_configs
+    if directory is None:
+        return []
+    return await anyio.to_thread.run_sync(lambda: sorted(path.stem for path in directory.glob("*.json")))
+
+
+def read_file(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path is not None and path.is_file() else None
+
+
+async def heal(service: Service, model: Model, original: Submission, field: str) -> Prompt:
+    """The prompt of a submission with its last token chosen anew.
+
+    Healing is a request of its own: one greedy token under a bias for the tokens that extend the cut text. The answer's
+    `token_ids` are those after the healed prompt.
+    """
+    text = model.need_text("generation_config.token_healing")
+    healing = await anyio.to_thread.run_sync(text.heal, original.prompt_ids, limiter=service.limiter)
+    if healing is None:
+        return Prompt(original.prompt_ids, field)
+    token_ids = await collect(
+        service.client.submit(healing_submission(original, healing.prompt_ids, healing.sequence_bias))
+    )
+    return Prompt([*healing.kept_ids, *token_ids], field)
+
+
+async def collect(stream: TokenStream) -> list[int]:
+    """The tokens of a submission with one sequence."""
+    try:
+        return [token_id async for tokens in stream for token_id in tokens.token_ids]
+    finally:
+        stream.cancel()
+
+
+def submit_all(service: Service, submissions: list[Submission]) -> list[TokenStream]:
+    """Hand all submissions over, or none."""
+    streams: list[TokenStream] = []
+    try:
+        for item in submissions:
+            streams.append(service.client.submit(item))
+    except BaseException:
+        for stream in streams:
+            stream.cancel()
+        raise
+    return streams

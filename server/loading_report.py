@@ -1,0 +1,64 @@
+"""Tells an operator how loading goes: a progress bar on a terminal, a line for each stage elsewhere."""
+
+import sys
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class LoadingReport(Protocol):
+    """share: of the stage, 0 to 1."""
+
+    def loading(self, stage: str, share: float) -> None: ...
+    def done(self) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+def loading_report() -> LoadingReport:
+    """What fits where stderr goes."""
+    return TerminalReport() if sys.stderr.isatty() else LineReport()
+
+
+class TerminalReport:
+    """A progress bar that ends when something else is said."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
+        self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+        self.task: TaskID | None = None
+
+    def loading(self, stage: str, share: float) -> None:
+        if self.task is None:
+            self.task = self.progress.add_task(stage, total=1.0)
+            self.progress.start()
+        self.progress.update(self.task, description=stage, completed=share)
+
+    def done(self) -> None:
+        if self.task is not None:
+            self.progress.stop()
+            self.progress.remove_task(self.task)
+            self.task = None
+
+    def say(self, text: str) -> None:
+        self.done()
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+class LineReport:
+    """A line for each stage, for logs."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+
+    def loading(self, stage: str, share: float) -> None:
+        if stage != self.stage:
+            self.say(f"loading: {stage}")
+        self.stage = stage
+
+    def done(self) -> None:
+        self.stage = ""
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,94 @@
+"""From `inputs` or `messages` to token ids."""
+
+from dataclasses import dataclass
+
+import anyio
+
+from engine.errors import InvalidRequest
+from schemas.native import GenerateRequest, Message
+from schemas.problems import Problem
+from server.service import Model, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The tokens of one prompt, and the dotted path of the field they came from."""
+
+    token_ids: list[int]
+    field: str
+
+
+async def read_prompts(service: Service, model: Model, body: GenerateRequest, bos_token_id: int | None) -> list[Prompt]:
+    """All prompts of a request, at least one, none empty. Raises InvalidRequest."""
+    inputs = body.inputs
+    if inputs is None and body.messages is not None:
+        prompts = [Prompt(await encode_chat(service, model, body.messages), "messages")]
+    elif inputs is None:
+        prompts = [Prompt(start_ids(bos_token_id), "inputs")]
+    elif isinstance(inputs, str):
+        prompts = [Prompt((await encode(service, model, {"inputs": inputs}))[0], "inputs")]
+    elif texts := {f"inputs.{index}": item for index, item in enumerate(inputs) if isinstance(item, str)}:
+        check_number(service, len(texts))
+        prompts = [Prompt(ids, field) for field, ids in zip(texts, await encode(service, model, texts), strict=True)]
+    elif lists := [item for item in inputs if isinstance(item, list)]:
+        check_number(service, len(lists))
+        prompts = [Prompt(ids, f"inputs.{index}") for index, ids in enumerate(lists)]
+    else:
+        prompts = [Prompt([item for item in inputs if isinstance(item, int)], "inputs")]
+    check_filled(prompts)
+    return prompts
+
+
+async def encode(
+    service: Service, model: Model, texts: dict[str, str], add_special_tokens: bool = True
+) -> list[list[int]]:
+    """Token ids of texts by the field each came from, in a worker thread and within the limit on bytes.
+
+    Raises InvalidRequest.
+    """
+    text = model.need_text(next(iter(texts)))
+    limit = service.settings.server.max_prompt_bytes
+    too_long = [
+        Problem(field, "too_long", f"{field} has {size} bytes; allowed: at most {limit} in one prompt")
+        for field, prompt in texts.items()
+        if (size := len(prompt.encode("utf-8", "replace"))) > limit
+    ]
+    if too_long:
+        raise InvalidRequest(too_long)
+    prompts = list(texts.values())
+    return await anyio.to_thread.run_sync(text.encode, prompts, add_special_tokens, limiter=service.limiter)
+
+
+async def encode_chat(
+    service: Service, model: Model, messages: list[Message], add_special_tokens: bool = False
+) -> list[int]:
+    """Token ids of a conversation; its template writes the special tokens itself. Raises InvalidRequest."""
+    text = model.need_text("messages")
+    turns = [message.model_dump() for message in messages]
+    rendered = await anyio.to_thread.run_sync(text.render_chat, turns, limiter=service.limiter)
+    return (await encode(service, model, {"messages": rendered}, add_special_tokens))[0]
+
+
+def start_ids(bos_token_id: int | None) -> list[int]:
+    """The prompt of a request without one."""
+    if bos_token_id is None:
+        message = "there is no prompt, and this model has no bos_token_id to start from; give inputs or bos_token_id"
+        raise InvalidRequest([Problem("inputs", "missing", message)])
+    return [bos_token_id]
+
+
+def check_number(service: Service, number: int) -> None:
+    limit = service.settings.server.max_prompts
+    if number > limit:
+        message = f"inputs has {number} prompts; allowed: at most {limit}"
+        raise InvalidRequest([Problem("inputs", "out_of_range", message)])
+
+
+def check_filled(prompts: list[Prompt]) -> None:
+    empty = [
+        Problem(prompt.field, "empty", f"{prompt.field} has no tokens; give at least one, or null for bos_token_id")
+        for prompt in prompts
+        if not prompt.token_ids
+    ]
+    if empty:
+        raise InvalidRequest(empty)

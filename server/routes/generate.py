@@ -1,0 +1,58 @@
+"""`POST /generate`: the whole of `generate()`."""
+
+from contextlib import closing
+from typing import Any
+
+import anyio
+from fastapi import APIRouter, Request, Response
+
+from schemas.answers import Answer
+from schemas.native import GenerateRequest
+from schemas.problem_json import ProblemJson
+from server.body import Served, StrictRoute
+from server.errors import request_id_of, respond
+from server.generating import start
+from server.streaming import Run, RunResponse, unless_gone
+from server.tensors import write_safetensors
+
+router = APIRouter(route_class=StrictRoute, tags=["generation"])
+SAFETENSORS = "application/octet-stream"
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/event-stream": {"schema": {"type": "string"}},
+            SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
+        }
+    }
+}
+
+
+@router.post("/generate", response_model=Answer, responses=ANSWERS)
+async def generate(body: GenerateRequest, request: Request, service: Served) -> Response:
+    """Continue one prompt or several, in any decoding mode, as one answer or as server-sent events.
+
+    A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`.
+    """
+    accepts_events = "text/event-stream" in request.headers.get("accept", "")
+    is_stream = accepts_events if body.stream is None else body.stream
+    checked = body.model_copy(update={"stream": is_stream})
+    run = await unless_gone(request, start(service, checked, request_id_of(request)))
+    return RunResponse(run) if is_stream else await plain(request, run)
+
+
+async def plain(request: Request, run: Run) -> Response:
+    """The answer in one piece; a client that hangs up before it is ready ends the run."""
+    with closing(run):
+        final = await unless_gone(request, run.result())
+        if isinstance(final, ProblemJson):
+            return respond(final, run.service.retry_headers(final.status))
+        content = await anyio.to_thread.run_sync(written, run, final, limiter=run.service.limiter)
+        is_file = isinstance(content, bytes)
+        return Response(content, media_type=SAFETENSORS if is_file else "application/json")
+
+
+def written(run: Run, answer: Answer) -> bytes | str:
+    """JSON text, or a safetensors file that holds it."""
+    text = answer.model_dump_json(exclude_none=True)
+    is_file = run.plan.outputs.tensors == "safetensors" and bool(run.tensors)
+    return write_safetensors(run.tensors, text) if is_file else text

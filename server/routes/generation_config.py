@@ -1,0 +1,92 @@
+"""`/generation_config`: the defaults in force, stored configurations, and a check without generating."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from engine.errors import InvalidRequest
+from schemas.generation import GenerationConfig, check_model, resolve
+from schemas.native import GenerateRequest
+from schemas.problem_json import FieldProblem
+from schemas.problems import Problem
+from schemas.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
+from server.body import Served, StrictRoute
+from server.checks import check_mode, check_rows, check_supported
+from server.errors import field_problem
+from server.generating import stored_config, stored_names
+from server.service import Model
+from server.validation import explain
+
+router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
+
+
+@router.get("")
+async def defaults(service: Served) -> DefaultsAnswer:
+    """What holds where a request is silent: the model's own file over the library's defaults."""
+    model = await service.model()
+    config = resolve(GenerationConfig(), model.config, prompt_len=1, context_len=model.info.context_len)
+    return DefaultsAnswer(
+        generation_config={key: value for key, value in plain(config).items() if key != "max_length"}
+        | plain(model.config),
+        mode=str(config.get_generation_mode()),  # type: ignore[arg-type]  # the same words, checked by the model
+        stored=await stored_names(service),
+    )
+
+
+@router.post("/validate", response_model_exclude_none=True)
+async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
+    """Which mode a configuration asks for, what it resolves to with this model, and everything wrong with it."""
+    model = await service.model()
+    if isinstance(body.generation_config, str):
+        asked = await stored_config(service, body.generation_config)
+        return examine(asked, body.prompt_len, model)
+    try:
+        asked = GenerationConfig.model_validate(body.generation_config)
+    except ValidationError as error:
+        sent = {"generation_config": body.generation_config}
+        located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
+        return ValidateAnswer(is_valid=False, problems=explain(located, sent, GenerateRequest), warnings=[])
+    return examine(asked, body.prompt_len, model)
+
+
+@router.get("/{name}")
+async def stored(name: str, service: Served) -> dict[str, Any]:
+    """One stored configuration, its set fields."""
+    return plain(await stored_config(service, name))
+
+
+@router.put("/{name}")
+async def store(name: str) -> None:
+    """Storing configurations over HTTP is refused; they are files in the directory `stored_configs`."""
+    raise InvalidRequest(
+        [Problem("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")]
+    )
+
+
+def examine(asked: GenerationConfig, prompt_len: int, model: Model) -> ValidateAnswer:
+    info = model.info
+    config = resolve(asked, model.config, prompt_len=prompt_len, context_len=info.context_len)
+    unsupported = list(check_supported(asked, info))
+    problems = [
+        *unsupported,
+        *check_mode(GenerateRequest(), config, info, is_explained=bool(unsupported)),
+        *check_rows(config, 1, info),
+        *config.problems(),
+        *check_model(config, vocab_size=info.vocab_size, context_len=info.context_len, prompt_len=prompt_len),
+    ]
+    return ValidateAnswer(
+        is_valid=not problems,
+        mode=str(config.get_generation_mode()),  # type: ignore[arg-type]  # the same words, checked by the model
+        generation_config=plain(config),
+        problems=shown(problems),
+        warnings=config.warnings(asked.set_fields().keys()),
+    )
+
+
+def shown(problems: list[Problem]) -> list[FieldProblem]:
+    return [field_problem(problem) for problem in dict.fromkeys(problems)]
+
+
+def plain(config: GenerationConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_none=True)

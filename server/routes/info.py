@@ -1,0 +1,72 @@
+"""`GET /info`: what this server is and can do."""
+
+from importlib import metadata
+
+from fastapi import APIRouter
+
+from engine.messages import ModelInfo
+from schemas.service import InfoAnswer, Limits, ModelAnswer
+from server.body import Served
+from server.service import Service
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/info", response_model_exclude_none=True)
+async def info(service: Served) -> InfoAnswer:
+    """The model, the decoding modes and fields it is served with, and the limits."""
+    loaded, status = service.client.info, service.client.status.stage
+    if loaded is None:
+        return InfoAnswer(version=version(), status=status)
+    return InfoAnswer(
+        version=version(),
+        status=status,
+        model=model_answer(service.name, loaded),
+        modes=loaded.modes,
+        fields=loaded.fields,
+        logits_processors=loaded.logits_processors,
+        stopping_criteria=loaded.stopping_criteria,
+        tries=loaded.tries,
+        limits=limits(service, loaded),
+    )
+
+
+def version() -> str:
+    """The version of the installed distribution; a bare checkout has none."""
+    try:
+        return metadata.version("beamhouse")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
+    return ModelAnswer(
+        name=name,
+        model_id=loaded.model_id,
+        revision=loaded.revision,
+        model_type=loaded.model_type,
+        dtype=loaded.dtype,
+        device=loaded.device,
+        num_parameters=loaded.num_parameters,
+        vocab_size=loaded.vocab_size,
+        context_len=loaded.context_len,
+        num_layers=loaded.num_layers,
+        has_tokenizer=loaded.tokenizer_file is not None,
+        has_chat_template=loaded.chat_template is not None,
+        runner=loaded.runner,
+        attention=loaded.attention,
+    )
+
+
+def limits(service: Service, loaded: ModelInfo) -> Limits:
+    server, engine = service.settings.server, service.settings.engine
+    return Limits(
+        max_requests=server.max_requests,
+        max_waiting=engine.max_waiting,
+        max_rows=loaded.max_rows,
+        max_prompts=server.max_prompts,
+        max_prompt_bytes=server.max_prompt_bytes,
+        max_body_bytes=server.max_body_bytes,
+        max_tensor_bytes=server.max_tensor_bytes,
+        cache_tokens=loaded.cache_tokens,
+    )

@@ -1,0 +1,15 @@
+"""Routes of the contract that this version refuses by name."""
+
+from typing import NoReturn
+
+from fastapi import APIRouter
+
+from engine.errors import InvalidRequest
+from schemas.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/watermark/detect", response_model=None)
+async def detect_watermark() -> NoReturn:
+    raise InvalidRequest([Problem("", "not_supported", "not supported yet: watermark detection")])

@@ -1,0 +1,102 @@
+"""What the application holds for as long as it runs: the engine, the limits, the counters, the loaded tokenizer."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+
+from config.settings import Settings
+from engine.client import EngineStatus
+from engine.errors import EngineUnavailable, InvalidRequest
+from engine.messages import Finished, Load, ModelInfo, Submission, Tokens
+from engine.text import Text
+from schemas.generation import GenerationConfig
+from schemas.problems import Problem
+from server.admission import Gate
+from server.metrics import Metrics
+
+TOKENIZER_THREADS = 2
+
+
+class TokenStream(Protocol):
+    """The tokens of one submission; iterating raises the request's EngineError if it failed."""
+
+    finished: Finished | None
+
+    def __aiter__(self) -> AsyncIterator[Tokens]: ...
+    def cancel(self) -> None: ...
+
+
+class Engine(Protocol):
+    """The engine as the HTTP process sees it."""
+
+    status: EngineStatus
+    info: ModelInfo | None
+    load: Load
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def submit(self, submission: Submission) -> TokenStream: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The loaded model. text: None for a model that takes token ids alone. config: its own generation configuration."""
+
+    info: ModelInfo
+    text: Text | None
+    config: GenerationConfig
+
+    def need_text(self, what: str) -> Text:
+        """The tokenizer, or InvalidRequest naming the field that needs one."""
+        if self.text is None:
+            raise InvalidRequest([Problem(what, "no_tokenizer", "this model has no tokenizer; give token ids")])
+        return self.text
+
+
+@dataclass(slots=True)
+class Service:
+    """One per application."""
+
+    client: Engine
+    settings: Settings
+    gate: Gate
+    metrics: Metrics
+    limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TOKENIZER_THREADS))
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _model: Model | None = None
+
+    async def model(self) -> Model:
+        """The model that is being served. Raises EngineUnavailable before it is loaded and while stopping."""
+        status, info = self.client.status, self.client.info
+        if not status.is_ready or info is None:
+            reason = f": {status.error}" if status.error else ""
+            raise EngineUnavailable(f"the model is not ready ({status.stage}, {status.share:.0%}){reason}")
+        async with self._lock:
+            if self._model is None or self._model.info is not info:
+                self._model = await anyio.to_thread.run_sync(load_model, info, limiter=self.limiter)
+            return self._model
+
+    @property
+    def name(self) -> str:
+        """What answers call the model."""
+        return self.settings.model.name
+
+    @property
+    def retry_after_s(self) -> int:
+        return self.gate.retry_after_s(self.client.load.waiting_requests)
+
+    def retry_headers(self, status: int) -> dict[str, str]:
+        """When to come back, for the statuses that ask for it."""
+        return {"Retry-After": str(self.retry_after_s)} if status in (429, 503) else {}
+
+
+def load_model(info: ModelInfo) -> Model:
+    """The tokenizer and the configuration of a model. Raises ModelUnsupported for a broken tokenizer."""
+    text = None
+    if info.tokenizer_file is not None:
+        text = Text.load(
+            info.tokenizer_file, info.chat_template, info.special_tokens, info.clean_up_tokenization_spaces
+        )
+    return Model(info, text, GenerationConfig.from_dict(info.generation_config))

@@ -1,0 +1,231 @@
+"""A request while it runs: the tokens of all its prompts become one series of events, the last of them final.
+
+A plain answer is the collected stream. Whoever holds a `Run` closes it, and with that cancels what still runs.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+import structlog
+from fastapi import Request
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from engine.errors import EngineError, InvalidRequest
+from engine.messages import Finished, Tensor, Tokens
+from schemas.answers import Answer, TokenEvent, TokensEvent
+from schemas.problem_json import ProblemJson
+from schemas.problems import Problem
+from server.admission import Pass
+from server.answer import Row, make_answer, make_rows
+from server.errors import ClientGone, crash_of, problem_of
+from server.metrics import outcome_of
+from server.service import Model, Service, TokenStream
+from server.tensors import encode_tensors, num_bytes
+from server.translate import Plan
+
+Result = TypeVar("Result")
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Run:
+    """One accepted request. streams: one per prompt, in order. request_id: of the HTTP request, for problems."""
+
+    service: Service
+    model: Model
+    plan: Plan
+    streams: Sequence[TokenStream]
+    place: Pass
+    request_id: str
+    outcome: str = "cancelled"
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    _rows: list[Row] = field(default_factory=list)
+    _last_at: dict[int, float] = field(default_factory=dict)
+    _is_closed: bool = False
+
+    async def events(self) -> AsyncIterator[TokenEvent | TokensEvent | Answer | ProblemJson]:
+        """Token events, then exactly one Answer or ProblemJson."""
+        self._rows = make_rows(self.plan, self.model.text)
+        try:
+            async for prompt_index, tokens in merge(self.streams):
+                row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
+                self._measure(row.index, len(tokens.token_ids))
+                event = row.add(tokens, self.model.text)
+                if event is not None:
+                    yield event
+            final: Answer | ProblemJson = await self._answer()
+            self.outcome = "ok"
+        except EngineError as error:
+            final = problem_of(error, self.request_id)
+            self.outcome = outcome_of(final.status)
+        except Exception as error:  # a stream has no other way to end than by a last event
+            final = crash_of(error, self.request_id)
+            self.outcome = "failed"
+        yield final
+
+    async def result(self) -> Answer | ProblemJson:
+        """The last event."""
+        final: Answer | ProblemJson | None = None
+        async for event in self.events():
+            if isinstance(event, Answer | ProblemJson):
+                final = event
+        assert final is not None
+        return final
+
+    def close(self) -> None:
+        """Cancel what still runs, give the place back, count the request. Later calls do nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for stream in self.streams:
+            stream.cancel()
+        self.place.leave()
+        num_tokens = sum(len(row.token_ids) for row in self._rows)
+        self.service.metrics.end(self.plan.mode, self.outcome, self.place.age_s)
+        self.service.metrics.generated_tokens.inc(num_tokens)
+        log.info(
+            "request finished",
+            id=self.plan.id,
+            mode=self.plan.mode,
+            outcome=self.outcome,
+            tokens=num_tokens,
+            ms=round(self.place.age_s * 1000),
+        )
+
+    async def _answer(self) -> Answer:
+        finished = [stream.finished for stream in self.streams if stream.finished is not None]
+        for message in finished:
+            if message.timings is not None:
+                self.service.metrics.queue.observe(message.timings.queue_s)
+        self.tensors = named_tensors(finished)
+        answer = make_answer(self.plan, self._rows, finished)
+        if self.tensors:
+            self._check_size()
+            form = self.plan.outputs.tensors or "json"
+            if form != "safetensors":
+                answer.tensors = await anyio.to_thread.run_sync(
+                    encode_tensors, self.tensors, form, limiter=self.service.limiter
+                )
+        return answer
+
+    def _check_size(self) -> None:
+        """What the widths of a model did not foretell is still not sent beyond the limit."""
+        size = num_bytes(self.tensors, self.plan.outputs.tensors or "json")
+        limit = self.service.settings.server.max_tensor_bytes
+        if size > limit:
+            message = f"the tensors take {size} bytes; allowed: at most {limit}"
+            raise InvalidRequest([Problem("outputs.tensors", "out_of_range", message)])
+
+    def _measure(self, row: int, num_tokens: int) -> None:
+        """Latency of the first token of a row, and of each following one."""
+        now = time.monotonic()
+        before = self._last_at.get(row)
+        self._last_at[row] = now
+        if before is None:
+            self.service.metrics.first_token.observe(self.place.age_s)
+        elif num_tokens:
+            self.service.metrics.inter_token.observe((now - before) / num_tokens)
+
+
+def named_tensors(finished: Sequence[Finished]) -> dict[str, Tensor]:
+    """All tensors of a request; with several prompts each name says which one it belongs to."""
+    if len(finished) == 1:
+        return finished[0].tensors
+    return {
+        f"prompt.{index}.{name}": tensor
+        for index, message in enumerate(finished)
+        for name, tensor in message.tensors.items()
+    }
+
+
+async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Tokens]]:
+    """What all streams bring, as it comes, with the place of its stream."""
+    if len(streams) == 1:
+        async for tokens in streams[0]:
+            yield 0, tokens
+        return
+    iterators = [aiter(stream) for stream in streams]
+    waiting = {asyncio.ensure_future(advance(iterator)): index for index, iterator in enumerate(iterators)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                arrived = task.result()
+                if arrived is not None:
+                    waiting[asyncio.ensure_future(advance(iterators[index]))] = index
+                    yield index, arrived
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def advance(iterator: AsyncIterator[Tokens]) -> Tokens | None:
+    return await anext(iterator, None)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; when the client hangs up first, `work` is cancelled and ClientGone raised."""
+    task = asyncio.ensure_future(work)
+    hang_up = asyncio.ensure_future(wait_for_hang_up(request))
+    try:
+        await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        for item in (task, hang_up):
+            item.cancel()
+        await asyncio.gather(task, hang_up, return_exceptions=True)
+
+
+async def wait_for_hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class RunResponse(EventSourceResponse):
+    """The events of a run as server-sent events; hanging up closes the run."""
+
+    def __init__(self, run: Run) -> None:
+        settings = run.service.settings.server
+        super().__init__(
+            written(run),
+            headers={"Cache-Control": "no-cache"},
+            ping=settings.ping_s,
+            sep="\n",
+            send_timeout=settings.write_timeout_s,
+        )
+        self.run = run
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.run.close()
+
+
+async def written(run: Run) -> AsyncIterator[bytes]:
+    async for event in run.events():
+        yield write_event(event)
+
+
+def write_event(event: TokenEvent | TokensEvent | Answer | ProblemJson) -> bytes:
+    match event:
+        case TokenEvent():
+            name = b"token"
+        case TokensEvent():
+            name = b"tokens"
+        case Answer():
+            name = b"done"
+        case _:
+            name = b"error"
+    # JSON has no raw line breaks, so the data is one line.
+    data = event.model_dump_json(exclude_none=True).encode()
+    return b"event: " + name + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,108 @@
+"""Scores, logits, hidden states and attentions on their way out: as JSON, as base64, as a safetensors file."""
+
+import base64
+import struct
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from engine.messages import ModelInfo, Tensor
+from schemas.generation import GenerationConfig
+from schemas.native import Outputs
+
+NUMBER_BYTES = {"json": 20.0, "base64": 16 / 3, "safetensors": 4.0}
+"""Bytes of a float32 number in each form."""
+
+FILE_DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64", "bfloat16": "BF16"}
+MAX_FLOAT = sys.float_info.max
+
+
+def predict_bytes(config: GenerationConfig, outputs: Outputs, info: ModelInfo, prompt_len: int) -> dict[str, int]:
+    """The most bytes that each `output_*` field of a resolved configuration can add to the answer.
+
+    A step of one new token feeds one token; the first step feeds the prompt. With the widths of the model unknown,
+    hidden states and attentions count as nothing here and are measured when they arrive.
+    """
+    rows = config.num_return_sequences or 1
+    num_steps = max(0, (config.max_length or prompt_len) - prompt_len)
+    chosen = set(range(num_steps)) if outputs.positions is None else set(outputs.positions)
+    kept = [step for step in range(num_steps) if step in chosen]
+    fed = [prompt_len if step == 0 else 1 for step in kept]
+    num_pairs = sum(count * (prompt_len + step) for count, step in zip(fed, kept, strict=True))
+    num_layers = info.num_layers if outputs.layers is None else len(set(outputs.layers))
+    num_states = info.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
+    numbers = {
+        "output_scores": len(kept) * rows * info.vocab_size if config.output_scores else 0,
+        "output_logits": len(kept) * rows * info.vocab_size if config.output_logits else 0,
+        "output_hidden_states": num_states * rows * sum(fed) * info.hidden_size if config.output_hidden_states else 0,
+        "output_attentions": num_layers * rows * info.num_heads * num_pairs if config.output_attentions else 0,
+    }
+    return {field: round(number * NUMBER_BYTES[outputs.tensors or "json"]) for field, number in numbers.items()}
+
+
+def num_bytes(tensors: Mapping[str, Tensor], form: str) -> int:
+    """Bytes that tensors take in one of the forms."""
+    return round(sum(len(tensor.data) for tensor in tensors.values()) * NUMBER_BYTES[form] / 4)
+
+
+def encode_tensors(tensors: Mapping[str, Tensor], form: str) -> dict[str, Any]:
+    """Tensors as part of a JSON answer: nested lists, or objects with base64 bytes."""
+    encode = encode_base64 if form == "base64" else encode_lists
+    return {name: encode(tensor) for name, tensor in tensors.items()}
+
+
+def encode_base64(tensor: Tensor) -> dict[str, Any]:
+    return {"dtype": tensor.dtype, "shape": tensor.shape, "data": base64.b64encode(tensor.data).decode()}
+
+
+def encode_lists(tensor: Tensor) -> Any:
+    """Nested lists of numbers; NaN is None, infinities are the texts `Infinity` and `-Infinity`."""
+    values = [in_json(value) for value in read_values(tensor)]
+    return nested(values, tensor.shape)
+
+
+def in_json(value: float) -> float | str | None:
+    """A number as JSON can say it."""
+    if -MAX_FLOAT <= value <= MAX_FLOAT:
+        return value
+    return None if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def nested(values: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Row-major values as lists of lists."""
+    for size in reversed(shape[1:]):
+        values = [values[start : start + size] for start in range(0, len(values), size)] if size else []
+    return values if shape else values[0]
+
+
+def read_values(tensor: Tensor) -> Sequence[float]:
+    """The values of a tensor in row-major order."""
+    little = sys.byteorder == "little"
+    if tensor.dtype == "float16":
+        return struct.unpack(f"<{len(tensor.data) // 2}e", tensor.data)
+    if tensor.dtype == "bfloat16":
+        # A bfloat16 is the upper half of the float32 of the same value.
+        words = array("H", tensor.data)
+        if not little:
+            words.byteswap()
+        return array("f", array("I", (word << 16 for word in words)).tobytes())
+    values: array[Any] = array("q" if tensor.dtype == "int64" else "f", tensor.data)
+    if not little:
+        values.byteswap()
+    return values
+
+
+def write_safetensors(tensors: Mapping[str, Tensor], answer: str) -> bytes:
+    """A safetensors file with the JSON answer under the key `answer` of its metadata."""
+    header: dict[str, object] = {"__metadata__": {"answer": answer}}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + len(tensor.data)
+        header[name] = {"dtype": FILE_DTYPES[tensor.dtype], "shape": tensor.shape, "data_offsets": [offset, end]}
+        offset = end
+    head = orjson.dumps(header)
+    head += b" " * (-len(head) % 8)
+    return b"".join([len(head).to_bytes(8, "little"), head, *(tensor.data for tensor in tensors.values())])

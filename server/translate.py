@@ -1,0 +1,165 @@
+"""From the native protocol to the engine's submissions: pure functions."""
+
+import uuid
+from dataclasses import dataclass
+
+from engine.errors import InvalidRequest
+from engine.messages import Constraint, Named, Submission, Wanted
+from schemas.generation import GenerationConfig, check_model, resolve
+from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
+from schemas.problems import Problem
+from server.checks import TENSOR_FIELDS, check_request, check_tensors, inherited_warnings
+from server.prompts import Prompt
+from server.service import Model
+
+MASK = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts."""
+
+    id: str
+    model_name: str
+    mode: str
+    config: GenerationConfig
+    outputs: Outputs
+    submissions: list[Submission]
+    warnings: list[str]
+
+    @property
+    def num_rows(self) -> int:
+        """Sequences of each prompt."""
+        return self.config.num_return_sequences or 1
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return sum(len(submission.prompt_ids) for submission in self.submissions)
+
+
+def make_plan(
+    body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, max_tensor_bytes: int
+) -> Plan:
+    """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
+    info, outputs = model.info, body.outputs or Outputs()
+    configs = [
+        resolve(asked, model.config, prompt_len=len(prompt.token_ids), context_len=info.context_len)
+        for prompt in prompts
+    ]
+    problems = [
+        *check_request(body, asked, configs, prompts, model),
+        *configs[0].problems(),
+        *check_models(configs, prompts, model),
+    ]
+    problems = problems or [*check_tensors(outputs, configs, prompts, info, max_tensor_bytes)]
+    if problems:
+        raise InvalidRequest(list(dict.fromkeys(problems)))
+    answer_id = f"gen-{uuid.uuid4().hex}"
+    seed = select_seed(body.seed, body.prng_key)
+    return Plan(
+        id=answer_id,
+        model_name=info.model_id,
+        mode=str(configs[0].get_generation_mode()),
+        config=configs[0],
+        outputs=outputs,
+        submissions=[
+            submission(body, f"{answer_id}-{index}", prompt.token_ids, config, seed)
+            for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
+        ],
+        warnings=[
+            *configs[0].warnings(asked.set_fields().keys()),
+            *idle_outputs(configs[0], outputs),
+            *inherited_warnings(asked, model),
+        ],
+    )
+
+
+def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> list[Problem]:
+    return [
+        problem
+        for config, prompt in zip(configs, prompts, strict=True)
+        for problem in check_model(
+            config,
+            vocab_size=model.info.vocab_size,
+            context_len=model.info.context_len,
+            prompt_len=len(prompt.token_ids),
+            prompt_field=prompt.field,
+        )
+    ]
+
+
+def submission(
+    body: GenerateRequest, request_id: str, prompt_ids: list[int], config: GenerationConfig, seed: int | None
+) -> Submission:
+    return Submission(
+        request_id=request_id,
+        prompt_ids=prompt_ids,
+        config=plain(config.model_copy(update={"token_healing": None})),
+        seed=seed,
+        wanted=wanted(body.outputs or Outputs()),
+        constraint=constraint(body.prefix_allowed_tokens),
+        logits_processor=[Named(item.name, item.args) for item in body.logits_processor or []],
+        stopping_criteria=[Named(item.name, item.args) for item in body.stopping_criteria or []],
+        priority=body.priority or 0,
+        deadline_s=body.deadline_s,
+        cache_salt=body.cache_salt or "",
+    )
+
+
+def plain(config: GenerationConfig) -> dict[str, object]:
+    """The set fields of a configuration as plain data."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def wanted(outputs: Outputs) -> Wanted:
+    asked = outputs.transition_scores
+    return Wanted(
+        transition_scores=bool(asked),
+        normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else True,
+        top_n_tokens=outputs.top_n_tokens or 0,
+        prompt_logprobs=outputs.prompt_logprobs or False,
+        positions=outputs.positions,
+        layers=outputs.layers,
+    )
+
+
+def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
+    return None if given is None else Constraint(**given.model_dump(exclude_none=True))
+
+
+def idle_outputs(config: GenerationConfig, outputs: Outputs) -> list[str]:
+    """What `outputs` asks of tensors that nothing returns."""
+    idle = [f"outputs.{name}" for name in ("tensors", "positions", "layers") if getattr(outputs, name) is not None]
+    if not idle or any(getattr(config, field) for field in TENSOR_FIELDS):
+        return []
+    return [f"without an output_* field in generation_config these have no effect: {', '.join(idle)}"]
+
+
+def select_seed(seed: int | list[int] | None, prng_key: list[int] | None) -> int | None:
+    """The one seed of a request. A single integer is taken as it is, as `torch.manual_seed` takes it.
+
+    A pair (a, b), TensorFlow's stateless seed or JAX's key, is mixed, since a CPU generator reads only the low 32 bits
+    of a seed: x = (a mod 2^32) * 2^32 + (b mod 2^32) goes through the finaliser of SplitMix64, and the upper 32 bits
+    of the result are the seed. Equal pairs give equal seeds; the numbers drawn are torch's, not those of JAX.
+    """
+    pair = prng_key if prng_key is not None else seed
+    if not isinstance(pair, list):
+        return pair
+    high, low = (number % 2**32 for number in pair)
+    mixed = ((high << 32 | low) + 0x9E3779B97F4A7C15) & MASK
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & MASK
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & MASK
+    return (mixed ^ mixed >> 31) >> 32
+
+
+def healing_submission(original: Submission, prompt_ids: list[int], bias: list[tuple[list[int], float]]) -> Submission:
+    """The greedy choice of one token that heals a prompt."""
+    config = GenerationConfig(do_sample=False, sequence_bias=bias, max_length=len(prompt_ids) + 1)
+    return Submission(
+        request_id=f"{original.request_id}-heal",
+        prompt_ids=prompt_ids,
+        config=plain(config),
+        priority=original.priority,
+        deadline_s=original.deadline_s,
+        cache_salt=original.cache_salt,
+    )

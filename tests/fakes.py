@@ -1,0 +1,201 @@
+"""Stand-ins at the border of a process: an engine whose tokens are scripted."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.client import EngineStatus
+from engine.errors import EngineError, EngineUnavailable
+from engine.messages import (
+    Finished,
+    FinishReason,
+    Load,
+    ModelInfo,
+    Submission,
+    Tensor,
+    Timings,
+    Tokens,
+    TopToken,
+)
+
+Script = Callable[[Submission], list[Tokens | EngineError]]
+
+
+def tokens_of(submission: Submission, *steps: list[int]) -> list[Tokens | EngineError]:
+    """Steps of one sequence, the last of which ends it by length."""
+    return [
+        Tokens(
+            request_id=submission.request_id,
+            sequence=0,
+            token_ids=step,
+            finish_reason=FinishReason("length") if step is steps[-1] else None,
+        )
+        for step in steps
+    ]
+
+
+def count_up(submission: Submission) -> list[Tokens | EngineError]:
+    """Each sequence continues with the ids after its last prompt token, up to `max_length`."""
+    config, wanted = submission.config, submission.wanted
+    num_new = config["max_length"] - len(submission.prompt_ids)
+    return [
+        Tokens(
+            request_id=submission.request_id,
+            sequence=row,
+            token_ids=[token_id],
+            scores=[-0.5 - step] if wanted.transition_scores else [],
+            top_tokens=[top_tokens(token_id, wanted.top_n_tokens)] if wanted.top_n_tokens else [],
+            finish_reason=FinishReason("length") if step == num_new - 1 else None,
+        )
+        for step in range(num_new)
+        for row in range(config.get("num_return_sequences", 1))
+        for token_id in [(submission.prompt_ids[-1] + 1 + step + row) % 256]
+    ]
+
+
+def top_tokens(token_id: int, number: int) -> list[TopToken]:
+    likely = [TopToken(token_id, -0.5), TopToken((token_id + 1) % 256, float("-inf"))]
+    return (likely * number)[:number]
+
+
+READY = EngineStatus("ready", 1.0)
+BUSY = Load(running_requests=2, waiting_requests=3, batch_rows=4, used_blocks=1, total_blocks=4)
+
+
+class FakeStream:
+    """Plays a script; waits for the engine's `gate` before each message."""
+
+    def __init__(self, engine: "FakeEngine", submission: Submission) -> None:
+        self.engine, self.submission = engine, submission
+        self.finished: Finished | None = None
+        self.is_over = False
+
+    async def __aiter__(self) -> AsyncIterator[Tokens]:
+        for message in self.engine.script(self.submission):
+            await self.engine.gate.wait()
+            if isinstance(message, EngineError):
+                self.is_over = True
+                raise message
+            yield message
+            await asyncio.sleep(0)
+        self.finished = self.engine.finish(self.submission)
+        self.is_over = True
+
+    def cancel(self) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.engine.cancelled.append(self.submission.request_id)
+            self.engine.changed.set()
+
+
+@dataclass
+class FakeEngine:
+    """The engine as the application sees it.
+
+    gate: cleared, it holds every stream. cancelled: ids of submissions whose readers left. changed: set whenever
+    something is submitted or cancelled.
+    """
+
+    info: ModelInfo | None
+    script: Script = count_up
+    status: EngineStatus = READY
+    load: Load = BUSY
+    refusal: EngineError | None = None
+    submissions: list[Submission] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def start(self) -> None:
+        self.calls["start"] += 1
+
+    async def stop(self) -> None:
+        self.calls["stop"] += 1
+
+    def submit(self, submission: Submission) -> FakeStream:
+        if not self.status.is_ready:
+            raise EngineUnavailable(self.status.stage)
+        if self.refusal is not None:
+            raise self.refusal
+        self.submissions.append(submission)
+        self.changed.set()
+        return FakeStream(self, submission)
+
+    def become(self, stage: str, share: float = 0.0) -> None:
+        self.status = EngineStatus(stage, share)
+
+    def finish(self, submission: Submission) -> Finished:
+        rows, vocab_size = submission.config.get("num_return_sequences", 1), 256
+        num_steps = submission.config["max_length"] - len(submission.prompt_ids)
+        tensors = {}
+        if submission.config.get("output_scores"):
+            scores = np.zeros((num_steps, rows, vocab_size), dtype="<f4")
+            scores[:, :, 1], scores[:, :, 2] = -np.inf, np.nan
+            tensors["scores"] = Tensor("float32", list(scores.shape), scores.tobytes())
+        count = len(submission.prompt_ids)
+        return Finished(
+            request_id=submission.request_id,
+            timings=Timings(queue_s=0.25, prefill_s=0.5, decode_s=1.0, total_s=1.75),
+            cached_prompt_tokens=1,
+            tensors=tensors,
+            prompt_logprobs=[None, *(-float(n) for n in range(1, count))] if submission.wanted.prompt_logprobs else [],
+        )
+
+
+def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
+    """A model of 256 byte tokens; `changes` replace fields."""
+    fields: dict[str, object] = {
+        "model_id": "tiny/bytes",
+        "revision": None,
+        "model_type": "llama",
+        "dtype": "float32",
+        "device": "cpu",
+        "num_parameters": 1000,
+        "vocab_size": 256,
+        "context_len": 128,
+        "generation_config": {"bos_token_id": 0, "eos_token_id": 1},
+        "tokenizer_file": tokenizer_file,
+        "chat_template": "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+        "special_tokens": {},
+        "clean_up_tokenization_spaces": False,
+        "modes": ["greedy_search", "sample"],
+        "fields": FIELDS,
+        "logits_processors": ["no_repeat_words"],
+        "stopping_criteria": ["at_newline"],
+        "tries": ["cities"],
+        "num_layers": 2,
+        "max_rows": 8,
+        "cache_tokens": 1024,
+        "block_size": 16,
+        "runner": "packed",
+        "attention": "sdpa",
+        "hidden_size": 16,
+        "num_heads": 2,
+    }
+    return ModelInfo(**{**fields, **changes})  # type: ignore[arg-type]  # the types of `changes` are the caller's
+
+
+FIELDS = [
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "min_new_tokens",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "repetition_penalty",
+    "num_return_sequences",
+    "stop_strings",
+    "sequence_bias",
+    "eos_token_id",
+    "output_scores",
+    "output_hidden_states",
+]

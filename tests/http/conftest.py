@@ -1,0 +1,90 @@
+"""The real application in process, in front of a scripted engine."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from config.settings import Settings
+from server.app import create_app
+from tests.fakes import FakeEngine, fake_info
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """The log lines of the test."""
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture(scope="session")
+def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tokenizer with one token for each byte."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def encode(tokenizer_file: str) -> Callable[[str], list[int]]:
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    return lambda text: list(tokenizer.encode(text).ids)
+
+
+@pytest.fixture
+async def engine(tokenizer_file: str) -> FakeEngine:
+    return FakeEngine(fake_info(tokenizer_file))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "warm.json").write_text(json.dumps({"do_sample": True, "temperature": 1.5, "max_new_tokens": 3}))
+    return make_settings(stored_configs=tmp_path)
+
+
+def make_settings(**server: Any) -> Settings:
+    return Settings(server=server)
+
+
+@asynccontextmanager
+async def client_of(engine: FakeEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application; server errors come as answers."""
+    app = create_app(engine, settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def client(engine: FakeEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(engine, settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def connect(engine: FakeEngine) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Opens a client of an application with other server settings."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**server: Any) -> httpx.AsyncClient:
+            return await stack.enter_async_context(client_of(engine, make_settings(**server)))
+
+        yield opened

@@ -1,0 +1,48 @@
+"""Errors that are not about the body: routes, faults of our own code, request ids."""
+
+import pytest
+
+from tests.http.events import parse_events
+from tests.http.problems import check_problem
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_routes_and_methods_that_do_not_exist_are_problems_too(client):
+    check_problem(await client.get("/nowhere"), 404)
+    check_problem(await client.post("/generate/", json={}), 404)
+    response = await client.get("/generate")
+    check_problem(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+async def test_a_fault_of_our_own_is_a_problem_without_its_insides(client, engine):
+    def script(_):
+        raise ZeroDivisionError("secret")
+
+    engine.script = script
+    response = await client.post("/generate", json={"inputs": [3]})
+    assert check_problem(response, 500)["code"] == "internal_error"
+    assert "secret" not in response.text
+
+
+async def test_a_fault_of_our_own_still_ends_a_stream_with_an_event(client, engine):
+    def script(_):
+        raise ZeroDivisionError("secret")
+
+    engine.script = script
+    response = await client.post("/generate", json={"inputs": [3], "stream": True})
+    ((name, problem),) = parse_events(response.text)
+    assert (name, problem["code"]) == ("error", "internal_error")
+
+
+async def test_a_crash_outside_of_a_run_is_a_problem(client, monkeypatch):
+    monkeypatch.setattr("server.routes.info.version", lambda: 1 / 0)
+    check_problem(await client.get("/info"), 500)
+
+
+async def test_a_request_id_is_echoed_if_it_is_a_plain_word(client):
+    kept = await client.get("/health", headers={"x-request-id": "trace-1.2"})
+    replaced = await client.get("/health", headers={"x-request-id": "a b\x7f" + "c" * 500})
+    assert kept.headers["x-request-id"] == "trace-1.2"
+    assert len(replaced.headers["x-request-id"]) == 32

@@ -1,0 +1,196 @@
+"""The routes beside generation: health, information, metrics, configurations, admission, documentation."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.errors import RequestFailed
+from server.admission import Gate
+from server.app import create_app
+from tests.fakes import tokens_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_engine_starts_and_stops_with_the_application(engine, settings):
+    app = create_app(engine, settings)
+    async with app.router.lifespan_context(app):
+        assert engine.calls == {"start": 1}
+    assert engine.calls == {"start": 1, "stop": 1}
+
+
+async def test_probes_tell_alive_from_ready(client, engine):
+    assert (await client.get("/health")).json() == {"status": "ready", "stage": "ready", "share": 1.0, "error": None}
+    engine.become("weights", 0.4)
+    for path in ("/health", "/health/ready"):
+        response = await client.get(path)
+        assert response.status_code == 503
+        assert (response.json()["stage"], response.json()["share"]) == ("weights", 0.4)
+        assert int(response.headers["retry-after"]) >= 1
+    assert (await client.get("/health/live")).json()["status"] == "alive"
+
+
+async def test_requests_are_refused_until_the_model_is_ready(client, engine):
+    engine.become("weights", 0.4)
+    for path, body in (
+        ("/generate", {"inputs": [3]}),
+        ("/tokenize", {"inputs": "a"}),
+        ("/score", {"pairs": [{"prompt": [3], "continuation": [4]}]}),
+    ):
+        response = await client.post(path, json=body)
+        assert response.status_code == 503
+        assert response.json()["code"] == "engine_unavailable"
+        assert "retry-after" in response.headers
+
+
+async def test_a_closed_gate_refuses_and_is_not_ready(client):
+    client._transport.app.state.service.gate.close()
+    assert (await client.post("/generate", json={"inputs": [3]})).status_code == 503
+    assert (await client.get("/health/ready")).json()["stage"] == "stopping"
+
+
+async def test_the_request_over_the_limit_is_refused_before_it_is_tokenised(connect, engine):
+    client = await connect(max_requests=2)
+    engine.gate.clear()
+    running = [asyncio.create_task(client.post("/generate", json={"inputs": "ab"})) for _ in range(2)]
+    while len(engine.submissions) < 2:
+        await engine.changed.wait()
+        engine.changed.clear()
+    refused = await client.post("/generate", json={"inputs": "ab"})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["retryable"] is True
+    engine.gate.set()
+    assert [response.status_code for response in await asyncio.gather(*running)] == [200, 200]
+    assert (await client.post("/generate", json={"inputs": "ab"})).status_code == 200
+
+
+async def test_failures_and_refusals_give_their_place_back(client, engine):
+    engine.script = lambda submission: [RequestFailed("no")]
+    for body in ({"inputs": [3]}, {"inputs": [3], "stream": True}, {"inputs": [999]}):
+        await client.post("/generate", json=body)
+    assert client._transport.app.state.service.gate.running == 0
+
+
+async def test_many_requests_at_once_each_get_their_own_answer(client):
+    async def one(token_id):
+        body = {"inputs": [token_id], "generation_config": {"max_new_tokens": 3}}
+        answer = (await client.post("/generate", json=body)).json()
+        return answer["sequences"][0]["token_ids"]
+
+    answers = await asyncio.gather(*(one(token_id) for token_id in range(60)))
+    assert answers == [[n + 1, n + 2, n + 3] for n in range(60)]
+
+
+def test_the_advised_wait_grows_with_the_backlog():
+    gate = Gate(4)
+    gate.mean_s = 3.0
+    assert gate.retry_after_s() == 3
+    gate.enter()
+    assert gate.retry_after_s(waiting=4) == 15
+    assert gate.retry_after_s(waiting=10_000) == 60
+
+
+async def test_info_tells_what_is_served(client, engine):
+    info = (await client.get("/info")).json()
+    assert info["model"]["model_id"] == "tiny/bytes"
+    assert info["modes"] == ["greedy_search", "sample"]
+    assert info["limits"]["max_rows"] == 8
+    engine.info = None
+    engine.become("weights")
+    assert (await client.get("/info")).json()["status"] == "weights"
+
+
+def read_metrics(text: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_metrics_count_requests_tokens_and_latencies(client, engine):
+    await client.post("/generate", json={"inputs": [3, 4], "generation_config": {"max_new_tokens": 3}})
+    await client.post("/generate", json={"inputs": [3], "generation_config": {"do_sample": True}, "stream": True})
+    await client.post("/generate", json={"inputs": [999]})
+    await client.post("/generate", content=b"{", headers={"content-type": "application/json"})
+    engine.script = lambda submission: [*tokens_of(submission, [5], [6])[:1], RequestFailed("no")]
+    await client.post("/generate", json={"inputs": [3]})
+    values = read_metrics((await client.get("/metrics")).text)
+    assert values["beamhouse_requests_total", "greedy_search", "ok"] == 1
+    assert values["beamhouse_requests_total", "sample", "ok"] == 1
+    assert values["beamhouse_requests_total", "greedy_search", "failed"] == 1
+    assert values["beamhouse_requests_total", "unknown", "invalid"] == 2
+    assert values["beamhouse_prompt_tokens_total",] == 4
+    assert values["beamhouse_generated_tokens_total",] == 3 + 20 + 1
+    assert values["beamhouse_time_to_first_token_seconds_count",] == 3
+    assert values["beamhouse_inter_token_latency_seconds_count",] == 2 + 19
+    assert values["beamhouse_queue_duration_seconds_sum",] == 0.5
+    assert values["beamhouse_request_duration_seconds_count",] == 3
+    assert values["beamhouse_requests_running",] == 2
+    assert values["beamhouse_requests_waiting",] == 3
+    assert values["beamhouse_batch_rows",] == 4
+    assert values["beamhouse_kv_cache_usage_ratio",] == 0.25
+    assert values["beamhouse_ready",] == 1
+
+
+async def test_the_defaults_in_force_and_stored_configurations_can_be_read(client):
+    defaults = (await client.get("/generation_config")).json()
+    assert defaults["generation_config"]["bos_token_id"] == 0
+    assert defaults["mode"] == "greedy_search"
+    assert defaults["stored"] == ["warm"]
+    assert (await client.get("/generation_config/warm")).json()["temperature"] == 1.5
+    assert (await client.get("/generation_config/cold")).status_code == 422
+    response = await client.put("/generation_config/cold", json={})
+    assert (response.status_code, response.json()["code"]) == (422, "not_supported")
+
+
+async def test_a_configuration_can_be_checked_without_generating(client, engine):
+    async def validate(config):
+        return (await client.post("/generation_config/validate", json={"generation_config": config})).json()
+
+    good = await validate({"do_sample": True, "max_new_tokens": 5})
+    assert (good["is_valid"], good["mode"], good["generation_config"]["max_length"]) == (True, "sample", 6)
+    beams = await validate({"num_beams": 4, "temperature": 0.5})
+    assert (beams["is_valid"], beams["mode"]) == (False, "beam_search")
+    assert beams["problems"][0]["code"] == "not_supported"
+    assert beams["warnings"]
+    wrong = await validate({"top_p": 1.5})
+    assert [problem["pointer"] for problem in wrong["problems"]] == ["/generation_config/top_p"]
+    assert (await validate("warm"))["mode"] == "sample"
+    assert engine.submissions == []
+
+
+async def test_watermark_detection_is_refused_by_name(client):
+    assert (await client.post("/watermark/detect", json={})).json()["code"] == "not_supported"
+
+
+async def test_documentation_needs_nothing_from_elsewhere(client):
+    page = await client.get("/docs")
+    script = await client.get("/docs/docs.js")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for text in (page.text, script.text, (await client.get("/docs/docs.css")).text):
+        assert "http://" not in text
+        assert "https://" not in text
+    assert (await client.get("/docs/app.py")).status_code == 404
+
+
+async def test_the_schema_describes_every_field_of_the_body(client):
+    schema = (await client.get("/openapi.json")).json()
+    body = schema["paths"]["/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["$ref"].endswith("/GenerateRequest")
+    fields = schema["components"]["schemas"]
+    assert fields["GenerationConfig"]["properties"]["top_p"]["description"]
+    assert "done" in schema["paths"]["/generate"]["post"]["description"]
+    assert "default" in schema["paths"]["/generate"]["post"]["responses"]
+
+
+def test_the_server_does_not_import_torch():
+    code = "import sys, server.app; print({'torch', 'transformers'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

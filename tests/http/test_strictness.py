@@ -1,0 +1,266 @@
+"""Bodies that are not exactly JSON of the right shape: a 4xx, small, quick, and naming the field."""
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.body import parse_json
+from server.errors import Refused
+from tests.fakes import FIELDS, fake_info
+from tests.http.problems import check_problem
+
+pytestmark = pytest.mark.anyio
+JSON = {"content-type": "application/json"}
+
+
+async def post(client, body: bytes, **headers: str) -> httpx.Response:
+    return await client.post("/generate", content=body, headers={**JSON, **headers})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": "a", "deadline_s": NaN}',
+        b'{"inputs": "a", "deadline_s": Infinity}',
+        b'{"inputs": "a", "deadline_s": 1e999}',
+        b'{"inputs": NaN}',
+        b'{"inputs": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b"[" * 1000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b'{"inputs": "\xff"}',
+        '{"inputs": "a"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"inputs": "a"}',
+        b'{"inputs": "a", "inputs": "b"}',
+        b'{"inputs": "a", "generation_config": {"top_k": 1, "top_k": 2}}',
+        b'{"inputs": "a", "generation_config": "{\\"top_k\\": 1, \\"top_k\\": 2}"}',
+        b'{"inputs": "a", "generation_config": "{"}',
+        b'{"seed": ' + b"1" * 4301 + b"}",
+        b"",
+        b"{",
+        b'{"inputs": "a"} {}',
+    ],
+)
+async def test_what_is_not_json_is_malformed(client, engine, body):
+    check_problem(await post(client, body), 400)
+    assert engine.submissions == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({"seed": True}, "/seed", "wrong_type"),
+        ({"seed": "7"}, "/seed", "wrong_type"),
+        ({"seed": 7.0}, "/seed", "wrong_type"),
+        ({"seed": 2**64 - 0}, "/seed", "wrong_type"),
+        ({"seed": [1]}, "/seed", "out_of_range"),
+        ({"seed": [1, 2], "prng_key": [1, 2]}, "", "conflict"),
+        ({"prng_key": [1, 2**32]}, "/prng_key/1", "out_of_range"),
+        ({"inputs": 5}, "/inputs", "wrong_type"),
+        ({"inputs": [1, "a"]}, "/inputs/1", "wrong_type"),
+        ({"inputs": ["a", 1]}, "/inputs/1", "wrong_type"),
+        ({"inputs": [[1], [-1]]}, "/inputs/1/0", "out_of_range"),
+        ({"inputs": [[1], []]}, "/inputs/1", "empty"),
+        ({"inputs": []}, "/inputs", "empty"),
+        ({"inputs": ""}, "/inputs", "empty"),
+        ({"inputs": [1, 256]}, "/inputs/1", "out_of_range"),
+        ({"inputs": [3] * 128}, "/inputs", "out_of_range"),
+        ({"inputs": "a", "messages": [{"role": "user", "content": "b"}]}, "", "conflict"),
+        ({"messages": [{"role": "user"}]}, "/messages/0/content", "missing"),
+        ({"inputs": "a", "mode": "argmax"}, "/mode", "out_of_range"),
+        ({"inputs": "a", "mode": "sample"}, "/mode", "conflict"),
+        ({"inputs": "a", "top_p": 0.5}, "/top_p", "unknown_field"),
+        ({"inputs": "a", "generation_config": {"top_p": 1.5}}, "/generation_config/top_p", "out_of_range"),
+        ({"inputs": "a", "generation_config": {"top_k": 1.5}}, "/generation_config/top_k", "wrong_type"),
+        ({"inputs": "a", "generation_config": {"topp": 1}}, "/generation_config/topp", "unknown_field"),
+        (
+            {"inputs": "a", "generation_config": {"eos_token_id": 256}},
+            "/generation_config/eos_token_id",
+            "out_of_range",
+        ),
+        (
+            {"inputs": "a", "generation_config": {"stop_strings": [1]}},
+            "/generation_config/stop_strings/0",
+            "wrong_type",
+        ),
+        ({"inputs": "a", "generation_config": "nobody"}, "/generation_config", "unknown_name"),
+        ({"inputs": "a", "generation_config": "../../etc/passwd"}, "/generation_config", "unknown_name"),
+        ({"inputs": "a", "outputs": {"tensors": "pickle"}}, "/outputs/tensors", "out_of_range"),
+        ({"inputs": "a", "outputs": {"layers": [0, 3]}}, "/outputs/layers/1", "out_of_range"),
+        ({"inputs": "a", "prefix_allowed_tokens": {}}, "/prefix_allowed_tokens", "conflict"),
+        ({"inputs": "a", "prefix_allowed_tokens": {"trie": "x"}}, "/prefix_allowed_tokens/trie", "unknown_name"),
+        (
+            {"inputs": "a", "prefix_allowed_tokens": {"token_ids": [300]}},
+            "/prefix_allowed_tokens/token_ids/0",
+            "out_of_range",
+        ),
+        ({"inputs": "a", "logits_processor": [{"name": "x"}]}, "/logits_processor/0/name", "unknown_name"),
+        ({"inputs": "a", "a~b/c": 1}, "/a~0b~1c", "unknown_field"),
+        ({"inputs": ["a"] * 33}, "/inputs", "out_of_range"),
+        ({"inputs": ["a"] * 9}, "/inputs", "out_of_range"),
+    ],
+)
+async def test_a_wrong_field_is_named(client, engine, body, pointer, code):
+    problem = check_problem(await client.post("/generate", json=body), 422)
+    assert (pointer, code) in {(error["pointer"], error["code"]) for error in problem["errors"]}, problem
+    assert engine.submissions == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"parameters": {}}, "/parameters"),
+        ({"adapter": "x"}, "/adapter"),
+        ({"assistant_model": "x"}, "/assistant_model"),
+        ({"force_words": ["x"]}, "/force_words"),
+        ({"negative_prompt": "x"}, "/negative_prompt"),
+        ({"decoder_inputs": "x"}, "/decoder_inputs"),
+        ({"inputs": {"audio": ""}}, "/inputs"),
+        ({"outputs": {"progress": True}}, "/outputs/progress"),
+        ({"generation_config": {"num_beams": 4}}, "/generation_config/num_beams"),
+        ({"generation_config": {"no_repeat_ngram_size": 2}}, "/generation_config/no_repeat_ngram_size"),
+    ],
+)
+async def test_what_is_left_to_later_versions_is_refused_by_name(client, body, pointer):
+    problem = check_problem(await client.post("/generate", json={"inputs": "a", **body}), 422)
+    assert problem["code"] == "not_supported"
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, "not_supported")]
+    assert problem["detail"].startswith("not supported yet: ")
+
+
+async def test_a_mode_that_is_missing_is_refused_by_the_field_that_asks_for_it(connect, engine, tokenizer_file):
+    engine.info = fake_info(tokenizer_file, fields=[*FIELDS, "num_beams", "penalty_alpha"])
+    client = await connect()
+    for config, field in (({"num_beams": 4}, "num_beams"), ({"penalty_alpha": 0.5, "top_k": 4}, "penalty_alpha")):
+        problem = check_problem(await client.post("/generate", json={"inputs": "a", "generation_config": config}), 422)
+        assert [error["pointer"] for error in problem["errors"]] == [f"/generation_config/{field}"]
+        assert problem["code"] == "not_supported"
+
+
+async def test_neutral_values_of_unsupported_fields_ask_for_nothing(client):
+    config = {"num_beams": 1, "no_repeat_ngram_size": 0, "guidance_scale": 1.0, "max_new_tokens": 1}
+    assert (await client.post("/generate", json={"inputs": "a", "generation_config": config})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"generation_config": {"top_p": 1.5}}, "top_p is 1.5; allowed: 0 <= top_p <= 1"),
+        ({"generation_config": {"tempurature": 1}}, "tempurature is not a field; did you mean temperature?"),
+        ({"top_k": 5}, "top_k is not a field of the body; did you mean generation_config.top_k?"),
+        ({"seed": "7"}, 'seed is "7"; expected an integer'),
+        ({"messages": [{"role": "user"}]}, "content is missing"),
+        ({"seed": [1]}, "seed has 1 items; allowed: 2"),
+        ({"outputs": {"tensors": "x" * 100}}, f'tensors is "{"x" * 64}…"; allowed: "json", "base64", "safetensors"'),
+    ],
+)
+async def test_messages_say_what_was_given_and_what_is_allowed(client, body, message):
+    problem = check_problem(await client.post("/generate", json=body), 422)
+    assert [error["message"] for error in problem["errors"]] == [message]
+
+
+async def test_numbers_are_numbers(client):
+    config = {"temperature": 2, "do_sample": True, "max_new_tokens": 1}
+    assert (await client.post("/generate", json={"inputs": "a", "generation_config": config})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": [1.5] * 100_000},
+        {"inputs": ["a", *[1] * 100_000]},
+        {"inputs": [[1.5]] * 100_000},
+        {f"key{index}": 1 for index in range(100_000)},
+        {f"key{index}": 1 for index in range(200)},
+        {"x" * 100_000: 1},
+        {"inputs": "a", "generation_config": {"stop_strings": [1] * 100_000}},
+        {"inputs": "a", "generation_config": {"bad_words_ids": [[-1]] * 100_000}},
+        {"inputs": "a", "logits_processor": [{"name": 1}] * 50_000},
+        {"inputs": "a", "messages": [{}] * 50_000},
+        {"seed": [1.5] * 100_000},
+        {"inputs": "a", "generation_config": {"watermarking_config": {f"k{n}": 1 for n in range(250)}}},
+    ],
+)
+async def test_a_mass_of_errors_makes_a_small_answer_quickly(client, body):
+    content = json.dumps(body).encode()
+    started = time.process_time()
+    response = await post(client, content)
+    assert time.process_time() - started < 0.5
+    check_problem(response, 422)
+
+
+async def test_long_values_are_not_echoed(client):
+    response = await client.post("/generate", json={"mode": "SECRET" * 1000})
+    check_problem(response, 422)
+    assert response.text.count("SECRET") <= 24
+
+
+async def test_a_body_over_the_limit_is_refused_as_it_arrives(connect):
+    client = await connect(max_body_bytes=2000)
+    read = 0
+
+    async def chunks():
+        nonlocal read
+        for _ in range(1000):
+            read += 1000
+            yield b" " * 1000
+
+    announced = await post(client, b" " * 2001)
+    streamed = await client.post("/generate", content=chunks(), headers=JSON)
+    assert check_problem(announced, 413)["code"] == "body_too_large"
+    check_problem(streamed, 413)
+    check_problem(await post(client, b"{}", **{"content-length": "1" + "0" * 20}), 413)
+    assert read <= 2000 + 64_000
+
+
+async def test_two_lengths_are_refused(client):
+    check_problem(await post(client, b"{}", **{"content-length": "2", "transfer-encoding": "chunked"}), 400)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+)
+async def test_other_kinds_of_content_are_refused(client, kind):
+    check_problem(await post(client, b'{"inputs": "a"}', **{"content-type": kind}), 415)
+
+
+async def test_the_kind_of_content_must_be_said(client):
+    check_problem(await client.post("/generate", content=b'{"inputs": "a"}'), 415)
+
+
+async def test_a_slow_body_is_given_up(connect):
+    client = await connect(body_timeout_s=0.05)
+
+    async def never():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    check_problem(await client.post("/generate", content=never(), headers=JSON), 408)
+
+
+async def test_a_prompt_over_the_limit_is_refused_before_it_is_tokenised(connect):
+    client = await connect(max_prompt_bytes=10)
+    problem = check_problem(await client.post("/generate", json={"inputs": ["a", "€" * 4]}), 422)
+    assert problem["errors"][0]["pointer"] == "/inputs/1"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-9, 9) | st.text('a:"\\{}[],\n', max_size=6),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('a:"\\', max_size=3), inner, max_size=3),
+        max_leaves=12,
+    ),
+    st.booleans(),
+)
+def test_keys_are_counted_whatever_strings_hold(value, is_spaced):
+    text = json.dumps(value, separators=(" , ", " : ") if is_spaced else (",", ":"))
+    assert parse_json(text.encode()) == value
+    with pytest.raises(Refused) as refusal:
+        parse_json(f'{{"x": {text}, "y": {{"k": 1, "k": {text}}}}}'.encode())
+    assert refusal.value.code == "duplicate_key"
