@@ -15,6 +15,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from config.settings import ServerSettings, Settings
 from config.sources import injected
+from engine.threads import cpu_quota, usable_cores
 
 DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn", "pyzmq", "llguidance")
 OPTIONAL = {"llguidance": "regex, JSON schema and grammar constraints need it: pip install 'beamhouse[grammar]'"}
@@ -101,24 +102,12 @@ def processor_flags() -> frozenset[str]:
 
 
 def look_at_threads(settings: Settings) -> Iterator[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota(Path("/sys/fs/cgroup/cpu.max"))
-    allowed = min(usable, quota) if quota else usable
-    wanted = settings.engine.num_threads
-    if wanted > allowed:
-        yield problem("threads", f"num_threads is {wanted}, but this process may use {allowed:g} cores")
+    wanted, usable, quota = settings.engine.num_threads, usable_cores(), cpu_quota()
+    if wanted > usable:
+        yield problem("threads", f"num_threads is {wanted}, but this process may use {usable:g} cores")
     else:
-        limit = f", of which the container's quota allows {quota:g}" if quota and quota < usable else ""
-        yield ok("threads", f"{wanted or 'automatic'}; {usable} usable cores{limit}")
-
-
-def cpu_quota(file: Path) -> float | None:
-    """Cores the container may use, or None without a limit."""
-    try:
-        limit, period = file.read_text(encoding="ascii").split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
+        limit = "" if quota is None else f"; the container's quota is {quota:g}"
+        yield ok("threads", f"{wanted or 'automatic'}; {usable:g} usable cores{limit}")
 
 
 def look_at_memory(settings: Settings) -> Iterator[Finding]:

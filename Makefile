@@ -1,0 +1,89 @@
+# make install   a virtual environment with everything pinned (the second time takes no time)
+# make serve     the server; MODEL=directory or Hub id, PORT=8000, ARGS="--max-rows 16"
+# make test      the tests; ARGS="-k haproxy"
+# make check     format, lint, types, import rules
+# make bench     tokens per second beside model.generate(); ARGS="--help"
+# make lock      resolve the dependencies of pyproject.toml anew into the two lock files
+#
+# TORCH_INDEX=URL adds an index for other builds of torch, TORCH=2.13.0 is the version `make lock` starts from.
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= 2.13.0
+MODEL  ?=
+PORT   ?=
+ARGS   ?=
+
+BIN     := $(VENV)/bin
+PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+SOURCES := config schemas engine server benchmarks tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev haproxy serve test test-slow check format bench lock wheel clean
+
+help:
+	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	$(call PIP,$(VENV)) --no-deps -r requirements.lock
+	$(call PIP,$(VENV)) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(call PIP,$(VENV)) --no-deps -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+# The load balancer test drives a real HAProxy; root on Debian gets it here, everybody else installs it once.
+haproxy:
+	@command -v haproxy >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq haproxy >/dev/null; } || \
+	  echo "haproxy is missing: the load balancer tests will fail; install it with your package manager" >&2
+
+serve: install
+	$(BIN)/beamhouse serve $(MODEL) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: install-dev haproxy
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: install-dev haproxy
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+check: install-dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: install-dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: install-dev
+	$(BIN)/python -m benchmarks.streams $(ARGS)
+
+# A fresh environment resolves the newest versions that pyproject.toml allows; what it holds becomes the lock. The
+# build label of torch (+cpu, +cu…) is dropped, so that each machine takes the build its own index offers.
+lock:
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	$(call PIP,.lock) setuptools torch==$(TORCH)
+	$(call PIP,.lock) --no-build-isolation --editable '.[grammar]'
+	.lock/bin/python -m pip freeze --all --exclude pip --exclude beamhouse | sed 's/+[a-z0-9]*$$//' | LC_ALL=C sort > requirements.lock
+	$(call PIP,.lock) --no-build-isolation --editable '.[grammar,dev]'
+	{ echo '-r requirements.lock'; .lock/bin/python -m pip freeze --all --exclude pip --exclude beamhouse | sed 's/+[a-z0-9]*$$//' \
+	  | LC_ALL=C sort | LC_ALL=C comm -13 requirements.lock -; } > requirements-dev.lock
+	rm -rf .lock
+
+wheel: install
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) .lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -exec rm -rf {} +

@@ -1,0 +1,197 @@
+"""Everything an operator can set: one frozen object with a part for the model, the engine and the server.
+
+Defaults and meanings stand in `default.toml`; here are the types and ranges. Every key is unique, so that it has one
+name everywhere: `port` in the table [server], `--port`, BEAMHOUSE_PORT.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.sources import (
+    FILE_VARIABLE,
+    InvalidSettings,
+    Layer,
+    read_defaults,
+    read_environment,
+    read_file,
+    split_list,
+    split_pairs,
+)
+
+COMMAND_LINE = "command line"
+
+
+def unset_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def refuse_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("expected NAME=FILE")
+    return value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(unset_if_empty)]
+OptionalPath = Annotated[Path | None, BeforeValidator(unset_if_empty)]
+Words = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+Places = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+:\w+$")], ...], BeforeValidator(split_list)]
+Name = Annotated[str, Field(min_length=1)]
+Files = Annotated[dict[Name, Annotated[Path, BeforeValidator(refuse_empty)]], BeforeValidator(split_pairs)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSettings(Part):
+    model: Name
+    revision: OptionalText
+    cache_dir: OptionalPath
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    served_name: OptionalText
+    tries: Files
+    logits_processors: Places
+    stopping_criteria: Places
+
+    @property
+    def name(self) -> str:
+        """What answers call the model."""
+        return self.served_name or self.model
+
+
+class EngineSettings(Part):
+    num_threads: Annotated[int, Field(ge=0, le=1024)]
+    max_rows: Annotated[int, Field(ge=1, le=4096)]
+    step_tokens: Annotated[int, Field(ge=1, le=1_048_576)]
+    block_size: Annotated[int, Field(ge=1, le=1024)]
+    cache_tokens: Annotated[int, Field(ge=0)]
+    cache_gib: Annotated[float, Field(gt=0, le=65_536)]
+    prefix_caching: bool
+    max_waiting: Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class ServerSettings(Part):
+    host: Name
+    port: Annotated[int, Field(ge=0, le=65_535)]
+    max_requests: Annotated[int, Field(ge=1, le=1_000_000)]
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**31)]
+    max_prompts: Annotated[int, Field(ge=1, le=65_536)]
+    max_prompt_bytes: Annotated[int, Field(ge=1, le=2**31)]
+    max_tensor_bytes: Annotated[int, Field(ge=0, le=2**40)]
+    body_timeout_s: Seconds
+    ping_s: Seconds
+    write_timeout_s: Seconds
+    keep_alive_s: Seconds
+    shutdown_s: Seconds
+    stored_configs: OptionalPath
+    log_level: Literal["debug", "info", "warning", "error"]
+    log_format: Literal["auto", "text", "json"]
+
+
+PARTS: dict[str, type[Part]] = {"model": ModelSettings, "engine": EngineSettings, "server": ServerSettings}
+KEYS: dict[str, str] = {key: part for part, kind in PARTS.items() for key in kind.model_fields}
+"""The part that each key belongs to."""
+
+
+class Settings(BaseSettings):
+    """All settings in force. `Settings()` reads the environment, the file it names, and the defaults.
+
+    What is passed wins over all of them, key by key: `Settings(server={"port": 0})`. origins: by key, the place that
+    decided its value. Raises ValidationError or InvalidSettings; `load` turns both into one readable InvalidSettings.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSettings
+    engine: EngineSettings
+    server: ServerSettings
+    config_file: Path | None = None
+    origins: dict[str, str] = Field(default_factory=dict)
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, BelowCommandLine(settings_cls))
+
+
+class BelowCommandLine(PydanticBaseSettingsSource):
+    """The environment over the file over the defaults, and the place each key came from."""
+
+    def __call__(self) -> dict[str, Any]:
+        passed = self.current_state
+        file = find_file(passed.get("config_file"))
+        values: dict[str, Any] = {part: {} for part in PARTS}
+        origins = {}
+        for layer in reversed(read_layers(file)):
+            for key, given in layer.items():
+                # A dict would be merged with what is passed; as pairs it is replaced, like every other value.
+                value = list(given.value.items()) if isinstance(given.value, dict) else given.value
+                values[KEYS[key]][key] = value
+                origins[key] = given.where
+        origins |= {key: COMMAND_LINE for part in PARTS for key in dict(passed.get(part, {}))}
+        return {**values, "config_file": file, "origins": origins}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value = self()[field_name]
+        return value, field_name, False
+
+
+def find_file(passed: Path | str | None) -> Path | None:
+    """The settings file: the one that was passed, or the one the environment names."""
+    name = passed or os.environ.get(FILE_VARIABLE)
+    return Path(name) if name else None
+
+
+def read_layers(file: Path | None) -> list[Layer]:
+    """What each source gives, the strongest first."""
+    sections = {part: list(kind.model_fields) for part, kind in PARTS.items()}
+    return [
+        read_environment(os.environ, KEYS),
+        read_file(file, sections) if file else {},
+        read_defaults(),
+    ]
+
+
+def load(options: Mapping[str, Any], config_file: Path | None = None) -> Settings:
+    """Settings with `options`, by key, over all other sources.
+
+    Raises InvalidSettings with a line for each value that cannot be, saying where it came from.
+    """
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for key, value in options.items():
+        parts[KEYS[key]][key] = value
+    try:
+        return Settings(config_file=find_file(config_file), **parts)
+    except ValidationError as error:
+        layers = [*read_layers(find_file(config_file))]
+        raise InvalidSettings("\n".join(explain(problem, options, layers) for problem in error.errors())) from error
+
+
+def explain(problem: Mapping[str, Any], options: Mapping[str, Any], layers: list[Layer]) -> str:
+    """One line about one wrong value: `port is 99999 (BEAMHOUSE_PORT): input should be …`."""
+    key = str(problem["loc"][1])
+    where = COMMAND_LINE if key in options else next(layer[key].where for layer in layers if key in layer)
+    message = str(problem["msg"])
+    return f"{key} is {problem['input']!r} ({where}): {message[0].lower()}{message[1:]}"
+
+
+def sources(settings: Settings) -> dict[str, tuple[Any, str]]:
+    """Every key with its value and the place that decided it: the command line, a variable, a file, or `default`."""
+    return {key: (getattr(getattr(settings, part), key), settings.origins[key]) for key, part in KEYS.items()}

@@ -1,0 +1,57 @@
+"""The wheel: every file of the packages is in it, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.processes import ROOT
+
+ROOMS = ("config", "schemas", "engine", "server")
+LEFT_OUT = {"__pycache__", ".DS_Store"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source)
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(output)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True, capture_output=True)
+    return zipfile.ZipFile(next(output.glob("beamhouse-*.whl")))
+
+
+def packaged(room: str) -> set[str]:
+    files = (path for path in (ROOT / room).rglob("*") if path.is_file() and not LEFT_OUT & set(path.parts))
+    return {path.relative_to(ROOT).as_posix() for path in files}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_file_is_packaged(wheel: zipfile.ZipFile, room: str):
+    assert packaged(room) - set(wheel.namelist()) == set()
+
+
+def test_nothing_else_is_packaged(wheel: zipfile.ZipFile):
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(ROOMS)
+
+
+def test_the_command_is_declared(wheel: zipfile.ZipFile):
+    (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "beamhouse = server.cli:main" in wheel.read(entry).decode()
+
+
+def test_the_lock_names_every_dependency_exactly():
+    lines = [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines() if line]
+    assert [line for line in lines if line.count("==") != 1 or "+" in line] == []
+
+
+def test_nothing_here_names_a_place_of_one_machine():
+    files = ["Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock", "Dockerfile", ".ci/run"]
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in files if Path(ROOT / name).exists())
+    assert [word for word in ("/root/", "/home/", "file://", "localhost:") if word in text] == []
