@@ -1,0 +1,59 @@
+"""The tokens a constraint allows."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import RequestFailed
+from engine.logits.constraints import FIELD, Constraints
+from engine.logits.guard import fail
+from engine.logits.processor import Processor
+from engine.logits.rows import Rows
+from engine.request import Request
+
+
+class PrefixAllowedTokens(Processor):
+    """Ban all but the allowed tokens; if that leaves a prompt without any token, earlier bans yield to the allowed set.
+
+    Equals transformers.PrefixConstrainedLogitsProcessor. A row whose constraint allows nothing fails its request.
+    """
+
+    name = FIELD
+    reads = frozenset()
+    equals = "PrefixConstrainedLogitsProcessor"
+
+    def __init__(self, constraints: Constraints) -> None:
+        self._constraints = constraints
+
+    def applies(self, request: Request) -> bool:
+        return request.submission.constraint is not None
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        constraint = request.submission.constraint
+        assert constraint is not None
+        request.prepared[self.name] = self._constraints.compile(constraint)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        allowed = np.zeros(tuple(scores.shape), np.bool_)
+        for row, mask in zip(rows, allowed, strict=True):
+            try:
+                row.request.prepared[self.name].mark(row, mask)
+            except RequestFailed as failure:
+                fail(row.request, str(failure))
+        bias = torch.zeros_like(scores).masked_fill_(~torch.from_numpy(allowed).to(rows.device), -torch.inf)
+        left = scores.add_(bias)
+        is_dead = left.amax(-1).isneginf()  # (R,)
+        groups = rows.ints(_groups(rows))
+        num_alive = torch.zeros(len(rows), dtype=torch.int64, device=rows.device).index_add_(
+            0, groups, (~is_dead).long()
+        )
+        return torch.where((num_alive[groups] == 0)[:, None], bias, left)
+
+
+def _groups(rows: Rows) -> list[int]:
+    """Rows that live or die together: the beams of a request. Other rows stand alone. Numbered by the first of them."""
+    first: dict[Request, int] = {}
+    return [
+        first.setdefault(row.request, place) if (row.request.config.num_beams or 1) > 1 else place
+        for place, row in enumerate(rows)
+    ]

@@ -1,0 +1,38 @@
+"""Scores as numbers and as log-probabilities."""
+
+from torch import Tensor
+
+from engine.logits.processor import Processor
+from engine.logits.rows import Rows
+from engine.request import Request
+
+
+class RemoveInvalidValues(Processor):
+    """NaN becomes 0, +inf the largest and -inf the smallest finite number.
+
+    Equals transformers.InfNanRemoveLogitsProcessor.
+    """
+
+    name = "remove_invalid_values"
+    reads = frozenset({"remove_invalid_values"})
+    equals = "InfNanRemoveLogitsProcessor"
+
+    def applies(self, request: Request) -> bool:
+        return request.config.remove_invalid_values is True
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return scores.nan_to_num_()
+
+
+class RenormalizeLogits(Processor):
+    """Log softmax after everything else. Equals transformers.LogitNormalization."""
+
+    name = "renormalize_logits"
+    reads = frozenset({"renormalize_logits"})
+    equals = "LogitNormalization"
+
+    def applies(self, request: Request) -> bool:
+        return request.config.renormalize_logits is True
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return scores.log_softmax(-1)

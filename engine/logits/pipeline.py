@@ -1,0 +1,145 @@
+"""The order of the logits processors, written once, and who of them acts on which row."""
+
+from collections.abc import Sequence as Seq
+
+import torch
+from torch import Tensor
+
+from engine.errors import InvalidRequest
+from engine.logits.allowed import PrefixAllowedTokens
+from engine.logits.bans import BeginSuppressTokens, SuppressTokens
+from engine.logits.bias import BadWords, SequenceBias
+from engine.logits.constraints import Constraints
+from engine.logits.custom import Registered
+from engine.logits.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
+from engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
+from engine.logits.forcing import ForcedBos, ForcedEos
+from engine.logits.guard import failure_of
+from engine.logits.length import ExponentialDecay, MinLength, MinNewTokens
+from engine.logits.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
+from engine.logits.penalties import EncoderRepetitionPenalty, RepetitionPenalty
+from engine.logits.processor import Processor, invalid
+from engine.logits.registry import Registry
+from engine.logits.rows import Rows
+from engine.logits.warpers import MinP, Temperature, TopK, TopP
+from engine.request import Request, Row
+from schemas.problems import Problem
+
+_PREPARED = "processors"
+
+
+def in_order(registry: Registry, constraints: Constraints) -> tuple[Processor, ...]:
+    """All processors as transformers 5.23 applies them."""
+    return (
+        # Classifier-free guidance belongs here: it needs the logits of a second row.
+        SequenceBias(),
+        # The Hamming term of group beam search belongs here: it needs what earlier groups chose.
+        EncoderRepetitionPenalty(),
+        RepetitionPenalty(),
+        NoRepeatNgram(),
+        EncoderNoRepeatNgram(),
+        BadWords(),
+        MinLength(),
+        MinNewTokens(),
+        PrefixAllowedTokens(constraints),
+        ForcedBos(),
+        ForcedEos(),
+        RemoveInvalidValues(),
+        ExponentialDecay(),
+        SuppressTokens(),
+        BeginSuppressTokens(),
+        Registered(registry),
+        Temperature(),
+        TopH(),
+        TopK(),
+        TopP(),
+        MinP(),
+        TypicalP(),
+        EpsilonCutoff(),
+        EtaCutoff(),
+        # Watermarks belong here, behind all that shapes the distribution.
+        RenormalizeLogits(),
+    )
+
+
+FIELDS = frozenset[str]().union(
+    *(processor.reads for processor in in_order(Registry({}, {}), Constraints(0, {}, None)))
+)
+"""The GenerationConfig fields the processors obey."""
+
+
+class Pipeline:
+    """Turns the logits of any rows into their scores.
+
+    constraints: compiles `prefix_allowed_tokens`; by default without named tries and grammars.
+    """
+
+    def __init__(
+        self, vocab_size: int, registry: Registry, device: torch.device, constraints: Constraints | None = None
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.device = device
+        self.processors = in_order(registry, constraints or Constraints(vocab_size, {}, None))
+
+    def prepare(self, request: Request) -> None:
+        """Find the processors of a request and let them build what they need. Raises InvalidRequest."""
+        problems: list[Problem] = []
+        applying = []
+        for place, processor in enumerate(self.processors):
+            if not processor.applies(request):
+                continue
+            applying.append(place)
+            try:
+                processor.prepare(request, self.vocab_size)
+            except InvalidRequest as error:
+                problems.extend(error.problems)
+        if problems:
+            raise InvalidRequest(problems)
+        request.prepared[_PREPARED] = tuple(applying)
+        self._refuse_doubles(request)
+
+    def process(self, rows: Seq[Row], logits: Tensor) -> Tensor:
+        """logits: (R, V) float32, for any rows of prepared requests; left alone. Returns (R, V).
+
+        The rows of a request that failed on the way are NaN, see `guard`. Where nothing acts, `logits` itself comes
+        back.
+        """
+        acting = self._acting(rows)
+        if not acting:
+            return logits
+        every = Rows(rows, self.device)
+        scores = logits.clone()
+        for processor, places in acting:
+            if len(places) == len(rows):
+                scores = processor(every, scores)
+                continue
+            at = torch.tensor(places, device=self.device)
+            scores[at] = processor(every.pick(places), scores[at])
+        return self._mark_failed(rows, scores)
+
+    def _acting(self, rows: Seq[Row]) -> list[tuple[Processor, list[int]]]:
+        """The processors of this step in order, each with the places of its rows."""
+        found: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            for number in row.request.prepared[_PREPARED]:
+                if self.processors[number].acts(row):
+                    found.setdefault(number, []).append(place)
+        return [(self.processors[number], found[number]) for number in sorted(found)]
+
+    def _mark_failed(self, rows: Seq[Row], scores: Tensor) -> Tensor:
+        failed = [failure_of(row.request) is not None for row in rows]
+        if not any(failed):
+            return scores
+        return scores.masked_fill(torch.tensor(failed, device=self.device)[:, None], torch.nan)
+
+    def _refuse_doubles(self, request: Request) -> None:
+        """A registered processor of a library class whose field is set too would act twice, or in another's place."""
+        doubled = {
+            self.processors[number].equals: self.processors[number].name for number in request.prepared[_PREPARED]
+        }
+        for name, instance in request.prepared.get("logits_processor", []):
+            kind = type(instance)
+            if kind.__module__.startswith("transformers.") and kind.__name__ in doubled:
+                raise invalid(
+                    "logits_processor", "conflict", f"{name} does what {doubled[kind.__name__]} asks for already"
+                )

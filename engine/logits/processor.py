@@ -1,0 +1,56 @@
+"""What every logits processor is."""
+
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from engine.errors import InvalidRequest
+from engine.logits.rows import Ids, Rows
+from engine.request import Request, Row
+from schemas.problems import Problem
+
+
+class Processor(Protocol):
+    """Changes the scores of the rows that ask for it. Keeps nothing between steps.
+
+    name: the request field it obeys, also the key of what it prepares. reads: the GenerationConfig fields it obeys.
+    equals: the class of transformers it gives the results of, or an empty string.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[frozenset[str]]
+    equals: ClassVar[str]
+
+    def applies(self, request: Request) -> bool:
+        """Whether this request asks for it at all. Known before its first step."""
+        ...
+
+    def acts(self, row: Row) -> bool:
+        """Whether it changes this row in this step."""
+        return True
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        """Store in `request.prepared` what is built once. Raises InvalidRequest."""
+        return
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        """scores: (R, V) float32, one row for each of `rows`, which it may write into. Returns them or new ones."""
+        ...
+
+
+def ban(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
+    """Give -inf to the tokens `ids` of each row."""
+    scores[rows.places(ids)] = -torch.inf
+    return scores
+
+
+def invalid(field: str, code: str, message: str) -> InvalidRequest:
+    return InvalidRequest([Problem(field, code, message)])
+
+
+def check_ids(field: str, ids: Ids, vocab_size: int) -> None:
+    """Raises InvalidRequest when an id lies outside the vocabulary."""
+    if len(ids) and not (ids.min() >= 0 and ids.max() < vocab_size):
+        worst = int(ids.max() if ids.max() >= vocab_size else ids.min())
+        raise invalid(field, "out_of_range", f"{field.split('.')[-1]} holds {worst}; allowed: 0 to {vocab_size - 1}")

@@ -1,0 +1,103 @@
+"""Temperature and the cuts by rank, by mass and by share of the best. For sampling only."""
+
+import torch
+from torch import Tensor
+
+from engine.logits.processor import Processor
+from engine.logits.rows import Rows
+from engine.logits.survivors import Survivors, by_width, kth_largest
+from engine.request import Request, Row
+
+
+def num_kept(row: Row) -> int:
+    """Tokens a cut leaves at least: one, in beam sampling also one that ends no hypothesis."""
+    if (row.request.config.num_beams or 1) == 1:
+        return 1
+    return 1 + (len(row.request.eos_token_ids) or 1)
+
+
+class Temperature(Processor):
+    """Divide by the temperature. Equals transformers.TemperatureLogitsWarper."""
+
+    name = "temperature"
+    reads = frozenset({"temperature"})
+    equals = "TemperatureLogitsWarper"
+
+    def applies(self, request: Request) -> bool:
+        return bool(request.config.do_sample) and request.config.temperature not in (None, 1.0)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return scores.div_(rows.column("temperature")[:, None])
+
+
+class TopK(Processor):
+    """Keep the `top_k` best tokens and all that tie with the last of them. Equals transformers.TopKLogitsWarper."""
+
+    name = "top_k"
+    reads = frozenset({"top_k"})
+    equals = "TopKLogitsWarper"
+
+    def applies(self, request: Request) -> bool:
+        return bool(request.config.do_sample) and (request.config.top_k or 0) > 0
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        k = [min(max(row.request.config.top_k or 0, num_kept(row)), scores.shape[1]) for row in rows]
+        limit = kth_largest(scores, k)
+        survivors = Survivors.of(scores, limit)
+        left = survivors.gather(scores)
+        return survivors.put(scores, left.masked_fill(left < limit, -torch.inf))
+
+
+class TopP(Processor):
+    """Drop the least likely tokens whose probabilities, summed from the bottom, are at most 1 - `top_p`.
+
+    Source: arXiv:1904.09751. Equals transformers.TopPLogitsWarper; where scores tie, whose order is arbitrary there,
+    the lower id is dropped first.
+    """
+
+    name = "top_p"
+    reads = frozenset({"top_p"})
+    equals = "TopPLogitsWarper"
+
+    def applies(self, request: Request) -> bool:
+        top_p = request.config.top_p
+        return bool(request.config.do_sample) and top_p is not None and top_p < 1
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        limit = rows.column("top_p", lambda top_p: 1 - top_p)[:, None]
+        kept = rows.ints([num_kept(row) for row in rows])[:, None]
+
+        def cut(at: Tensor, scores: Tensor) -> Tensor:
+            survivors = Survivors.of(scores)
+            ascending, order = survivors.gather(scores).sort(dim=-1, stable=True)  # (R, M)
+            ranks = torch.arange(ascending.shape[1], 0, -1, device=scores.device)
+            is_dropped = (ascending.softmax(-1).cumsum(-1) <= limit[at]) & (ranks > kept[at])
+            return survivors.drop(scores, order, is_dropped)
+
+        return by_width(scores, cut)
+
+
+class MinP(Processor):
+    """Drop tokens less likely than `min_p` times the likeliest.
+
+    Source: arXiv:2407.01082. Equals transformers.MinPLogitsWarper.
+    """
+
+    name = "min_p"
+    reads = frozenset({"min_p"})
+    equals = "MinPLogitsWarper"
+
+    def applies(self, request: Request) -> bool:
+        return bool(request.config.do_sample) and request.config.min_p is not None
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        probabilities = scores.softmax(-1)
+        limit = probabilities.amax(-1, keepdim=True) * rows.column("min_p")[:, None]
+        kept = [min(num_kept(row), scores.shape[1]) for row in rows]
+        is_dropped = probabilities < limit
+        # Several requests may keep different numbers; each asks for its own best, since ties have no fixed order.
+        for most in set(kept):
+            group = rows.ints([place for place, one in enumerate(kept) if one == most])
+            best = probabilities[group].topk(most).indices
+            is_dropped[group[:, None], best] = False
+        return scores.masked_fill_(is_dropped, -torch.inf)

@@ -1,0 +1,164 @@
+"""When a sequence ends, and why."""
+
+import logging
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.errors import InvalidRequest
+from engine.logits.registry import Registry
+from engine.messages import FinishReason
+from engine.request import Request, Sequence
+from schemas.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+FIELDS = frozenset({"eos_token_id", "max_length", "max_new_tokens", "max_time", "stop_strings"})
+"""The GenerationConfig fields that end a sequence; resolving a request turns `max_new_tokens` into `max_length`."""
+
+_STOP_STRINGS = "stop_strings"
+_CRITERIA = "stopping_criteria"
+_KEY_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StopStrings:
+    """Finds stop strings in the bytes tokens stand for, whatever the borders of tokens and characters.
+
+    strings: with the text to report, in the order given. by_ending: places in `strings` by the last few bytes, whole
+    strings where they are shorter. Equals transformers.StopStringCriteria, without its tables over the vocabulary.
+    """
+
+    strings: tuple[tuple[bytes, str], ...]
+    by_ending: dict[bytes, list[int]]
+    longest: int
+    token_bytes: Seq[bytes]
+
+    @classmethod
+    def build(cls, texts: Seq[str], token_bytes: Seq[bytes]) -> "StopStrings":
+        strings = tuple((text.encode("utf-8"), text) for text in dict.fromkeys(texts))
+        by_ending: dict[bytes, list[int]] = {}
+        for place, (string, _) in enumerate(strings):
+            by_ending.setdefault(string[-_KEY_BYTES:], []).append(place)
+        return cls(strings, by_ending, max(len(string) for string, _ in strings), token_bytes)
+
+    def completed_by_last(self, token_ids: Seq[int]) -> str | None:
+        """The stop string the last of the tokens completes; the first of those given if there are several.
+
+        A string ends inside the last token and may begin in any before it, prompt included. Costs as many bytes as the
+        longest string where the last few agree with one of them, else those few.
+        """
+        num_new = len(self._text_of(token_ids[-1]))
+        if not num_new:
+            return None
+        tail = self._tail(token_ids, num_new + _KEY_BYTES - 1)
+        candidates = self._candidates(tail, num_new)
+        if not candidates:
+            return None
+        text = self._tail(token_ids, num_new + self.longest - 1)
+        for place, back in sorted(candidates):
+            string, shown = self.strings[place]
+            if text.endswith(string, 0, len(text) - back):
+                return shown
+        return None
+
+    def _candidates(self, tail: bytes, num_new: int) -> list[tuple[int, int]]:
+        """Strings whose ending matches, each with how many bytes of the last token lie behind it."""
+        found = []
+        for back in range(num_new):
+            end = len(tail) - back
+            for width in range(1, min(_KEY_BYTES, end) + 1):
+                found += [(place, back) for place in self.by_ending.get(tail[end - width : end], ())]
+        return found
+
+    def _tail(self, token_ids: Seq[int], num_bytes: int) -> bytes:
+        """At least the last `num_bytes` bytes, or all there are. A token unknown to the tokenizer matches nothing."""
+        parts: list[bytes] = []
+        for token in self._backwards(token_ids):
+            if num_bytes <= 0 or not 0 <= token < len(self.token_bytes):
+                break
+            parts.append(self.token_bytes[token])
+            num_bytes -= len(parts[-1])
+        return b"".join(reversed(parts))
+
+    def _backwards(self, token_ids: Seq[int]) -> Iterator[int]:
+        """As many tokens as the longest string has bytes; those that stand for nothing count too."""
+        for place in range(len(token_ids) - 1, max(-1, len(token_ids) - 1 - self.longest), -1):
+            yield token_ids[place]
+
+    def _text_of(self, token: int) -> bytes:
+        return self.token_bytes[token] if 0 <= token < len(self.token_bytes) else b""
+
+
+class Stopping:
+    """Tests sequences after they grew. Nothing is kept here; what a request needs is built once and lies with it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def prepare(self, request: Request, token_bytes: Seq[bytes] | None) -> None:
+        """token_bytes: what each token stands for, or None without a tokenizer. Raises InvalidRequest."""
+        stop = request.config.stop_strings
+        if stop:
+            request.prepared[_STOP_STRINGS] = _stop_strings([stop] if isinstance(stop, str) else stop, token_bytes)
+        if request.submission.stopping_criteria:
+            request.prepared[_CRITERIA] = self._registry.build_criteria(request)
+
+    def check(self, request: Request, sequence: Sequence, num_new: int, now: float) -> tuple[int, FinishReason] | None:
+        """Test the last `num_new` tokens in order. Returns how many of them stay, and why the sequence ends; or None.
+
+        Where several criteria hold at one token, the first of these is named: eos_token, stop_string,
+        stopping_criterion, length, time. Time is looked at once per step, behind its last token. now: as
+        `request.started_at`. A registered criterion that raises ends the sequence with the reason `error`.
+        """
+        first = len(sequence.token_ids) - num_new
+        for place in range(first, len(sequence.token_ids)):
+            token_ids = sequence.token_ids[: place + 1] if place + 1 < len(sequence.token_ids) else sequence.token_ids
+            reason = _reason(request, token_ids)
+            if reason is not None:
+                return place + 1 - first, reason
+        max_time, start = request.config.max_time, request.started_at
+        if max_time is not None and start is not None and now - start > max_time:
+            return num_new, FinishReason("time")
+        return None
+
+
+def _reason(request: Request, token_ids: list[int]) -> FinishReason | None:
+    if token_ids[-1] in request.eos_token_ids:
+        return FinishReason("eos_token", token_id=token_ids[-1])
+    matcher: StopStrings | None = request.prepared.get(_STOP_STRINGS)
+    stop_string = matcher.completed_by_last(token_ids) if matcher else None
+    if stop_string is not None:
+        return FinishReason("stop_string", stop_string=stop_string)
+    criteria = request.prepared.get(_CRITERIA)
+    reason = _registered(criteria, token_ids) if criteria else None
+    if reason is not None:
+        return reason
+    max_length = request.config.max_length
+    if max_length is not None and len(token_ids) >= max_length:
+        return FinishReason("length")
+    return None
+
+
+def _registered(criteria: list[tuple[str, Any]], token_ids: list[int]) -> FinishReason | None:
+    input_ids = torch.tensor([token_ids])  # (1, L)
+    for name, criterion in criteria:
+        try:
+            is_done = bool(torch.as_tensor(criterion(input_ids.clone(), None)).any())
+        except Exception:  # foreign code may raise anything; only its own request may suffer
+            logger.exception("the stopping criterion %s failed", name)
+            return FinishReason("error", name=name)
+        if is_done:
+            return FinishReason("stopping_criterion", name=name)
+    return None
+
+
+def _stop_strings(texts: Seq[str], token_bytes: Seq[bytes] | None) -> StopStrings:
+    field = "generation_config.stop_strings"
+    if token_bytes is None:
+        text = "stop_strings need a tokenizer, and this model has none"
+        raise InvalidRequest([Problem(field, "not_supported", text)])
+    return StopStrings.build(texts, token_bytes)

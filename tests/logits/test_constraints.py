@@ -1,0 +1,240 @@
+"""Allowed tokens as data: lists, tries, regular expressions, JSON schemas, grammars."""
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import InvalidRequest
+from engine.logits import grammar
+from engine.logits.constraints import check_constraint
+from engine.logits.guard import bad_rows, failure_of
+from engine.logits.pipeline import Pipeline
+from engine.logits.trie import Trie, load_tries
+from engine.messages import Constraint
+from engine.request import Request, Row, Sequence
+from tests.logits.support import byte_tokenizer, make_pipeline, make_request, make_row, process
+
+TOKENIZER = byte_tokenizer()
+NUM_TOKENS = TOKENIZER.get_vocab_size()
+VOCAB = NUM_TOKENS + 5
+END = TOKENIZER.token_to_id("<eos>")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    tries = {"names": Trie.build([[1, 2, 3], [1, 4]])}
+    return make_pipeline(VOCAB, tries=tries, tokenizer_json=TOKENIZER.to_str())
+
+
+def allowed(pipeline: Pipeline, row: Row) -> list[int]:
+    scores = process(pipeline, [row], torch.zeros(1, VOCAB))
+    return scores[0].isfinite().nonzero().flatten().tolist()
+
+
+def write_at_random(pipeline: Pipeline, request: Request, seed: int, most: int = 400) -> str:
+    """Draw allowed tokens until an end token comes."""
+    generator = torch.Generator().manual_seed(seed)
+    row = make_row(request, [])
+    for _ in range(most):
+        scores = process(pipeline, [row], torch.randn(1, VOCAB, generator=generator))
+        token = int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
+        if token in request.eos_token_ids:
+            return TOKENIZER.decode(row.sequence.generated_ids)
+        row.sequence.token_ids.append(token)
+    return TOKENIZER.decode(row.sequence.generated_ids)
+
+
+def text_row(request: Request, text: str) -> Row:
+    return make_row(request, TOKENIZER.encode(text).ids)
+
+
+def test_a_list_allows_its_tokens_and_nothing_else_at_every_step(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(token_ids=[3, 7]))
+    assert allowed(pipeline, make_row(request, [])) == [3, 7]
+    assert allowed(pipeline, make_row(request, [3, 3, 7])) == [3, 7]
+
+
+@pytest.mark.parametrize("constraint", [Constraint(sequences=[[1, 2, 3], [1, 4]]), Constraint(trie="names")])
+def test_a_trie_leads_through_its_sequences_to_the_end_tokens(pipeline: Pipeline, constraint: Constraint) -> None:
+    request = make_request([9], (END, 8), constraint)
+    assert allowed(pipeline, make_row(request, [])) == [1]
+    assert allowed(pipeline, make_row(request, [1])) == [2, 4]
+    assert allowed(pipeline, make_row(request, [1, 4])) == [END, 8]
+
+
+def test_a_sequence_that_begins_another_may_end_or_go_on(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(sequences=[[1], [1, 2]]))
+    assert allowed(pipeline, make_row(request, [1])) == [END, 2]
+
+
+def test_a_trie_follows_truncated_and_forked_sequences(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(sequences=[[1, 2, 3, 4], [1, 5, 6, 7]]))
+    row = make_row(request, [1, 2, 3])
+    assert allowed(pipeline, row) == [4]
+    fork = Row(request, Sequence(list(row.sequence.token_ids), 1, memory=dict(row.sequence.memory)))
+    row.sequence.token_ids[2:] = [5, 6]
+    assert allowed(pipeline, row) == [7]
+    fork.sequence.token_ids.append(4)
+    assert allowed(pipeline, fork) == [END]
+
+
+@pytest.mark.parametrize("constraint", [Constraint(sequences=[[1, 2]]), Constraint(regex="ab")])
+def test_a_complete_text_without_an_end_token_fails_its_request_only(
+    pipeline: Pipeline, constraint: Constraint
+) -> None:
+    done = [1, 2] if constraint.sequences else TOKENIZER.encode("ab").ids
+    row, neighbour = make_row(make_request([9], (), constraint), done), make_row(make_request([9]), [1])
+    scores = process(pipeline, [row, neighbour], torch.zeros(2, VOCAB))
+    assert bad_rows(scores, for_sampling=False).tolist() == [True, False]
+    assert "no end token" in str(failure_of(row.request))
+    assert failure_of(neighbour.request) is None
+    assert torch.equal(scores[1], torch.zeros(VOCAB))
+
+
+def test_tokens_outside_the_constraint_fail_the_request_even_if_invalid_values_are_removed(
+    pipeline: Pipeline,
+) -> None:
+    for constraint in (Constraint(sequences=[[1, 2]]), Constraint(regex="ab")):
+        row = make_row(make_request([9], (END,), constraint, remove_invalid_values=True), [77])
+        assert bad_rows(process(pipeline, [row], torch.zeros(1, VOCAB)), for_sampling=True).all()
+
+
+def test_the_allowed_set_wins_over_bans_that_leave_nothing(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(sequences=[[1, 2]]), bad_words_ids=[[2]])
+    assert allowed(pipeline, make_row(request, [1])) == [2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("pattern", ["[a-c]{2,5}\u20ac?", "(stop|end) [0-9]+\\.", "\u00e9*x"])
+def test_random_text_matches_the_regular_expression(pipeline: Pipeline, pattern: str, seed: int) -> None:
+    text = write_at_random(pipeline, make_request([9], (END,), Constraint(regex=pattern)), seed)
+    assert re.fullmatch(pattern, text)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_text_obeys_the_json_schema(pipeline: Pipeline, seed: int) -> None:
+    names = {"type": "array", "items": {"enum": ["near", "stop"]}, "minItems": 1, "maxItems": 3}
+    schema = {
+        "type": "object",
+        "properties": {"names": names, "count": {"type": "integer", "minimum": 0, "maximum": 99}},
+        "required": ["names", "count"],
+        "additionalProperties": False,
+        "x-guidance": {"whitespace_flexible": False},
+    }
+    text = write_at_random(pipeline, make_request([9], (END,), Constraint(json_schema=schema)), seed)
+    value = json.loads(text)
+    assert set(value) == {"names", "count"}
+    assert set(value["names"]) <= {"near", "stop"}
+    assert 0 <= value["count"] <= 99
+
+
+def test_random_text_obeys_the_grammar(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(grammar='start: "(" start ")" | "x"'))
+    text = write_at_random(pipeline, request, 0, most=200)
+    depth = text.count("(")
+    assert text.startswith("(" * depth)
+    assert text in ("(" * depth + "x" + ")" * depth, "(" * depth + "x" + ")" * text.count(")"), "(" * depth)
+
+
+def test_end_tokens_are_allowed_where_the_text_may_end_and_only_there(pipeline: Pipeline) -> None:
+    ordinary = TOKENIZER.token_to_id("c")
+    request = make_request([9], (END, ordinary), Constraint(regex="(ab|c)+"))
+    assert not {END, ordinary} & set(allowed(pipeline, make_row(request, [])))
+    assert not {END, ordinary} & set(allowed(pipeline, text_row(request, "aba")))
+    assert {END, ordinary} <= set(allowed(pipeline, text_row(request, "abab")))
+
+
+def test_grammars_follow_truncated_and_forked_sequences(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(regex="a[xy]b|c[yz]d"))
+    row = text_row(request, "ax")
+    b, d, z = (TOKENIZER.token_to_id(char) for char in "bdz")
+    assert allowed(pipeline, row) == [b]
+    fork = Row(request, Sequence(list(row.sequence.token_ids), 1, memory=dict(row.sequence.memory)))
+    row.sequence.token_ids[1:] = TOKENIZER.encode("cz").ids
+    assert allowed(pipeline, row) == [d]
+    assert z not in allowed(pipeline, fork)
+    assert allowed(pipeline, fork) == [b]
+
+
+def test_a_vocabulary_smaller_than_the_tokenizers_is_enough() -> None:
+    pipeline = make_pipeline(200, tokenizer_json=TOKENIZER.to_str())
+    row = make_row(make_request([9], (END,), Constraint(regex="a+")), [])
+    scores = process(pipeline, [row], torch.zeros(1, 200))
+    assert scores[0].isfinite().nonzero().flatten().tolist() == [TOKENIZER.token_to_id("a")]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        (Constraint(), "0 kinds"),
+        (Constraint(regex="a", token_ids=[1]), "2 kinds"),
+        (Constraint(token_ids=[]), "0 entries"),
+        (Constraint(token_ids=[VOCAB]), "allowed: 0 to"),
+        (Constraint(token_ids=[-1]), "allowed: 0 to"),
+        (Constraint(sequences=[]), "at least one sequence"),
+        (Constraint(sequences=[[1], []]), "at least one token"),
+        (Constraint(sequences=[[1, VOCAB]]), "allowed: 0 to"),
+        (Constraint(trie="titles"), "known: names"),
+        (Constraint(regex="(a"), "unclosed group"),
+        (Constraint(regex="a" * 70_000), "at most 65536"),
+        (Constraint(json_schema={"type": "thing"}), "Invalid type"),
+        (Constraint(json_schema={"$ref": "http://localhost/x"}), "not present"),
+        (Constraint(grammar="start: /[/"), "unclosed character class"),
+        (Constraint(grammar='start: "a" other'), "other"),
+    ],
+)
+def test_a_constraint_that_cannot_be_obeyed_is_refused_by_name(constraint: Constraint, words: str) -> None:
+    tries = {"names": Trie.build([[1]])}
+    with pytest.raises(InvalidRequest) as caught:
+        check_constraint(constraint, VOCAB, tries, TOKENIZER.to_str())
+    assert caught.value.problems[0].field == "prefix_allowed_tokens"
+    assert words in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize("pattern", ["a{1000}{1000}{1000}", "(a|b)*a(a|b){20}x", "(.*.*.*)*x"])
+def test_costly_patterns_are_refused_or_fail_only_their_request(pipeline: Pipeline, pattern: str) -> None:
+    request = make_request([9], (END,), Constraint(regex=pattern))
+    try:
+        text = write_at_random(pipeline, request, 0, most=30)
+    except (InvalidRequest, RuntimeError):  # torch refuses to draw from the row of a failed request
+        return
+    assert len(text) <= 30 * 20
+
+
+def test_grammars_are_refused_without_a_tokenizer_or_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidRequest, match="has none"):
+        check_constraint(Constraint(regex="a"), VOCAB, {}, None)
+    with pytest.raises(InvalidRequest, match="do not work with this tokenizer"):
+        check_constraint(Constraint(regex="a"), VOCAB, {}, "{}")
+    monkeypatch.setattr(grammar, "llguidance", None)
+    with pytest.raises(InvalidRequest, match="llguidance"):
+        check_constraint(Constraint(regex="a"), VOCAB, {}, TOKENIZER.to_str())
+
+
+def test_tries_are_read_from_json_files(tmp_path: Path) -> None:
+    good, bad, empty = tmp_path / "good.json", tmp_path / "bad.json", tmp_path / "empty.json"
+    good.write_text("[[1, 2], [3]]")
+    bad.write_text('[["a"]]')
+    empty.write_text("[]")
+    trie = load_tries({"one": good})["one"]
+    assert sorted(trie.root.children) == [1, 3]
+    assert trie.largest_id == 3
+    for file in (bad, empty):
+        with pytest.raises(ValueError, match=file.name):
+            load_tries({"one": file})
+
+
+def test_a_trie_walk_equals_a_filter_over_its_sequences(pipeline: Pipeline) -> None:
+    rng = random.Random(5)
+    sequences = [[rng.randrange(4) + 1 for _ in range(rng.randint(1, 5))] for _ in range(30)]
+    request = make_request([9], (END,), Constraint(sequences=sequences))
+    for sequence in sequences:
+        for length in range(len(sequence)):
+            begun = sequence[:length]
+            going_on = [one for one in sequences if one[:length] == begun]
+            expected = {one[length] if len(one) > length else END for one in going_on}
+            assert set(allowed(pipeline, make_row(request, begun))) == expected

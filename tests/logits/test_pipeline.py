@@ -1,0 +1,138 @@
+"""Who acts when, what is refused before the first step, and what the guard reports."""
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from engine.errors import InvalidRequest
+from engine.logits.guard import bad_rows
+from engine.logits.pipeline import FIELDS
+from engine.messages import Constraint
+from schemas.generation import GenerationConfig
+from tests.logits.support import make_pipeline, make_request, make_row, process
+
+VOCAB = 40
+
+
+def test_every_field_read_is_a_field_of_the_configuration() -> None:
+    assert set(GenerationConfig.model_fields) > FIELDS
+    assert {"temperature", "sequence_bias", "renormalize_logits"} <= FIELDS
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"temperature": 0.5, "top_k": 3, "top_p": 0.5},  # without do_sample
+        {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "typical_p": 1.0, "epsilon_cutoff": 0.0},
+        {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 3, "renormalize_logits": False},
+        {"begin_suppress_tokens": [1]},
+        {"forced_bos_token_id": 1, "forced_eos_token_id": 1, "max_length": 9},
+    ],
+)
+def test_a_step_in_which_nothing_acts_returns_the_logits_themselves(fields: dict[str, Any]) -> None:
+    rows = [make_row(make_request([1, 2], (), **fields), [3]) for _ in range(2)]
+    logits = torch.randn(2, VOCAB)
+    assert process(make_pipeline(VOCAB), rows, logits) is logits
+
+
+def test_rows_that_ask_for_nothing_stay_as_they_are_among_others() -> None:
+    plain = make_row(make_request([1]), [])
+    cold = make_row(make_request([1], do_sample=True, temperature=0.5), [])
+    logits = torch.randn(3, VOCAB)
+    before = logits.clone()
+    scores = process(make_pipeline(VOCAB), [plain, cold, plain], logits)
+    assert torch.equal(scores[[0, 2]], logits[[0, 2]])
+    assert torch.equal(scores[1], logits[1] / 0.5)
+    assert torch.equal(logits, before)
+
+
+def test_several_rows_of_one_request_are_scored_by_their_own_tokens() -> None:
+    request = make_request([1], repetition_penalty=2.0)
+    rows = [make_row(request, [token]) for token in (4, 5)]
+    scores = process(make_pipeline(VOCAB), rows, torch.ones(2, VOCAB))
+    assert scores[:, [1, 4, 5]].tolist() == [[0.5, 0.5, 1.0], [0.5, 1.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"sequence_bias": [([1, VOCAB], 1.0)]}, "generation_config.sequence_bias"),
+        ({"bad_words_ids": [[VOCAB]]}, "generation_config.bad_words_ids"),
+        ({"bad_words_ids": [[7]], "eos": (7,)}, "generation_config.bad_words_ids"),
+        ({"forced_bos_token_id": VOCAB}, "generation_config.forced_bos_token_id"),
+        ({"forced_eos_token_id": [1, VOCAB]}, "generation_config.forced_eos_token_id"),
+        ({"exponential_decay_length_penalty": (1, 1.1)}, "generation_config.exponential_decay_length_penalty"),
+        ({"exponential_decay_length_penalty": (1, 1.1), "eos": (VOCAB,)}, "generation_config.eos_token_id"),
+        ({"constraint": Constraint(token_ids=[VOCAB])}, "prefix_allowed_tokens"),
+    ],
+)
+def test_what_the_model_cannot_obey_is_refused_by_name(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        make_pipeline(VOCAB).prepare(make_request([1], **fields))
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    request = make_request([1], forced_bos_token_id=VOCAB, bad_words_ids=[[VOCAB]])
+    with pytest.raises(InvalidRequest) as caught:
+        make_pipeline(VOCAB).prepare(request)
+    assert len(caught.value.problems) == 2
+
+
+def test_suppressed_tokens_beyond_the_vocabulary_do_no_harm() -> None:
+    row = make_row(make_request([1], suppress_tokens=[3, VOCAB + 7]), [])
+    scores = process(make_pipeline(VOCAB), [row], torch.zeros(1, VOCAB))
+    assert scores[0].isneginf().nonzero().flatten().tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_bad_greedy", "is_bad_sampling"),
+    [
+        ([0.0, -torch.inf, 1.0], False, False),
+        ([0.0, torch.nan, torch.inf], True, True),
+        ([0.0, torch.inf, 1.0], False, True),
+        ([-torch.inf] * 3, False, True),
+    ],
+)
+def test_the_guard_reports_rows_no_token_can_be_chosen_from(
+    values: list[float], is_bad_greedy: bool, is_bad_sampling: bool
+) -> None:
+    scores = torch.tensor([[1.0, 2.0, 3.0], values])
+    assert bad_rows(scores, for_sampling=False).tolist() == [False, is_bad_greedy]
+    assert bad_rows(scores, for_sampling=True).tolist() == [False, is_bad_sampling]
+
+
+def test_a_row_of_nan_leaves_its_neighbours_alone() -> None:
+    fields = {"top_k": 5, "top_p": 0.9, "min_p": 0.1, "typical_p": 0.9, "eta_cutoff": 0.1, "top_h": 0.5}
+    rows = [make_row(make_request([1], do_sample=True, **fields), []) for _ in range(3)]
+    logits = torch.randn(3, 2000)
+    healthy = process(make_pipeline(2000), rows, logits)
+    logits[1] = torch.nan
+    poisoned = process(make_pipeline(2000), rows, logits)
+    assert bad_rows(poisoned, for_sampling=True).tolist() == [False, True, False]
+    assert torch.equal(poisoned[[0, 2]], healthy[[0, 2]])
+
+
+def test_the_usual_cuts_of_a_full_batch_take_milliseconds() -> None:
+    fields = [{"temperature": 0.5 + place / 50, "top_k": 20 + place, "top_p": 0.8} for place in range(32)]
+    rows = [make_row(make_request([1], do_sample=True, **one), []) for one in fields]
+    pipeline, logits, times = make_pipeline(32000), torch.randn(32, 32000), []
+    for _ in range(6):
+        start = time.thread_time()
+        process(pipeline, rows, logits)
+        times.append(time.thread_time() - start)
+    assert min(times) < 0.06  # a full sort alone takes more than twice that
+
+
+@pytest.mark.parametrize("more", [{"top_p": 0.9}, {"typical_p": 0.9}, {"top_k": 2900, "top_p": 0.9}])
+def test_a_row_is_cut_the_same_beside_one_that_keeps_most_of_the_vocabulary(more: dict[str, Any]) -> None:
+    pipeline = make_pipeline(3007)
+    narrow = make_row(make_request([1], do_sample=True, top_k=20, top_p=0.7, typical_p=0.8), [])
+    wide = make_row(make_request([1], do_sample=True, **more), [])
+    logits = torch.randn(3, 3007) * 3
+    together = process(pipeline, [narrow, wide, narrow], logits)
+    alone = [process(pipeline, [row], logits[[at]]) for at, row in enumerate([narrow, wide, narrow])]
+    assert torch.equal(together, torch.cat(alone))
