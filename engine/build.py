@@ -10,11 +10,11 @@ import torch
 from transformers import PreTrainedModel
 
 from config.settings import EngineSettings, ModelSettings
-from engine import stopping, trace
 from engine.cache import BlockCache
 from engine.decoding.modes import STRATEGIES
 from engine.engine import Engine, Parts
 from engine.errors import ModelUnsupported
+from engine.fields import OBEYED
 from engine.loading.files import Progress, find_model
 from engine.loading.model import load_model
 from engine.loading.tokenizer import TokenizerFiles, load_tokenizer
@@ -31,12 +31,6 @@ from engine.threads import pick_num_threads
 from schemas.generation import GenerationConfig
 
 logger = logging.getLogger(__name__)
-
-OBEYED_IN_TRANSLATION = frozenset(
-    {"max_length", "max_new_tokens", "bos_token_id", "eos_token_id", "pad_token_id", "token_healing"}
-)
-"""Fields obeyed before a request reaches the engine: its length, the empty prompt, the healed prompt; answers are
-never padded, which is what the pad token asks for once padding is taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +109,7 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
     context = getattr(config, "max_position_embeddings", None)
     if context:
         room = min(room, settings.max_rows * -(-context // settings.block_size))
-    return max(1, room)
+    return max(1, int(room))
 
 
 def read_defaults(path: Path, model: PreTrainedModel) -> GenerationConfig:
@@ -134,12 +128,6 @@ def read_defaults(path: Path, model: PreTrainedModel) -> GenerationConfig:
     for problem in problems:
         logger.warning("%s: left out: %s", file, problem.message)
     return defaults
-
-
-def obeyed_fields() -> frozenset[str]:
-    """Every GenerationConfig field this engine obeys; the processors, criteria and modes say which."""
-    modes = frozenset[str]().union(*(strategy.reads for strategy in STRATEGIES.values()))
-    return pipeline.FIELDS | stopping.FIELDS | trace.FIELDS | modes | OBEYED_IN_TRANSLATION
 
 
 def describe(
@@ -168,7 +156,7 @@ def describe(
         special_tokens=tokenizer.special_tokens,
         clean_up_tokenization_spaces=tokenizer.clean_up,
         modes=[mode.value for mode in STRATEGIES],
-        fields=sorted(obeyed_fields()),
+        fields=sorted(OBEYED),
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
         tries=sorted(extensions.tries),

@@ -48,8 +48,8 @@ class Request:
     """What a client asked for. config: resolved, `max_length` set. generator: the only source of its random numbers.
 
     prepared: what processors and criteria built once for this request, by their name (bias tables, tries, matchers).
-    sequences: the live ones; ended: those with a finish reason. num_matched: prompt tokens found in the cache. Times are
-    `time.monotonic()` seconds.
+    sequences: the live ones; ended: those with a finish reason. num_matched: prompt tokens found in the cache. All
+    times are `time.monotonic()` seconds.
     """
 
     submission: Submission

@@ -59,7 +59,7 @@ def _fetch(settings: ModelSettings, progress: Progress) -> Path:
             revision=settings.revision,
             cache_dir=settings.cache_dir,
             allow_patterns=PATTERNS,
-            tqdm_class=Bar,
+            tqdm_class=Bar,  # type: ignore[arg-type]  # any bar will do
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         where = f"{settings.model!r} is neither a directory nor a model that could be fetched from the hub"

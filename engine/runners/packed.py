@@ -103,8 +103,9 @@ class PackedRunner:
         drift = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True))
         allowed = scale * (1e-3 if self.model.dtype == torch.float32 else 6e-2)
         if not drift <= allowed:
+            kind = type(self.model).__name__
             raise ModelUnsupported(
-                f"{type(self.model).__name__} gives other logits packed than alone: by {drift:.2g}, allowed {allowed:.2g}"
+                f"{kind} gives other logits packed than alone: by {drift:.2g}, allowed {allowed:.2g}"
             )
 
     @property

@@ -12,7 +12,7 @@ from config.settings import EngineSettings
 from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.logits.registry import Registry
-from engine.messages import FinishReason, Finished, Submission, Tokens, TopToken
+from engine.messages import Finished, FinishReason, Submission, Tokens, TopToken
 from schemas.generation import GenerationConfig, resolve
 from tests.parity.models import reference, served
 

@@ -1,0 +1,44 @@
+"""Which GenerationConfig fields are obeyed, gathered from those who obey them, and why the others are not."""
+
+from engine import stopping, trace
+from engine.decoding.modes import STRATEGIES
+from engine.logits import pipeline
+
+OBEYED_IN_TRANSLATION = frozenset(
+    {"max_length", "max_new_tokens", "bos_token_id", "eos_token_id", "pad_token_id", "token_healing"}
+)
+"""Obeyed before a request reaches the engine: its length, the empty prompt, the healed prompt. Answers are never
+padded, which is what a padding token asks for once the padding is taken off."""
+
+OBEYED = (
+    pipeline.FIELDS
+    | stopping.FIELDS
+    | trace.FIELDS
+    | OBEYED_IN_TRANSLATION
+    | frozenset[str]().union(*(strategy.reads for strategy in STRATEGIES.values()))
+)
+
+_BEAMS = "decoding with beams is not built"
+_DRAFTS = "assisted decoding is not built"
+_CACHE = "the paged cache is the only one, and results do not depend on it"
+_COMPILED = "nothing is compiled"
+
+NOT_OBEYED: dict[str, str] = {
+    **dict.fromkeys(("early_stopping", "num_beam_groups", "diversity_penalty", "length_penalty"), _BEAMS),
+    **dict.fromkeys(("constraints", "force_words_ids", "low_memory"), _BEAMS),
+    **dict.fromkeys(("use_mtp", "is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule"), _DRAFTS),
+    **dict.fromkeys(("assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind"), _DRAFTS),
+    **dict.fromkeys(("target_lookbehind", "assistant_ensemble_weight", "speculation_type"), _DRAFTS),
+    **dict.fromkeys(("prompt_lookup_num_tokens", "max_matching_ngram_size"), _DRAFTS),
+    **dict.fromkeys(("use_cache", "cache_implementation", "cache_config", "max_cache_len"), _CACHE),
+    **dict.fromkeys(("return_legacy_cache", "prefill_chunk_size", "continuous_batching_config"), _CACHE),
+    **dict.fromkeys(("compile_config", "disable_compile"), _COMPILED),
+    "penalty_alpha": "contrastive search is not built",
+    "dola_layers": "DoLa decoding is not built",
+    "guidance_scale": "classifier-free guidance is not built",
+    "watermarking_config": "watermarks are not built",
+    "decoder_start_token_id": "encoder-decoder models are not served",
+    "forced_decoder_ids": "the library refuses it too",
+    "generation_kwargs": "the library reads it nowhere",
+}
+"""A field that is not obeyed and asks for something is refused by name."""

@@ -1,0 +1,135 @@
+"""The real application with a real engine process: what clients do to it, well-behaved and not."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.deploy.processes import Replica
+from tests.parity.running import generate
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def http(server: Replica) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=httpx.Limits(max_connections=100)) as client:
+        yield client
+
+
+async def metric(http: httpx.AsyncClient, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", (await http.get("/metrics")).text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+async def until_idle(http: httpx.AsyncClient) -> None:
+    with anyio.fail_after(20):
+        while await metric(http, "beamhouse_requests_running") or await metric(http, "beamhouse_requests_waiting"):
+            await anyio.sleep(0.02)
+
+
+async def events_of(response: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
+    name = ""
+    async for line in response.aiter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def sampled(seed: int, num_tokens: int = 24) -> dict[str, Any]:
+    config = {"do_sample": True, "temperature": 0.9, "max_new_tokens": num_tokens}
+    return {"inputs": [1, 350 + seed % 7, 412], "seed": seed, "generation_config": config}
+
+
+def token_ids(answer: dict[str, Any]) -> list[int]:
+    return answer["sequences"][0]["token_ids"]
+
+
+async def test_a_plain_answer_is_what_generate_gives(http: httpx.AsyncClient) -> None:
+    for body in (sampled(1), {"inputs": [1, 350, 412], "generation_config": {"max_new_tokens": 24}}):
+        answer = (await http.post("/generate", json=body)).json()
+        expected = generate("builtin", body["inputs"], body["generation_config"], body.get("seed"))
+        assert token_ids(answer) == expected.token_ids[0]
+
+
+async def test_a_stream_carries_the_same_answer_piece_by_piece(http: httpx.AsyncClient) -> None:
+    plain = (await http.post("/generate", json=sampled(2))).json()
+    async with http.stream("POST", "/generate", json=sampled(2) | {"stream": True}) as response:
+        assert response.headers["x-accel-buffering"] == "no"
+        events = [event async for event in events_of(response)]
+    assert [name for name, _ in events].count("done") == 1
+    assert events[-1][0] == "done"
+    pieces = [data for name, data in events if name in ("token", "tokens")]
+    assert "".join(piece["text"] for piece in pieces) == plain["generated_text"] == events[-1][1]["generated_text"]
+    assert token_ids(events[-1][1]) == token_ids(plain)
+
+
+async def test_the_same_request_alone_and_among_31_others(http: httpx.AsyncClient) -> None:
+    alone = token_ids((await http.post("/generate", json=sampled(77, 40))).json())
+    answers: dict[int, list[int]] = {}
+
+    async def ask(number: int, num_tokens: int) -> None:
+        answers[number] = token_ids((await http.post("/generate", json=sampled(number, num_tokens))).json())
+
+    async with anyio.create_task_group() as group:
+        for number in range(31):
+            group.start_soon(ask, number, 10 + number)
+        group.start_soon(ask, 77, 40)
+    assert answers[77] == alone
+    assert len(answers) == 32
+
+
+async def test_fifty_clients_at_once_share_steps(http: httpx.AsyncClient) -> None:
+    await until_idle(http)
+    answers: dict[int, httpx.Response] = {}
+
+    async def ask(number: int) -> None:
+        answers[number] = await http.post("/generate", json=sampled(number, 16))
+
+    async with anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(ask, number)
+    assert {answer.status_code for answer in answers.values()} == {200}
+    for number in (0, 23, 49):
+        body = sampled(number, 16)
+        expected = generate("builtin", body["inputs"], body["generation_config"], number)
+        assert token_ids(answers[number].json()) == expected.token_ids[0]
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_client_that_goes_away_stops_its_work(http: httpx.AsyncClient, is_stream: bool) -> None:
+    await until_idle(http)
+    body = {"inputs": [1, 350], "stream": is_stream, "generation_config": {"max_new_tokens": 1000, "eos_token_id": 2}}
+    with anyio.move_on_after(1.5):
+        async with http.stream("POST", "/generate", json=body) as response:
+            async for _ in response.aiter_lines():
+                break
+    await until_idle(http)
+    assert await metric(http, "beamhouse_kv_cache_usage_ratio") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"inputs": "a", "generation_config": {"top_p": NaN}}', 400),
+        (b'{"inputs": "a", "inputs": "b"}', 400),
+        (b'{"inputs": "\\ud800"}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"inputs": "a", "generation_config": {"top_p": 1.5}}', 422),
+        (b'{"inputs": "a", "generation_config": {"num_beams": 3}}', 422),
+        (b'{"inputs": [[5000]]}', 422),
+        (b'{"inputs": []}', 422),
+    ],
+)
+async def test_bad_bodies_are_refused_and_hurt_nobody(http: httpx.AsyncClient, body: bytes, status: int) -> None:
+    response = await http.post("/generate", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert len(response.content) <= 4096
+    assert (await http.get("/health/ready")).status_code == 200
