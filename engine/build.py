@@ -71,6 +71,7 @@ def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Exten
     runner = PackedRunner(model, cache)
     limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
+    constraints.warm_up()
     parts = Parts(
         runner=runner,
         cache=cache,
@@ -165,7 +166,6 @@ def describe(
         num_heads=config.num_attention_heads,
         max_rows=settings.max_rows,
         cache_tokens=cache.num_blocks * cache.block_size,
-        block_size=cache.block_size,
         runner=runner.name,
         attention="paged, torch",
     )

@@ -63,25 +63,17 @@ class PagedAttention:
         keys, values = self._write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), plan)
         out = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (T, H, D)
         if plan.singles is not None:
-            slots = plan.singles.slots
-            out[plan.singles.tokens] = _attend(
-                query[0].transpose(0, 1)[plan.singles.tokens][:, :, None],  # (R, H, 1, D)
-                keys[slots].transpose(1, 2),  # (R, H_kv, L, D)
-                values[slots].transpose(1, 2),
-                self._mask(plan, None, kind),
-                kind,
-            )[:, :, 0]
+            rows = query[0].transpose(0, 1).index_select(0, plan.singles.tokens)[:, :, None]  # (R, H, 1, D)
+            seen = _read(keys, plan.singles.slots), _read(values, plan.singles.slots)
+            attended = _attend(rows, *seen, self._mask(plan, None, kind), kind)
+            out.index_copy_(0, plan.singles.tokens, attended[:, :, 0])
         for number, span in enumerate(plan.spans):
             own = slice(span.start, span.start + span.num_tokens)
             if span.slots is None:
-                seen_keys, seen_values = key[:, :, own], value[:, :, own]
+                seen = key[:, :, own], value[:, :, own]
             else:
-                seen_keys, seen_values = (
-                    keys[span.slots].transpose(0, 1)[None],
-                    values[span.slots].transpose(0, 1)[None],
-                )
-            mask = self._mask(plan, number, kind)
-            out[own] = _attend(query[:, :, own], seen_keys, seen_values, mask, kind)[0].transpose(0, 1)
+                seen = _read(keys, span.slots[None]), _read(values, span.slots[None])
+            out[own] = _attend(query[:, :, own], *seen, self._mask(plan, number, kind), kind)[0].transpose(0, 1)
         return out[None], None
 
     def copy_block(self, source: int, target: int, block_size: int) -> None:
@@ -98,8 +90,8 @@ class PagedAttention:
             self.keys[layer] = key.new_zeros(self.num_slots, *key.shape[1:])
             self.values[layer] = value.new_zeros(self.num_slots, *value.shape[1:])
         keys, values = self.keys[layer], self.values[layer]
-        keys[plan.write_slots] = key
-        values[plan.write_slots] = value
+        keys.index_copy_(0, plan.write_slots, key)
+        values.index_copy_(0, plan.write_slots, value)
         return keys, values
 
     def _kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
@@ -128,6 +120,11 @@ class PagedAttention:
         if at not in plan.masks:
             plan.masks[at] = _singles_mask(plan, kind) if number is None else _span_mask(plan, plan.spans[number], kind)
         return plan.masks[at]
+
+
+def _read(store: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """Keys or values (slots, H_kv, D) of some rows, (R, L) their slots. (R, H_kv, L, D)"""
+    return store.index_select(0, slots.flatten()).view(*slots.shape, *store.shape[1:]).transpose(1, 2)
 
 
 def _visible(queries: torch.Tensor, keys: torch.Tensor, kind: LayerKind) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from engine.batch import Feed
@@ -43,42 +44,35 @@ class Plan:
 
 def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
     """Turn block tables into slots. Every feed's blocks must already reach to its last token."""
-    positions: list[int] = []
-    writes: list[torch.Tensor] = []
-    tables: list[torch.Tensor] = []
     spans: list[Span] = []
-    singles: list[tuple[int, int, torch.Tensor]] = []
+    singles: list[Feed] = []
+    single_tokens: list[int] = []
+    positions: list[int] = []
+    writes = torch.empty(sum(len(feed.token_ids) for feed in feeds), dtype=torch.int64)
     for feed in feeds:
-        start, before = len(positions), feed.sequence.num_cached
-        length = before + len(feed.token_ids)
-        table = _slots(feed.sequence.block_ids, block_size, length)
-        positions.extend(range(before, length))
-        writes.append(table[before:])
-        tables.append(table)
-        if len(feed.token_ids) == 1:
-            singles.append((start, before, table))
-        else:
-            spans.append(Span(start, len(feed.token_ids), before, table.to(device) if before else None))
-    return Plan(
-        write_slots=torch.cat(writes).to(device),
-        positions=torch.tensor(positions, device=device),
-        singles=_gather_singles(singles, device) if singles else None,
-        spans=spans,
-    )
+        start, before, num_tokens = len(positions), feed.sequence.num_cached, len(feed.token_ids)
+        positions.extend(range(before, before + num_tokens))
+        if num_tokens == 1:
+            singles.append(feed)
+            single_tokens.append(start)
+            continue
+        slots = _slots([feed], block_size)[0, : before + num_tokens]
+        writes[start : start + num_tokens] = slots[before:]
+        spans.append(Span(start, num_tokens, before, slots.to(device) if before else None))
+    together = None
+    if singles:
+        lengths = torch.tensor([feed.sequence.num_cached for feed in singles])
+        slots = _slots(singles, block_size)[:, : int(lengths.max()) + 1]
+        tokens = torch.tensor(single_tokens)
+        writes[tokens] = slots.gather(1, lengths[:, None])[:, 0]
+        together = Singles(tokens.to(device), slots.to(device), lengths.to(device))
+    return Plan(writes.to(device), torch.tensor(positions, device=device), together, spans)
 
 
-def _slots(block_ids: list[int], block_size: int, length: int) -> torch.Tensor:
-    blocks = torch.tensor(block_ids, dtype=torch.int64)[:, None] * block_size
-    return (blocks + torch.arange(block_size)).flatten()[:length]  # (L,)
-
-
-def _gather_singles(singles: list[tuple[int, int, torch.Tensor]], device: torch.device) -> Singles:
-    longest = max(before for _, before, _ in singles) + 1
-    slots = torch.zeros(len(singles), longest, dtype=torch.int64)
-    for row, (_, before, table) in enumerate(singles):
-        slots[row, : before + 1] = table
-    return Singles(
-        tokens=torch.tensor([start for start, _, _ in singles], device=device),
-        slots=slots.to(device),
-        positions=torch.tensor([before for _, before, _ in singles], device=device),
-    )
+def _slots(feeds: Seq[Feed], block_size: int) -> torch.Tensor:
+    """The cache slots of each sequence, in order, padded with those of block 0. (R, L)"""
+    tables = np.zeros((len(feeds), max(len(feed.sequence.block_ids) for feed in feeds)), np.int64)
+    for row, feed in enumerate(feeds):
+        tables[row, : len(feed.sequence.block_ids)] = feed.sequence.block_ids
+    starts = torch.from_numpy(tables)[:, :, None] * block_size  # (R, B, 1)
+    return (starts + torch.arange(block_size)).flatten(1)

@@ -1,5 +1,6 @@
 """`prefix_allowed_tokens_fn` as data: which tokens may come next, from a list, a trie or a grammar."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,9 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import RequestFailed
+from engine.errors import InvalidRequest, RequestFailed, invalid
 from engine.logits.grammar import GrammarCompiler, GrammarError, Matcher, write_grammar
-from engine.logits.processor import check_ids, invalid
+from engine.logits.processor import check_ids
 from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, Trie
 from engine.messages import Constraint
@@ -90,6 +91,12 @@ class Constraints:
         self._tokenizer_json = tokenizer_json
         self._compiler: GrammarCompiler | None = None
 
+    def warm_up(self) -> None:
+        """Prepare the vocabulary for grammars now, so that no running request waits while the first one is compiled."""
+        if self._tokenizer_json is not None:
+            with contextlib.suppress(InvalidRequest):  # no grammars here; who sends one is told
+                self.compile(Constraint(regex="a"))
+
     def compile(self, constraint: Constraint) -> Allowance:
         """Raises InvalidRequest naming `prefix_allowed_tokens`."""
         given = [name for name in constraint.__struct_fields__ if getattr(constraint, name) is not None]
@@ -143,13 +150,6 @@ class Constraints:
             return AllowedText(self._compiler.compile(grammar))
         except GrammarError as error:
             raise invalid(FIELD, "invalid_grammar", str(error)) from error
-
-
-def check_constraint(
-    constraint: Constraint, vocab_size: int, tries: Mapping[str, Trie], tokenizer_json: str | None
-) -> None:
-    """Raises InvalidRequest if the constraint cannot be obeyed."""
-    Constraints(vocab_size, tries, tokenizer_json).compile(constraint)
 
 
 class _Progress(msgspec.Struct, frozen=True):
