@@ -39,7 +39,6 @@ def refuse_empty(value: object) -> object:
 
 OptionalText = Annotated[str | None, BeforeValidator(unset_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(unset_if_empty)]
-Words = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 Places = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+:\w+$")], ...], BeforeValidator(split_list)]
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[dict[Name, Annotated[Path, BeforeValidator(refuse_empty)]], BeforeValidator(split_pairs)]
@@ -47,10 +46,14 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Part(BaseModel):
+    """Settings of one table of the file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSettings(Part):
+    """Which model, in which form, and what requests may name beside it."""
+
     model: Name
     revision: OptionalText
     cache_dir: OptionalPath
@@ -68,6 +71,8 @@ class ModelSettings(Part):
 
 
 class EngineSettings(Part):
+    """Sizes of the engine: threads, rows, tokens of a step, cache."""
+
     num_threads: Annotated[int, Field(ge=0, le=1024)]
     max_rows: Annotated[int, Field(ge=1, le=4096)]
     step_tokens: Annotated[int, Field(ge=1, le=1_048_576)]
@@ -79,6 +84,8 @@ class EngineSettings(Part):
 
 
 class ServerSettings(Part):
+    """Where the server listens, and what a client may ask of it."""
+
     host: Name
     port: Annotated[int, Field(ge=0, le=65_535)]
     max_requests: Annotated[int, Field(ge=1, le=1_000_000)]

@@ -29,10 +29,6 @@ class Batch:
     ready: list[Request]
     copies: list[BlockCopy] = field(default_factory=list)
 
-    @property
-    def num_tokens(self) -> int:
-        return sum(len(feed.token_ids) for feed in self.feeds)
-
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -58,7 +54,6 @@ class Choice:
 
     parent: Sequence
     token_ids: list[int]
-    score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

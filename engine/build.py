@@ -44,6 +44,8 @@ class Extensions:
 
 @dataclass(frozen=True, slots=True)
 class Built:
+    """An engine, and what the HTTP process is told of its model."""
+
     engine: Engine
     info: ModelInfo
 

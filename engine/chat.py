@@ -15,8 +15,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from engine.errors import InvalidRequest
-from schemas.problems import Problem
+from engine.errors import InvalidRequest, invalid
 
 MAX_CHARACTERS = 8_000_000
 """Longest prompt a template may write, and longest text a single multiplication in it may make."""
@@ -120,7 +119,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _refused(message: str, field: str = "messages", code: str = "chat_template") -> InvalidRequest:
-    return InvalidRequest([Problem(field, code, message)])
+    return invalid(field, code, message)
 
 
 class ChatTemplate:

@@ -45,7 +45,7 @@ RESTARTS = (0.0, 1.0, 5.0, 15.0)
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """stage: starting, resolve, download, weights, check, warm_up, ready, stopping or failed. share: of the stage."""
+    """stage: starting, resolve, download, weights, check, ready, stopping or failed. share: of the stage."""
 
     stage: str
     share: float = 0.0

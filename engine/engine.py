@@ -210,7 +210,6 @@ class Engine:
             running_requests=len(scheduler.running),
             waiting_requests=scheduler.num_waiting,
             batch_rows=len(batch.feeds) if batch else 0,
-            batch_tokens=batch.num_tokens if batch else 0,
             used_blocks=cache.num_used,
             total_blocks=cache.num_blocks,
             preemptions=scheduler.num_preemptions,

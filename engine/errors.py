@@ -23,6 +23,11 @@ class InvalidRequest(EngineError):
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
 
 
+def invalid(field: str, code: str, message: str) -> InvalidRequest:
+    """An InvalidRequest with one problem."""
+    return InvalidRequest([Problem(field, code, message)])
+
+
 class RequestFailed(EngineError):
     """A fault of this request alone while it was running: a row of NaN, a constraint that allows no token."""
 

@@ -65,11 +65,13 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):
+    """Stop these requests and say nothing more of them."""
+
     request_ids: list[str]
 
 
 class Shutdown(msgspec.Struct, tag=True, frozen=True):
-    pass
+    """End the engine process."""
 
 
 Inbound = Submission | Cancel | Shutdown
@@ -89,6 +91,8 @@ class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):
+    """One of the likeliest tokens of a position, by the processed scores."""
+
     token_id: int
     logprob: float
 
@@ -149,7 +153,6 @@ class Load(msgspec.Struct, frozen=True):
     running_requests: int = 0
     waiting_requests: int = 0
     batch_rows: int = 0
-    batch_tokens: int = 0
     used_blocks: int = 0
     total_blocks: int = 0
     preemptions: int = 0
@@ -165,7 +168,7 @@ class StepOutputs(msgspec.Struct, tag=True, frozen=True):
 
 
 class Loading(msgspec.Struct, tag=True, frozen=True):
-    """Progress while the model loads. stage: resolve, download, weights, check, warm_up. share: 0 to 1."""
+    """Progress while the model loads. stage: resolve, download, weights, check. share: 0 to 1."""
 
     stage: str
     share: float
@@ -201,7 +204,6 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     num_layers: int
     max_rows: int
     cache_tokens: int
-    block_size: int
     runner: str
     attention: str
     hidden_size: int = 0
@@ -209,6 +211,8 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):
+    """The model cannot be served; the process ends after this."""
+
     error: str
 
 

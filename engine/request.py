@@ -15,9 +15,8 @@ class Sequence:
     """One list of tokens and its place in the cache.
 
     token_ids: prompt, then chosen tokens. num_cached: leading tokens whose keys and values are cached. block_ids: the
-    cache blocks that hold them, in order; only the cache writes them. score: accumulated log-probability, for beams.
-    memory: what processors and criteria remember from step to step, by their name; a fork shares the values, so they
-    are replaced, never changed in place.
+    cache blocks that hold them, in order; only the cache writes them. memory: what processors and criteria remember
+    from step to step, by their name; a fork shares the values, so they are replaced, never changed in place.
     """
 
     token_ids: list[int]
@@ -25,7 +24,6 @@ class Sequence:
     index: int = 0
     num_cached: int = 0
     block_ids: list[int] = field(default_factory=list)
-    score: float = 0.0
     memory: dict[str, Any] = field(default_factory=dict)
     finish_reason: FinishReason | None = None
 

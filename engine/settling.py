@@ -55,7 +55,6 @@ class Settler:
     def _extend(self, request: Request, sequence: Sequence, choice: Choice, now: float) -> Gain:
         num_before = len(sequence.token_ids)
         sequence.token_ids.extend(choice.token_ids)
-        sequence.score = choice.score
         ended = self.stopping.check(request, sequence, len(choice.token_ids), now)
         if ended is not None:
             num_kept, sequence.finish_reason = ended

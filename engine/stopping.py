@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from engine.errors import InvalidRequest
+from engine.errors import invalid
 from engine.logits.registry import Registry
 from engine.messages import FinishReason
 from engine.request import Request, Sequence
-from schemas.problems import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -160,5 +159,5 @@ def _stop_strings(texts: Seq[str], token_bytes: Seq[bytes] | None) -> StopString
     field = "generation_config.stop_strings"
     if token_bytes is None:
         text = "stop_strings need a tokenizer, and this model has none"
-        raise InvalidRequest([Problem(field, "not_supported", text)])
+        raise invalid(field, "not_supported", text)
     return StopStrings.build(texts, token_bytes)

@@ -11,9 +11,8 @@ from tokenizers import Tokenizer
 from engine.chat import ChatTemplate, Ending
 from engine.decoder_stages import CLEAN_UP, Stage, replaced
 from engine.decoders import build_stages
-from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed
+from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
 from engine.healing import Healer, Healing
-from schemas.problems import Problem
 
 
 @contextmanager
@@ -97,7 +96,7 @@ class Text:
         """
         for text in texts:
             _check_unicode(text, field)
-        with _faults_as(lambda fault: InvalidRequest([Problem(field, "not_tokenizable", f"tokenizer: {fault}")])):
+        with _faults_as(lambda fault: invalid(field, "not_tokenizable", f"tokenizer: {fault}")):
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
             return [encoding.ids for encoding in encodings]
 
@@ -176,7 +175,7 @@ class Text:
 
 
 def _not_an_id(message: str) -> InvalidRequest:
-    return InvalidRequest([Problem("token_ids", "out_of_range", message)])
+    return invalid("token_ids", "out_of_range", message)
 
 
 def _check_unicode(text: str, field: str) -> None:
@@ -186,4 +185,4 @@ def _check_unicode(text: str, field: str) -> None:
         message = (
             f"character {fault.start} is a lone surrogate (U+{ord(text[fault.start]):04X}), which is no Unicode text"
         )
-        raise InvalidRequest([Problem(field, "not_unicode", message)]) from fault
+        raise invalid(field, "not_unicode", message) from fault

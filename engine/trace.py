@@ -28,7 +28,7 @@ class TokenTrace:
 
 @dataclass(slots=True)
 class Trace:
-    """Collects one request's records, a step at a time. steps: kept rows by sequence index."""
+    """Collects one request's records. scores, logits: for each step the kept rows, (V,) each, by sequence index."""
 
     wanted: Wanted
     config: GenerationConfig
@@ -49,7 +49,7 @@ class Trace:
 
         logits: (n, V) float32, of the fed positions.
         """
-        if not self.wanted.prompt_logprobs or len(self.prompt_logprobs) >= sequence.num_prompt:
+        if len(self.prompt_logprobs) >= sequence.num_prompt:
             return
         end = min(start + len(logits), sequence.num_prompt - 1)
         following = torch.tensor(sequence.token_ids[start + 1 : end + 1], device=logits.device)
@@ -68,8 +68,6 @@ class Trace:
 
     def of_token(self, token_id: int, scores: torch.Tensor) -> TokenTrace:
         """scores: (V,) the processed scores the token was chosen from."""
-        if not self.reads_scores:
-            return TokenTrace([], [])
         normalized = scores.log_softmax(-1)
         chosen = normalized if self.wanted.normalize_logits else scores
         score = [_finite(float(chosen[token_id]))] if self.wanted.transition_scores else []

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
+    """Base of all parts of an answer."""
+
     model_config = ConfigDict(protected_namespaces=())
 
 
@@ -19,6 +21,8 @@ class FinishReasonAnswer(Part):
 
 
 class TopTokenAnswer(Part):
+    """One of the likeliest tokens of a position."""
+
     token_id: int
     text: str | None = None
     logprob: float = Field(description="Null stands for minus infinity.")

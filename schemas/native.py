@@ -11,18 +11,6 @@ from schemas.generation import GenerationConfig
 MAX_LISTED = 4096
 MAX_TOP_TOKENS = 100
 
-MODES = (
-    "greedy_search",
-    "sample",
-    "beam_search",
-    "beam_sample",
-    "group_beam_search",
-    "constrained_beam_search",
-    "contrastive_search",
-    "dola_generation",
-    "assisted_generation",
-)
-
 Mode = Literal[
     "greedy_search",
     "sample",
@@ -142,6 +130,8 @@ class NamedCallable(Body):
 
 
 class TransitionScores(Body):
+    """How the scores of chosen tokens are given: as log-probabilities, or as the processed scores themselves."""
+
     normalize_logits: bool = True
 
 

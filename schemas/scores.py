@@ -16,6 +16,8 @@ class ScorePair(Body):
 
 
 class ScoreRequest(Body):
+    """Pairs to score, each by itself."""
+
     pairs: Annotated[list[ScorePair], Field(min_length=1, max_length=4096)]
     priority: int | None = Field(default=None, ge=-(2**31), lt=2**31)
     deadline_s: float | None = Field(default=None, gt=0, le=86_400)
@@ -32,6 +34,8 @@ class ContinuationScore(BaseModel):
 
 
 class ScoreAnswer(BaseModel):
+    """The scores of all pairs, in order."""
+
     id: str
     model: str
     scores: list[ContinuationScore]
@@ -39,6 +43,8 @@ class ScoreAnswer(BaseModel):
 
 
 class Base64Tensor(Body):
+    """A tensor of steps x rows x vocabulary as row-major little-endian bytes."""
+
     dtype: Literal["float32", "float16", "bfloat16"]
     shape: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=3, max_length=3)]
     data: str
@@ -62,6 +68,8 @@ class TransitionScoresRequest(Body):
 
 
 class TransitionScoresAnswer(BaseModel):
+    """What the library's function returns."""
+
     transition_scores: list[list[float | str | None]] = Field(
         description="One row per sequence, one value per generated token; `NaN` is null, infinities are text."
     )

@@ -33,12 +33,16 @@ class TokenizeRequest(Body):
 
 
 class TokenizedText(BaseModel):
+    """The tokens of one text."""
+
     token_ids: list[int]
     tokens: list[str] = Field(description="The text of each token on its own.")
     num_tokens: int
 
 
 class TokenizeAnswer(BaseModel):
+    """The tokens of every text, in order."""
+
     sequences: list[TokenizedText]
 
 
@@ -54,4 +58,6 @@ class DetokenizeRequest(Body):
 
 
 class DetokenizeAnswer(BaseModel):
+    """The text of every list, in order."""
+
     texts: list[str]

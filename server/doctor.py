@@ -3,19 +3,19 @@
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from config.settings import ServerSettings, Settings
+from config.settings import Settings
 from config.sources import injected
+from engine.loading.files import BUILTIN, BUILTIN_FILES
 from engine.threads import cpu_quota, usable_cores
+from server.web_server import CannotListen, bind
 
 DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn", "pyzmq", "llguidance")
 OPTIONAL = {"llguidance": "regex, JSON schema and grammar constraints need it: pip install 'beamhouse[grammar]'"}
@@ -26,6 +26,8 @@ UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
 class Verdict(StrEnum):
+    """How bad a finding is."""
+
     OK = "ok"
     NOTE = "note"
     PROBLEM = "problem"
@@ -151,9 +153,8 @@ def installed_torch() -> str:
 def model_directory(settings: Settings) -> Path | None:
     """Where the model's files are on this machine, if they are."""
     name = settings.model.model
-    if name == "builtin":
-        directory = Path(str(files("engine") / "builtin" / "model"))
-        return directory if directory.is_dir() else None
+    if name == BUILTIN:
+        return BUILTIN_FILES if BUILTIN_FILES.is_dir() else None
     if Path(name).is_dir():
         return Path(name)
     if not is_hub_id(name):
@@ -171,13 +172,13 @@ def weight_files(settings: Settings) -> list[Path]:
 
 def look_at_model(settings: Settings) -> Iterator[Finding]:
     name = settings.model.model
-    if name != "builtin" and not Path(name).is_dir() and not is_hub_id(name):
+    if name != BUILTIN and not Path(name).is_dir() and not is_hub_id(name):
         yield problem("model", f"{name} is neither a directory nor a model id of the Hub")
         return
     directory = model_directory(settings)
-    if directory is None and (name == "builtin" or constants.HF_HUB_OFFLINE):
+    if directory is None and (name == BUILTIN or constants.HF_HUB_OFFLINE):
         yield problem(
-            "model", f"{name} is not on this machine" + ("" if name == "builtin" else ", and HF_HUB_OFFLINE is set")
+            "model", f"{name} is not on this machine" + ("" if name == BUILTIN else ", and HF_HUB_OFFLINE is set")
         )
     elif directory is None:
         yield note("model", f"{name} will be downloaded from the Hub")
@@ -218,18 +219,13 @@ def look_at_files(settings: Settings) -> Iterator[Finding]:
 
 
 def look_at_port(settings: Settings) -> Iterator[Finding]:
-    error = port_problem(settings.server)
-    where = f"{settings.server.host} port {settings.server.port}"
-    yield ok("port", f"{where} is free") if error is None else problem("port", f"cannot listen on {where}: {error}")
-
-
-def port_problem(server: ServerSettings) -> str | None:
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    host, port = settings.server.host, settings.server.port
     try:
-        socket.create_server((server.host, server.port), family=family).close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        bind(host, port).close()
+    except CannotListen as error:
+        yield problem("port", str(error))
+    else:
+        yield ok("port", f"{host} port {port} is free")
 
 
 def look_at_disk(settings: Settings) -> Iterator[Finding]:

@@ -7,11 +7,10 @@ import anyio
 import structlog
 from pydantic import ValidationError
 
-from engine.errors import InvalidRequest
+from engine.errors import invalid
 from engine.messages import Submission
 from schemas.generation import GenerationConfig
 from schemas.native import GenerateRequest
-from schemas.problems import Problem
 from server.body import parse_json
 from server.errors import Refused
 from server.prompts import Prompt, read_prompts
@@ -77,12 +76,12 @@ async def stored_config(service: Service, name: str) -> GenerationConfig:
     if content is None:
         known = ", ".join(await stored_names(service)) or "none"
         message = f"no configuration is stored under {name[:64]}; known: {known}"
-        raise InvalidRequest([Problem("generation_config", "unknown_name", message)])
+        raise invalid("generation_config", "unknown_name", message)
     try:
         return GenerationConfig.model_validate(parse_json(content))
     except (ValidationError, Refused):
         message = f"the configuration stored under {name} is broken; the server's operator must repair it"
-        raise InvalidRequest([Problem("generation_config", "broken_config", message)]) from None
+        raise invalid("generation_config", "broken_config", message) from None
 
 
 async def stored_names(service: Service) -> list[str]:

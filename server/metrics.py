@@ -5,10 +5,10 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from engine.messages import Load
-from schemas.native import MODES
+from schemas.generation import GenerationMode
 
+MODES = frozenset(mode.value for mode in GenerationMode)
 UNKNOWN = "unknown"
-OUTCOMES = ("ok", "invalid", "refused", "cancelled", "deadline", "failed")
 COUNTED_PATHS = frozenset({"/generate"})
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 DURATIONS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from engine.errors import InvalidRequest
+from engine.errors import InvalidRequest, invalid
 from schemas.native import GenerateRequest, Message
 from schemas.problems import Problem
 from server.service import Model, Service
@@ -73,7 +73,7 @@ def start_ids(bos_token_id: int | None) -> list[int]:
     """The prompt of a request without one."""
     if bos_token_id is None:
         message = "there is no prompt, and this model has no bos_token_id to start from; give inputs or bos_token_id"
-        raise InvalidRequest([Problem("inputs", "missing", message)])
+        raise invalid("inputs", "missing", message)
     return [bos_token_id]
 
 
@@ -81,7 +81,7 @@ def check_number(service: Service, number: int) -> None:
     limit = service.settings.server.max_prompts
     if number > limit:
         message = f"inputs has {number} prompts; allowed: at most {limit}"
-        raise InvalidRequest([Problem("inputs", "out_of_range", message)])
+        raise invalid("inputs", "out_of_range", message)
 
 
 def check_filled(prompts: list[Prompt]) -> None:

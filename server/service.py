@@ -8,11 +8,10 @@ import anyio
 
 from config.settings import Settings
 from engine.client import EngineStatus
-from engine.errors import EngineUnavailable, InvalidRequest
+from engine.errors import EngineUnavailable, invalid
 from engine.messages import Finished, Load, ModelInfo, Submission, Tokens
 from engine.text import Text
 from schemas.generation import GenerationConfig
-from schemas.problems import Problem
 from server.admission import Gate
 from server.metrics import Metrics
 
@@ -51,7 +50,7 @@ class Model:
     def need_text(self, what: str) -> Text:
         """The tokenizer, or InvalidRequest naming the field that needs one."""
         if self.text is None:
-            raise InvalidRequest([Problem(what, "no_tokenizer", "this model has no tokenizer; give token ids")])
+            raise invalid(what, "no_tokenizer", "this model has no tokenizer; give token ids")
         return self.text
 
 

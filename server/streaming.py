@@ -15,11 +15,10 @@ from fastapi import Request
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
-from engine.errors import EngineError, InvalidRequest
+from engine.errors import EngineError, invalid
 from engine.messages import Finished, Tensor, Tokens
 from schemas.answers import Answer, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
-from schemas.problems import Problem
 from server.admission import Pass
 from server.answer import Row, make_answer, make_rows
 from server.errors import ClientGone, crash_of, problem_of
@@ -119,7 +118,7 @@ class Run:
         limit = self.service.settings.server.max_tensor_bytes
         if size > limit:
             message = f"the tensors take {size} bytes; allowed: at most {limit}"
-            raise InvalidRequest([Problem("outputs.tensors", "out_of_range", message)])
+            raise invalid("outputs.tensors", "out_of_range", message)
 
     def _measure(self, row: int, num_tokens: int) -> None:
         """Latency of the first token of a row, and of each following one."""

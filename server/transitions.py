@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from engine.errors import InvalidRequest
+from engine.errors import invalid
 from engine.messages import Tensor
-from schemas.problems import Problem
 from schemas.scores import Base64Tensor, TransitionScoresRequest
 from server.tensors import in_json, nested, read_values
 
@@ -117,7 +116,3 @@ def check_shapes(sequences: list[list[int]], beams: list[list[int]], scores: Sco
     if num_generated > len(sequences[0]):
         message = f"sequences have {len(sequences[0])} tokens; {num_generated} were generated"
         raise invalid("sequences", "wrong_shape", message)
-
-
-def invalid(field: str, code: str, message: str) -> InvalidRequest:
-    return InvalidRequest([Problem(field, code, message)])

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from engine.errors import InvalidRequest
 from engine.messages import Constraint, Named, Submission, Wanted
@@ -106,7 +107,7 @@ def submission(
     )
 
 
-def plain(config: GenerationConfig) -> dict[str, object]:
+def plain(config: GenerationConfig) -> dict[str, Any]:
     """The set fields of a configuration as plain data."""
     return config.model_dump(mode="json", exclude_none=True)
 

@@ -9,16 +9,12 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
+from schemas.explain import LENGTH_ERRORS, MAX_SHOWN, RANGE_ERRORS, range_in_words, shown
 from schemas.native import Body, GenerateRequest, Outputs
 from schemas.problem_json import FieldProblem
 from server.errors import MAX_ERRORS, MAX_MESSAGE, cut, pointer, problem_json, request_id_of, respond, summary
 
-MAX_SHOWN = 64
 MAX_READ = 40
-RANGE = frozenset(
-    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "literal_error", "finite_number"}
-)
-LENGTH = frozenset({"too_long", "too_short", "string_too_long", "string_too_short"})
 KINDS = {
     "int": "an integer",
     "float": "a number",
@@ -119,13 +115,13 @@ def describe(fault: Fault, schema: Schema) -> FieldProblem:
         code, message = unknown(fault.path, schema)
     elif fault.kind in OWN:
         code, message = fault.kind, fault.message
-    elif fault.kind in RANGE:
-        code, message = "out_of_range", f"{name} is {show(fault.value)}; allowed: {allowed(fault, schema)}"
-    elif fault.kind in LENGTH:
+    elif fault.kind in RANGE_ERRORS:
+        code, message = "out_of_range", f"{name} is {shown(fault.value)}; allowed: {allowed(fault, schema)}"
+    elif fault.kind in LENGTH_ERRORS:
         code, message = "out_of_range", f"{name} has {length(fault.value)}; allowed: {allowed_length(fault, schema)}"
     elif fault.kind.endswith("_type"):
         expected = KINDS.get(fault.kind.removesuffix("_type"), "another type")
-        code, message = "wrong_type", f"{name} is {show(fault.value)}; expected {expected}"
+        code, message = "wrong_type", f"{name} is {shown(fault.value)}; expected {expected}"
     return FieldProblem(pointer=pointer(fault.path), code=code, message=cut(message, MAX_MESSAGE))
 
 
@@ -153,28 +149,10 @@ def name_of(path: Sequence[str | int]) -> str:
     return str(path[keys[-1]])[:MAX_SHOWN] + "".join(f"[{part}]" for part in path[keys[-1] + 1 :])
 
 
-def show(value: object) -> str:
-    """A value for people, short whatever it is."""
-    match value:
-        case str():
-            shown = value[:MAX_SHOWN].encode("unicode_escape").decode()[:MAX_SHOWN]
-            return f'"{shown}…"' if len(value) > MAX_SHOWN else f'"{shown}"'
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return "null"
-        case list():
-            return f"a list of {len(value)}"
-        case dict():
-            return "an object"
-        case _:
-            return str(value)[:MAX_SHOWN]
-
-
 def length(value: object) -> str:
     if isinstance(value, str):
         return f"{len(value)} characters"
-    return f"{len(value)} items" if isinstance(value, list) else show(value)
+    return f"{len(value)} items" if isinstance(value, list) else shown(value)
 
 
 @cache
@@ -214,18 +192,8 @@ def properties(root: Schema, path: Sequence[str | int]) -> dict[str, Any]:
 def allowed(fault: Fault, root: Schema) -> str:
     """The range or the choices of a field, as `0 <= top_p <= 1`."""
     name = name_of(fault.path)
-    for schema in schemas_at(root, fault.path):
-        if "enum" in schema or "const" in schema:
-            return ", ".join(show(item) for item in schema.get("enum", [schema.get("const")]))
-        low = next((f"{schema[key]} {sign} " for key, sign in LOWS if key in schema), "")
-        high = next((f" {sign} {schema[key]}" for key, sign in HIGHS if key in schema), "")
-        if low or high:
-            return f"{low}{name}{high}"
-    return fault.message
-
-
-LOWS = (("minimum", "<="), ("exclusiveMinimum", "<"))
-HIGHS = (("maximum", "<="), ("exclusiveMaximum", "<"))
+    found = (range_in_words(name, schema) for schema in schemas_at(root, fault.path))
+    return next(filter(None, found), fault.message)
 
 
 def allowed_length(fault: Fault, root: Schema) -> str:

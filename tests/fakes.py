@@ -173,7 +173,6 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "num_layers": 2,
         "max_rows": 8,
         "cache_tokens": 1024,
-        "block_size": 16,
         "runner": "packed",
         "attention": "sdpa",
         "hidden_size": 16,

@@ -1,4 +1,4 @@
-"""What a decoding mode is to the step loop, and which modes there are."""
+"""What a decoding mode is to the step loop, and what all modes do alike."""
 
 from collections.abc import Sequence as Seq
 from typing import ClassVar, Protocol
@@ -26,11 +26,6 @@ class Strategy(Protocol):
         ...
 
 
-def newest_rows(requests: Seq[Request]) -> list[Row]:
-    """One row for each live sequence of the requests, in order."""
-    return [Row(request, sequence) for request in requests for sequence in request.sequences]
-
-
 def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
     """The requests that own a bad row, with the reason they end for."""
     bad = [row.request for row, flag in zip(rows, is_bad, strict=True) if flag]
@@ -40,7 +35,7 @@ def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
 def scored(
     requests: Seq[Request], forward: Forward, pipeline: Pipeline
 ) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
-    """The newest rows, their logits and their processed scores, both (R, V) float32."""
-    rows = newest_rows(requests)
+    """A row for each live sequence, in order; their logits and processed scores, both (R, V) float32."""
+    rows = [Row(request, sequence) for request in requests for sequence in request.sequences]
     logits = forward.last([row.sequence for row in rows])
     return rows, logits, pipeline.process(rows, logits)

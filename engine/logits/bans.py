@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from engine.logits.processor import Processor, ban
-from engine.logits.rows import Rows, as_ids
+from engine.logits.processor import Processor, ban, known_ids
+from engine.logits.rows import Rows
 from engine.request import Request, Row
 
 
@@ -21,8 +21,7 @@ class SuppressTokens(Processor):
         return request.config.suppress_tokens is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        ids = as_ids(request.config.suppress_tokens or [])
-        request.prepared[self.name] = ids[(ids >= 0) & (ids < vocab_size)]
+        request.prepared[self.name] = known_ids(request.config.suppress_tokens or [], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
@@ -47,8 +46,7 @@ class BeginSuppressTokens(Processor):
         return sequence.num_generated == int(is_first_forced)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        ids = as_ids(request.config.begin_suppress_tokens or [])
-        request.prepared[self.name] = ids[(ids >= 0) & (ids < vocab_size)]
+        request.prepared[self.name] = known_ids(request.config.begin_suppress_tokens or [], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.prepared[self.name] for row in rows])

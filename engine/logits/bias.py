@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.logits.processor import Processor, check_ids, invalid
+from engine.errors import invalid
+from engine.logits.processor import Processor, check_ids
 from engine.logits.rows import Ids, Rows, as_ids
 from engine.request import Request, Row
 

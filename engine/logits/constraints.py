@@ -80,7 +80,7 @@ class AllowedText:
 
 
 class Constraints:
-    """Compiles constraints for one model. The vocabulary is prepared for grammars when the first one comes.
+    """Compiles constraints for one model. The vocabulary is prepared for grammars once, by `warm_up` or by the first.
 
     tries: those requests may name. tokenizer_json: the content of `tokenizer.json`, or None: then no grammars.
     """

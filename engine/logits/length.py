@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from engine.logits.processor import Processor, ban, check_ids, invalid
+from engine.errors import invalid
+from engine.logits.processor import Processor, ban, check_ids, known_ids
 from engine.logits.rows import Ids, Rows, as_ids
 from engine.request import Request, Row
 
@@ -27,7 +28,7 @@ class MinLength(Processor):
         return len(row.sequence.token_ids) < (row.request.config.min_length or 0)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = _end_ids(request, vocab_size)
+        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
@@ -47,7 +48,7 @@ class MinNewTokens(Processor):
         return row.sequence.num_generated < (row.request.config.min_new_tokens or 0)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = _end_ids(request, vocab_size)
+        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
@@ -86,11 +87,6 @@ class ExponentialDecay(Processor):
         added = (old.abs() * growth).masked_fill(~old.isfinite(), 0.0)
         scores[at] = old + added
         return scores
-
-
-def _end_ids(request: Request, vocab_size: int) -> Ids:
-    ids = as_ids(request.eos_token_ids)
-    return ids[(ids >= 0) & (ids < vocab_size)]
 
 
 def _past_start(row: Row) -> int:

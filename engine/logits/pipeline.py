@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 import torch
 from torch import Tensor
 
-from engine.errors import InvalidRequest
+from engine.errors import InvalidRequest, invalid
 from engine.logits.allowed import PrefixAllowedTokens
 from engine.logits.bans import BeginSuppressTokens, SuppressTokens
 from engine.logits.bias import BadWords, SequenceBias
@@ -18,7 +18,7 @@ from engine.logits.guard import failure_of
 from engine.logits.length import ExponentialDecay, MinLength, MinNewTokens
 from engine.logits.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
 from engine.logits.penalties import EncoderRepetitionPenalty, RepetitionPenalty
-from engine.logits.processor import Processor, invalid
+from engine.logits.processor import Processor
 from engine.logits.registry import Registry
 from engine.logits.rows import Rows
 from engine.logits.warpers import MinP, Temperature, TopK, TopP

@@ -1,14 +1,14 @@
 """What every logits processor is."""
 
+from collections.abc import Sequence as Seq
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from engine.errors import InvalidRequest
-from engine.logits.rows import Ids, Rows
+from engine.errors import invalid
+from engine.logits.rows import Ids, Rows, as_ids
 from engine.request import Request, Row
-from schemas.problems import Problem
 
 
 class Processor(Protocol):
@@ -45,8 +45,10 @@ def ban(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
     return scores
 
 
-def invalid(field: str, code: str, message: str) -> InvalidRequest:
-    return InvalidRequest([Problem(field, code, message)])
+def known_ids(token_ids: Seq[int], vocab_size: int) -> Ids:
+    """Those inside the vocabulary, where one outside it is no fault."""
+    ids = as_ids(token_ids)
+    return ids[(ids >= 0) & (ids < vocab_size)]
 
 
 def check_ids(field: str, ids: Ids, vocab_size: int) -> None:

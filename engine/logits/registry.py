@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
+from engine.errors import invalid
 from engine.logits.extras import BlockCharacters, ForcePrefix
-from engine.logits.processor import invalid
 from engine.messages import Named
 from engine.request import Request
 

@@ -1,4 +1,4 @@
-"""`POST /generate`: the whole of `generate()`."""
+"""`POST /generate`: one answer, or server-sent events."""
 
 from contextlib import closing
 from typing import Any
@@ -29,7 +29,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.post("/generate", response_model=Answer, responses=ANSWERS)
 async def generate(body: GenerateRequest, request: Request, service: Served) -> Response:
-    """Continue one prompt or several, in any decoding mode, as one answer or as server-sent events.
+    """Continue one prompt or several, as one answer or as server-sent events.
 
     A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`.
     """

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import ValidationError
 
-from engine.errors import InvalidRequest
+from engine.errors import invalid
 from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.native import GenerateRequest
 from schemas.problem_json import FieldProblem
@@ -16,6 +16,7 @@ from server.checks import check_mode, check_rows, check_supported
 from server.errors import field_problem
 from server.generating import stored_config, stored_names
 from server.service import Model
+from server.translate import plain
 from server.validation import explain
 
 router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
@@ -59,9 +60,7 @@ async def stored(name: str, service: Served) -> dict[str, Any]:
 @router.put("/{name}")
 async def store(name: str) -> None:
     """Storing configurations over HTTP is refused; they are files in the directory `stored_configs`."""
-    raise InvalidRequest(
-        [Problem("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")]
-    )
+    raise invalid("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")
 
 
 def examine(asked: GenerationConfig, prompt_len: int, model: Model) -> ValidateAnswer:
@@ -86,7 +85,3 @@ def examine(asked: GenerationConfig, prompt_len: int, model: Model) -> ValidateA
 
 def shown(problems: list[Problem]) -> list[FieldProblem]:
     return [field_problem(problem) for problem in dict.fromkeys(problems)]
-
-
-def plain(config: GenerationConfig) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude_none=True)

@@ -4,12 +4,11 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
-from engine.errors import InvalidRequest
-from schemas.problems import Problem
+from engine.errors import invalid
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.post("/watermark/detect", response_model=None)
 async def detect_watermark() -> NoReturn:
-    raise InvalidRequest([Problem("", "not_supported", "not supported yet: watermark detection")])
+    raise invalid("", "not_supported", "not supported yet: watermark detection")

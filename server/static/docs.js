@@ -18,6 +18,14 @@ function element(tag, properties = {}, ...children) {
   return node;
 }
 
+// Text in which `words` between backticks are code and an empty line begins a paragraph.
+function prose(text) {
+  return (text || "").split("\n\n").filter(Boolean).map((paragraph) => {
+    const parts = paragraph.split("`").map((part, index) => (index % 2 ? element("code", { textContent: part }) : part));
+    return element("p", {}, ...parts);
+  });
+}
+
 function follow(schema) {
   return schema && schema.$ref ? api.components.schemas[schema.$ref.split("/").pop()] : schema || {};
 }
@@ -28,8 +36,10 @@ function branches(schema) {
   return union ? union.flatMap(branches) : [found];
 }
 
+// Null is left out: every field may be null, which is the same as absent.
 function kindOf(schema) {
-  const words = branches(schema).map((part) => {
+  const parts = branches(schema).filter((part) => part.type !== "null");
+  const words = parts.map((part) => {
     if (part.const !== undefined) return JSON.stringify(part.const);
     if (part.enum) return part.enum.map((item) => JSON.stringify(item)).join(" | ");
     if (part.type === "array") return part.prefixItems ? "list" : `list of ${kindOf(part.items || {})}`;
@@ -43,11 +53,21 @@ function boundsOf(schema) {
     const low = part.minimum ?? part.exclusiveMinimum;
     const high = part.maximum ?? part.exclusiveMaximum;
     if (low === undefined && high === undefined) continue;
-    const left = low === undefined ? "" : `${low} ${part.minimum === undefined ? "<" : "≤"} `;
-    const right = high === undefined ? "" : ` ${part.maximum === undefined ? "<" : "≤"} ${high}`;
+    const left = low === undefined ? "" : `${shown(low)} ${part.minimum === undefined ? "<" : "≤"} `;
+    const isBelow = part.maximum === undefined || isRounded(high);
+    const right = high === undefined ? "" : ` ${isBelow ? "<" : "≤"} ${shown(high)}`;
     return `${left}value${right}`;
   }
   return "";
+}
+
+// A browser rounds the bounds of 64 bits to powers of two: 2^63 - 1 arrives as 2^63.
+function isRounded(number) {
+  return Number.isInteger(number) && !Number.isSafeInteger(number);
+}
+
+function shown(number) {
+  return isRounded(number) ? `${number < 0 ? "-" : ""}2^${Math.log2(Math.abs(number))}` : String(number);
 }
 
 function objectsIn(schema) {
@@ -56,9 +76,10 @@ function objectsIn(schema) {
 
 function fieldRow(name, schema, required, depth) {
   const facts = [kindOf(schema), boundsOf(schema)].filter(Boolean).join(", ");
-  const cell = element("td", {}, element("div", { textContent: schema.description || follow(schema).description || "" }));
+  const parts = objectsIn(schema);
+  const cell = element("td", {}, ...prose(schema.description || follow(schema).description || parts[0]?.description));
   if (depth < MAX_DEPTH) {
-    for (const part of objectsIn(schema)) {
+    for (const part of parts) {
       cell.append(element("details", {}, element("summary", { textContent: part.title || "fields" }), fieldTable(part, depth + 1)));
     }
   }
@@ -117,20 +138,27 @@ function form(method, path, hasBody) {
   return element("details", {}, element("summary", { textContent: "Try it" }), path.includes("{") ? target : "", hasBody ? text : "", go, stop, output);
 }
 
+function methodName(method) {
+  return element("span", { className: `method ${method}`, textContent: method.toUpperCase() });
+}
+
 function routeSection(path, method, route) {
   const id = `${method}-${path.replace(/\W+/g, "-")}`;
   const requestSchema = route.requestBody?.content?.["application/json"]?.schema;
   const answerSchema = route.responses?.["200"]?.content?.["application/json"]?.schema;
-  const heading = element("h2", {}, element("span", { className: `method ${method}`, textContent: method.toUpperCase() }), element("code", { textContent: path }));
-  const section = element("section", { id }, heading, element("p", { textContent: route.description || route.summary || "" }));
+  const problemSchema = route.responses?.default?.content?.["application/json"]?.schema;
+  const heading = element("h2", {}, methodName(method), element("code", { textContent: path }));
+  const section = element("section", { id }, heading, ...prose(route.description || route.summary));
   if (requestSchema) section.append(schemaPart("Request", requestSchema, true));
   if (answerSchema) section.append(schemaPart("Answer", answerSchema, false));
+  if (problemSchema) section.append(schemaPart("Errors", problemSchema, false));
   section.append(form(method.toUpperCase(), path, Boolean(requestSchema)));
   return section;
 }
 
 function render() {
-  document.getElementById("title").textContent = `${api.info.title} ${api.info.version}`;
+  const version = /^\d/.test(api.info.version) ? ` ${api.info.version}` : "";
+  document.getElementById("title").textContent = `${api.info.title}${version}`;
   document.getElementById("summary").textContent = api.info.summary || "";
   const groups = new Map();
   for (const [path, methods] of Object.entries(api.paths)) {
@@ -138,22 +166,29 @@ function render() {
       const section = routeSection(path, method, route);
       const tag = (route.tags || ["other"])[0];
       if (!groups.has(tag)) groups.set(tag, []);
-      groups.get(tag).push({ section, label: `${method.toUpperCase()} ${path}` });
+      groups.get(tag).push({ section, path, method });
     }
   }
   for (const [tag, entries] of groups) {
     document.getElementById("contents").append(element("h2", { textContent: tag }));
-    for (const { section, label } of entries) {
-      document.getElementById("contents").append(element("a", { href: `#${section.id}`, textContent: label }));
+    for (const { section, path, method } of entries) {
+      const link = element("a", { href: `#${section.id}` }, methodName(method), element("span", { textContent: path }));
+      document.getElementById("contents").append(link);
       document.getElementById("routes").append(section);
     }
   }
 }
 
+// Leaves the routes and fields that hold the word, and opens the tables it is found in.
 function filter(event) {
-  const word = event.target.value.toLowerCase();
-  for (const section of document.querySelectorAll("section")) {
-    section.hidden = Boolean(word) && !section.textContent.toLowerCase().includes(word);
+  const word = event.target.value.trim().toLowerCase();
+  const isFound = (node) => node.textContent.toLowerCase().includes(word);
+  for (const node of document.querySelectorAll("section, section tr")) node.hidden = Boolean(word) && !isFound(node);
+  for (const part of document.querySelectorAll("section details")) {
+    if (!("wasOpen" in part)) part.wasOpen = part.open;
+    const isTable = part.querySelector("table") !== null;
+    part.open = word && isTable ? isFound(part) : part.wasOpen;
+    if (!word) delete part.wasOpen;
   }
 }
 

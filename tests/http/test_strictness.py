@@ -191,7 +191,7 @@ async def test_a_mass_of_errors_makes_a_small_answer_quickly(client, body):
     content = json.dumps(body).encode()
     started = time.process_time()
     response = await post(client, content)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 1.0
     check_problem(response, 422)
 
 

@@ -11,9 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 from engine.logits.constraints import Constraints
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
-from engine.messages import Constraint, Named, Submission
+from engine.messages import Constraint, Named
 from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationConfig
+from tests.engine import making
 
 CPU = torch.device("cpu")
 
@@ -26,11 +26,11 @@ def make_request(
     criteria: list[Named] | None = None,
     **fields: Any,
 ) -> Request:
-    config = GenerationConfig(**fields)
-    submission = Submission(
-        "r", prompt, {}, constraint=constraint, logits_processor=named or [], stopping_criteria=criteria or []
-    )
-    return Request(submission, config, eos, torch.Generator(), [Sequence(list(prompt), len(prompt))], 0.0)
+    """A request without a longest length unless `max_length` is among the fields."""
+    outside = {"constraint": constraint, "logits_processor": named or [], "stopping_criteria": criteria or []}
+    request = making.make_request(prompt, **outside, **{"max_length": None} | fields)
+    request.eos_token_ids = eos
+    return request
 
 
 def make_row(request: Request, generated: list[int]) -> Row:

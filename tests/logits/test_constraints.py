@@ -10,7 +10,7 @@ import torch
 
 from engine.errors import InvalidRequest
 from engine.logits import grammar
-from engine.logits.constraints import check_constraint
+from engine.logits.constraints import Constraints
 from engine.logits.guard import bad_rows, failure_of
 from engine.logits.pipeline import Pipeline
 from engine.logits.trie import Trie, load_tries
@@ -190,7 +190,7 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_enough() -> None:
 def test_a_constraint_that_cannot_be_obeyed_is_refused_by_name(constraint: Constraint, words: str) -> None:
     tries = {"names": Trie.build([[1]])}
     with pytest.raises(InvalidRequest) as caught:
-        check_constraint(constraint, VOCAB, tries, TOKENIZER.to_str())
+        Constraints(VOCAB, tries, TOKENIZER.to_str()).compile(constraint)
     assert caught.value.problems[0].field == "prefix_allowed_tokens"
     assert words in caught.value.problems[0].message
 
@@ -207,12 +207,12 @@ def test_costly_patterns_are_refused_or_fail_only_their_request(pipeline: Pipeli
 
 def test_grammars_are_refused_without_a_tokenizer_or_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match="has none"):
-        check_constraint(Constraint(regex="a"), VOCAB, {}, None)
+        Constraints(VOCAB, {}, None).compile(Constraint(regex="a"))
     with pytest.raises(InvalidRequest, match="do not work with this tokenizer"):
-        check_constraint(Constraint(regex="a"), VOCAB, {}, "{}")
+        Constraints(VOCAB, {}, "{}").compile(Constraint(regex="a"))
     monkeypatch.setattr(grammar, "llguidance", None)
     with pytest.raises(InvalidRequest, match="llguidance"):
-        check_constraint(Constraint(regex="a"), VOCAB, {}, TOKENIZER.to_str())
+        Constraints(VOCAB, {}, TOKENIZER.to_str()).compile(Constraint(regex="a"))
 
 
 def test_tries_are_read_from_json_files(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_files_of_both_versions_load_without_loss(name):
     written = GenerationConfig.from_pretrained(DATA, name).to_diff_dict()
     if isinstance(content.get("sequence_bias"), dict):
         assert content.pop("sequence_bias") == {"(5, 7)": -1.5, "(3,)": 2.0}
-        assert written.pop("sequence_bias") == [[[5, 7], -1.5], [[3], 2.0]]
+        assert written.pop("sequence_bias") == [[[3], 2.0], [[5, 7], -1.5]]
     assert written == content
 
 

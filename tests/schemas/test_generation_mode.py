@@ -2,11 +2,13 @@
 
 import logging
 from random import Random
+from typing import get_args
 
 import pytest
 import transformers
 
 from schemas.generation import GenerationConfig, GenerationMode
+from schemas.native import Mode
 
 CHOICES = {
     "num_beams": [None, 1, 2, 4],
@@ -31,6 +33,7 @@ def quiet(caplog):
 def test_the_names_are_the_library_s():
     theirs = {mode.value for mode in transformers.generation.GenerationMode}
     assert {str(mode) for mode in GenerationMode} == theirs
+    assert set(get_args(Mode)) == theirs
 
 
 @pytest.mark.parametrize("assistant", [None, "drafter"])

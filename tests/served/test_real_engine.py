@@ -1,6 +1,5 @@
 """The real application with a real engine process: what clients do to it, well-behaved and not."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +8,7 @@ import anyio
 import httpx
 import pytest
 
+from benchmarks.served import events
 from tests.deploy.processes import Replica
 from tests.parity.running import generate
 
@@ -33,15 +33,6 @@ async def until_idle(http: httpx.AsyncClient) -> None:
             await anyio.sleep(0.02)
 
 
-async def events_of(response: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
-    name = ""
-    async for line in response.aiter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            yield name, json.loads(line.removeprefix("data: "))
-
-
 def sampled(seed: int, num_tokens: int = 24) -> dict[str, Any]:
     config = {"do_sample": True, "temperature": 0.9, "max_new_tokens": num_tokens}
     return {"inputs": [1, 350 + seed % 7, 412], "seed": seed, "generation_config": config}
@@ -62,12 +53,12 @@ async def test_a_stream_carries_the_same_answer_piece_by_piece(http: httpx.Async
     plain = (await http.post("/generate", json=sampled(2))).json()
     async with http.stream("POST", "/generate", json=sampled(2) | {"stream": True}) as response:
         assert response.headers["x-accel-buffering"] == "no"
-        events = [event async for event in events_of(response)]
-    assert [name for name, _ in events].count("done") == 1
-    assert events[-1][0] == "done"
-    pieces = [data for name, data in events if name in ("token", "tokens")]
-    assert "".join(piece["text"] for piece in pieces) == plain["generated_text"] == events[-1][1]["generated_text"]
-    assert token_ids(events[-1][1]) == token_ids(plain)
+        received = [event async for event in events(response.aiter_lines())]
+    assert [name for name, _ in received].count("done") == 1
+    assert received[-1][0] == "done"
+    pieces = [data for name, data in received if name in ("token", "tokens")]
+    assert "".join(piece["text"] for piece in pieces) == plain["generated_text"] == received[-1][1]["generated_text"]
+    assert token_ids(received[-1][1]) == token_ids(plain)
 
 
 async def test_the_same_request_alone_and_among_31_others(http: httpx.AsyncClient) -> None:
