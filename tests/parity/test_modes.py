@@ -26,9 +26,13 @@ def prompt(seed: int, length: int, family: str) -> list[int]:
 
 
 def assert_same_scores(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    """Where our rows still live: the library goes on scoring rows that have ended."""
+    """Equal to 1e-5, or to 16 units in the last place of the largest score: sums taken in another order drift by that.
+
+    Only where our rows still live: the library goes on scoring rows that have ended.
+    """
     lives = ~actual.isnan()
-    torch.testing.assert_close(actual[lives], expected[lives], rtol=1e-5, atol=1e-5)
+    largest = float(expected[expected.isfinite()].abs().max())
+    torch.testing.assert_close(actual[lives], expected[lives], rtol=1e-5, atol=max(1e-5, 16 * 2**-23 * largest))
 
 
 @pytest.mark.parametrize("case", CASES)
