@@ -62,7 +62,7 @@ class Engine:
     def submit(self, submission: Submission) -> None:
         """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
         try:
-            if self._parts.scheduler.num_waiting >= self._parts.scheduler.limits.max_waiting:
+            if self._parts.scheduler.is_full:
                 raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
             request = self._admit(submission)
         except EngineError as error:

@@ -13,7 +13,7 @@ BIAS_OF_ORIGINAL = 11.0
 @dataclass(frozen=True, slots=True)
 class Healing:
     """How to heal a prompt: one greedy token after `prompt_ids` under `sequence_bias`, then go on after
-    `kept_ids` and that token.
+    `kept_ids` and that token. Without a bias there is nothing to choose, and `kept_ids` are the whole prompt.
 
     The two prompts differ only where the tokenizer adds a start token: the library puts a padding token in its place,
     which it masks while healing, but not afterwards.
@@ -46,20 +46,23 @@ class Healer:
         self._pad = vocabulary.get(special_tokens.get("pad_token", ""))
         self._unknown = vocabulary.get(special_tokens.get("unk_token", ""))
 
-    def heal(self, prompt_ids: list[int]) -> Healing | None:
-        """None where there is nothing to choose: no text, a single token without a start token, no extension."""
+    def heal(self, prompt_ids: list[int]) -> Healing:
+        """Nothing is to choose without text, for a single token without a start token, and without an extension.
+
+        Even then the prompt comes back stripped and with padding for the start token.
+        """
         token_ids = self._encode(self._decode(prompt_ids, True).strip())
         if self._pad is not None:
             token_ids = [self._pad if token_id == self._bos else token_id for token_id in token_ids]
         num_text = sum(token_id != self._pad for token_id in token_ids)
         if not num_text or len(token_ids) == 1:
-            return None
+            return Healing([], [], token_ids)
         *kept_ids, tail_id = token_ids
         extensions = self._extensions(self._tail_text(tail_id))
         if len(extensions) > 1 and tail_id not in extensions:
             extensions = self._extensions(self._spelling[tail_id])
         if len(extensions) == 1:
-            return None
+            return Healing([], [], token_ids)
         if num_text == 1 and self._bos is not None:
             kept_ids[-1] = self._bos
         bias = [([n], BIAS_OF_ORIGINAL if n == tail_id else BIAS) for n in extensions if n is not None]

@@ -40,6 +40,11 @@ class Scheduler:
         return len(self._waiting)
 
     @property
+    def is_full(self) -> bool:
+        """Whether no more requests may wait; those that the next step has rows for do not count."""
+        return self.num_waiting >= self.limits.max_waiting + self.limits.max_rows - self._num_rows()
+
+    @property
     def has_work(self) -> bool:
         return bool(self.running or self._waiting)
 

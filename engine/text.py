@@ -139,7 +139,7 @@ class Text:
         ending: Ending = "continue" if continue_final_message else "prompt" if add_generation_prompt else "none"
         return self._chat.render(messages, ending, tools, documents, variables)
 
-    def heal(self, prompt_ids: list[int]) -> Healing | None:
+    def heal(self, prompt_ids: list[int]) -> Healing:
         """How to choose the prompt's last token anew: `Healer.heal`."""
         return self._healer.heal(prompt_ids)
 

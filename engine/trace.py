@@ -1,6 +1,5 @@
 """What a request asked to see beside its tokens: transition scores, alternatives, scores, logits, hidden states."""
 
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
 import torch
@@ -28,12 +27,13 @@ class TokenTrace:
 
 @dataclass(slots=True)
 class Trace:
-    """Collects one request's records. scores, logits: for each step the kept rows, (V,) each, by sequence index."""
+    """Collects one request's records. scores, logits: rows, (V,) each, by step and by sequence index."""
 
     wanted: Wanted
     config: GenerationConfig
-    scores: list[dict[int, torch.Tensor]] = field(default_factory=list)
-    logits: list[dict[int, torch.Tensor]] = field(default_factory=list)
+    scores: dict[int, dict[int, torch.Tensor]] = field(default_factory=dict)
+    logits: dict[int, dict[int, torch.Tensor]] = field(default_factory=dict)
+    num_steps: int = 0
     prompt_logprobs: list[float | None] = field(default_factory=list)
 
     @property
@@ -60,15 +60,20 @@ class Trace:
         self.prompt_logprobs.extend(logprobs.tolist())
 
     def record_step(self, rows: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Keep logits and scores, (V,) each, of the rows of one step, by sequence index."""
+        """Keep logits and scores, (V,) each, of the rows of the next step, by sequence index, if it is asked for."""
+        step, self.num_steps = self.num_steps, self.num_steps + 1
+        if self.wanted.positions is not None and step not in self.wanted.positions:
+            return
+        # Copies: a view would keep the rows of the whole batch.
         if self.config.output_scores:
-            self.scores.append({index: scores.cpu() for index, (_, scores) in rows.items()})
+            self.scores[step] = {index: scores.to("cpu", copy=True) for index, (_, scores) in rows.items()}
         if self.config.output_logits:
-            self.logits.append({index: logits.cpu() for index, (logits, _) in rows.items()})
+            self.logits[step] = {index: logits.to("cpu", copy=True) for index, (logits, _) in rows.items()}
 
     def of_token(self, token_id: int, scores: torch.Tensor) -> TokenTrace:
         """scores: (V,) the processed scores the token was chosen from."""
-        normalized = scores.log_softmax(-1)
+        # As compute_transition_scores does it: along a column, which torch adds up in another order than a row.
+        normalized = scores[:, None].log_softmax(0)[:, 0]  # (V,)
         chosen = normalized if self.wanted.normalize_logits else scores
         score = [_finite(float(chosen[token_id]))] if self.wanted.transition_scores else []
         top: list[list[TopToken]] = []
@@ -80,18 +85,28 @@ class Trace:
 
     def tensors(self, request: Request, runner: Runner) -> dict[str, Tensor]:
         """Everything the configuration's `output_*` fields ask for, once all sequences have ended."""
-        num_rows = request.config.num_return_sequences or 1
+        shape = (request.config.num_return_sequences or 1, runner.vocab_size)
         named: dict[str, torch.Tensor] = {}
-        for name, steps in (("scores", self.scores), ("logits", self.logits)):
-            if steps:
-                named[name] = torch.stack([_rows_of(step, num_rows) for step in self._selected(steps)])
+        if self.config.output_scores:
+            named["scores"] = self._stacked(self.scores, shape)
+        if self.config.output_logits:
+            named["logits"] = self._stacked(self.logits, shape)
         named |= self._inspected(request, runner)
         return {name: _encode(tensor) for name, tensor in named.items()}
 
-    def _selected(self, steps: Seq[dict[int, torch.Tensor]]) -> Seq[dict[int, torch.Tensor]]:
-        if self.wanted.positions is None:
-            return steps
-        return [steps[at] for at in self.wanted.positions if at < len(steps)]
+    def _stacked(self, steps: dict[int, dict[int, torch.Tensor]], shape: tuple[int, int]) -> torch.Tensor:
+        """(steps, R, V), NaN where a row had ended. shape: R and V."""
+        kept = self._positions(self.num_steps)
+        out = torch.full((len(kept), *shape), torch.nan)
+        for place, step in enumerate(kept):
+            for index, row in steps[step].items():
+                out[place, index] = row
+        return out
+
+    def _positions(self, num_steps: int) -> list[int]:
+        """The steps asked for, of those there were."""
+        asked = self.wanted.positions
+        return list(range(num_steps)) if asked is None else [step for step in asked if step < num_steps]
 
     def _inspected(self, request: Request, runner: Runner) -> dict[str, torch.Tensor]:
         """Hidden states and attention maps, cut into the library's steps: the prompt, then one token each.
@@ -107,9 +122,8 @@ class Trace:
             for sequence in sequences
         ]
         num_steps = max(sequence.num_generated for sequence in sequences)
-        positions = self.wanted.positions
         named: dict[str, torch.Tensor] = {}
-        for step in range(num_steps) if positions is None else [at for at in positions if at < num_steps]:
+        for step in self._positions(num_steps):
             end = request.num_prompt + step
             start = end - 1 if step else 0
             for layer in self._layers(len(passes[0].hidden_states)):
@@ -124,12 +138,6 @@ class Trace:
         if self.wanted.layers is None:
             return list(range(num_layers))
         return [layer % num_layers for layer in self.wanted.layers if -num_layers <= layer < num_layers]
-
-
-def _rows_of(step: dict[int, torch.Tensor], num_rows: int) -> torch.Tensor:
-    """(R, V); rows that ended before this step are NaN."""
-    empty = torch.full_like(next(iter(step.values())), torch.nan)
-    return torch.stack([step.get(index, empty) for index in range(num_rows)])
 
 
 def _cut(states: torch.Tensor, start: int, end: int) -> torch.Tensor:

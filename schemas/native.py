@@ -1,9 +1,10 @@
 """The body of `POST /generate`: our own contract, with the library's names wherever it has one."""
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.functional_validators import PlainValidator
+from pydantic.functional_validators import AfterValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from schemas.generation import GenerationConfig
@@ -61,6 +62,14 @@ def refuse_media(_: object) -> NoReturn:
     raise PydanticCustomError("not_supported", "not supported yet: inputs other than text and token ids")
 
 
+def check_distinct(numbers: list[int]) -> list[int]:
+    for number, count in Counter(numbers).items():
+        if count > 1:
+            message = f"{number} is given {count} times; give each number once"
+            raise PydanticCustomError("conflict", "{message}", {"message": message})
+    return numbers
+
+
 def scalar_kind(value: object) -> str:
     return "list" if isinstance(value, list) else "one"
 
@@ -89,6 +98,11 @@ ConfigOrName = Annotated[
     Annotated[GenerationConfig, Tag("object")] | Annotated[str, Field(min_length=1, max_length=128), Tag("name")],
     Discriminator(object_kind),
 ]
+
+
+Position = Annotated[int, Field(ge=0, lt=2**31)]
+Layer = Annotated[int, Field(ge=-4096, le=4096)]
+DISTINCT = (Field(fail_fast=True), AfterValidator(check_distinct))
 
 
 class Message(Body):
@@ -153,10 +167,10 @@ class Outputs(Body):
     tensors: Literal["json", "base64", "safetensors"] | None = Field(
         default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."
     )
-    positions: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(fail_fast=True)] | None = Field(
+    positions: Annotated[list[Position], *DISTINCT] | None = Field(
         default=None, description="Generated positions to keep of the tensors, counted from 0; all if not set."
     )
-    layers: Annotated[list[Annotated[int, Field(ge=-4096, le=4096)]], Field(fail_fast=True)] | None = Field(
+    layers: Annotated[list[Layer], *DISTINCT] | None = Field(
         default=None, description="Layers to keep of hidden states and attentions; negative ones count from the last."
     )
 

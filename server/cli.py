@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from server.loading_report import loading_report
 from server.local import LocalRequest, RequestRefused, generate_once
 from server.logs import configure_logs
 from server.options import generation_config_of, generation_options, setting_options, with_options
+from server.routes.info import version
 from server.web_server import CannotListen, run
 
 EXIT_FAILED = 1
@@ -41,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def show_version(is_asked: bool) -> None:
     if is_asked:
-        print(metadata.version("beamhouse"))
+        print(version())
         raise typer.Exit
 
 

@@ -104,8 +104,8 @@ async def heal(service: Service, model: Model, original: Submission, field: str)
     """
     text = model.need_text("generation_config.token_healing")
     healing = await anyio.to_thread.run_sync(text.heal, original.prompt_ids, limiter=service.limiter)
-    if healing is None:
-        return Prompt(original.prompt_ids, field)
+    if not healing.sequence_bias:
+        return Prompt(healing.kept_ids or original.prompt_ids, field)
     token_ids = await collect(
         service.client.submit(healing_submission(original, healing.prompt_ids, healing.sequence_bias))
     )

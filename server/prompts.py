@@ -77,11 +77,10 @@ def start_ids(bos_token_id: int | None) -> list[int]:
     return [bos_token_id]
 
 
-def check_number(service: Service, number: int) -> None:
+def check_number(service: Service, number: int, field: str = "inputs") -> None:
     limit = service.settings.server.max_prompts
     if number > limit:
-        message = f"inputs has {number} prompts; allowed: at most {limit}"
-        raise invalid("inputs", "out_of_range", message)
+        raise invalid(field, "out_of_range", f"{field} has {number} prompts; allowed: at most {limit}")
 
 
 def check_filled(prompts: list[Prompt]) -> None:

@@ -24,6 +24,7 @@ KINDS = {
     "tuple": "a list",
     "dict": "an object",
     "model": "an object",
+    "model_attributes": "an object",
     "none": "null",
 }
 OWN = frozenset({"not_supported", "conflict", "out_of_range"})
@@ -80,7 +81,7 @@ def explain(errors: Sequence[Mapping[str, Any]], body: object, model: type[BaseM
         if is_overtaken and fault.kind.endswith("_type"):
             continue
         known = problems.get(where)
-        if known is None:
+        if known is None or (known.code == "wrong_type" and not fault.kind.endswith("_type")):
             problems[where] = describe(fault, schema)
         elif fault.kind.endswith("_type") and known.code == "wrong_type":
             expected = KINDS.get(fault.kind.removesuffix("_type"), "")

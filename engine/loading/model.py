@@ -26,18 +26,23 @@ def load_model(path: Path, settings: ModelSettings, progress: Progress) -> PreTr
     progress("weights", 0.0)
     previous = library_logging.set_tqdm_hook(_counting(progress))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(  # Any: the library declares no pair
             path,
             config=config,
             dtype=pick_dtype(settings.dtype, config, device),
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation="eager" if _needs_eager(config) else None,
+            output_loading_info=True,
         )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+    except Exception as error:  # a broken file raises what its parser raises
         raise ModelUnsupported(f"the model in {path} cannot be loaded: {error}") from error
     finally:
         library_logging.set_tqdm_hook(previous)
+    model, report = loaded
+    # The library would fill them with random numbers.
+    if missing := sorted(report["missing_keys"]):
+        raise ModelUnsupported(f"the model in {path} lacks {len(missing)} weights, the first is {missing[0]}")
     if model._is_stateful:
         raise ModelUnsupported(f"not supported yet: models with recurrent state ({config.model_type})")
     model.eval().requires_grad_(False)

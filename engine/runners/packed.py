@@ -99,6 +99,9 @@ class PackedRunner:
         finally:
             for sequence in sequences:
                 self.cache.free(sequence)
+        if not self._attention.keys:
+            kind = type(self.model).__name__
+            raise ModelUnsupported(f"{kind} does not attend through the library's attention interface")
         scale = max(float(row.abs().max()) for row in expected)
         drift = max(float((a - e).abs().max()) for a, e in zip(actual, expected, strict=True))
         allowed = scale * (1e-3 if self.model.dtype == torch.float32 else 6e-2)

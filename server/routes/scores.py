@@ -21,7 +21,7 @@ from schemas.scores import (
 from server.body import Served, StrictRoute
 from server.checks import check_ids
 from server.generating import submit_all
-from server.prompts import encode, start_ids
+from server.prompts import check_number, encode, start_ids
 from server.service import Model, Service
 from server.streaming import merge, unless_gone
 from server.transitions import transition_scores
@@ -48,6 +48,7 @@ async def compute_transition_scores(body: TransitionScoresRequest, service: Serv
 async def score_pairs(service: Service, body: ScoreRequest) -> ScoreAnswer:
     """Each pair is one submission: its prompt is both texts, and one token is generated and thrown away."""
     model = await service.model()
+    check_number(service, len(body.pairs), "pairs")
     answer_id = f"score-{uuid.uuid4().hex}"
     tokens = [await read_pair(service, model, pair, f"pairs.{index}") for index, pair in enumerate(body.pairs)]
     submissions = [

@@ -1,9 +1,10 @@
 """`POST /tokenize` and `POST /detokenize`."""
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from engine.errors import InvalidRequest
+from engine.text import Text
 from schemas.tokens import DetokenizeAnswer, DetokenizeRequest, TokenizeAnswer, TokenizedText, TokenizeRequest
 from server.body import Served, StrictRoute
 from server.checks import check_ids
@@ -12,8 +13,8 @@ from server.prompts import check_number, encode, encode_chat
 router = APIRouter(route_class=StrictRoute, tags=["tokens"])
 
 
-@router.post("/tokenize")
-async def tokenize(body: TokenizeRequest, service: Served) -> TokenizeAnswer:
+@router.post("/tokenize", response_model=TokenizeAnswer)
+async def tokenize(body: TokenizeRequest, service: Served) -> Response:
     """Token ids of texts or of a conversation, and the text of each token."""
     with service.gate.entered():
         model = await service.model()
@@ -25,13 +26,21 @@ async def tokenize(body: TokenizeRequest, service: Served) -> TokenizeAnswer:
             check_number(service, len(listed))
             texts = {"inputs" if single else f"inputs.{index}": item for index, item in enumerate(listed)}
             encoded = await encode(service, model, texts, add_special_tokens=body.add_special_tokens is not False)
-        token_text = model.need_text("inputs").token_text
-        return TokenizeAnswer(
-            sequences=[
-                TokenizedText(token_ids=ids, tokens=[token_text(token_id) for token_id in ids], num_tokens=len(ids))
-                for ids in encoded
-            ]
-        )
+        text = model.need_text("inputs")
+        # A long text has so many tokens that writing them down would hold the event loop.
+        content = await anyio.to_thread.run_sync(written, encoded, text, limiter=service.limiter)
+        return Response(content, media_type="application/json")
+
+
+def written(encoded: list[list[int]], text: Text) -> str:
+    """The answer as JSON."""
+    answer = TokenizeAnswer(
+        sequences=[
+            TokenizedText(token_ids=ids, tokens=[text.token_text(token_id) for token_id in ids], num_tokens=len(ids))
+            for ids in encoded
+        ]
+    )
+    return answer.model_dump_json()
 
 
 @router.post("/detokenize")

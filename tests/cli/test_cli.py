@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def test_the_command_does_not_import_torch():
 def test_help_lists_every_setting(command: str):
     text = runner.invoke(cli.app, [command, "--help"]).stdout
     assert [key for key in KEYS if f"--{key.replace('_', '-')}" not in text] == []
+
+
+def test_the_version_of_a_bare_checkout_is_not_a_traceback(monkeypatch: pytest.MonkeyPatch):
+    def find_nothing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", find_nothing)
+    result = runner.invoke(cli.app, ["--version"])
+    assert (result.exit_code, result.stdout.strip()) == (0, "unknown")
 
 
 def test_help_of_generate_lists_every_generation_field():

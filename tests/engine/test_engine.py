@@ -130,6 +130,13 @@ def test_a_full_queue_refuses() -> None:
     assert [finished.error_code for finished in engine.step().finished] == ["queue_full"]
 
 
+def test_what_the_next_step_has_rows_for_does_not_wait() -> None:
+    engine = make_engine(max_rows=3, max_waiting=0)
+    for name in ("one", "two", "three", "too many"):
+        submit(engine, name, [1])
+    assert [finished.request_id for finished in engine.step().finished] == ["too many"]
+
+
 def test_a_passed_deadline_costs_no_step() -> None:
     engine = make_engine(max_rows=1)
     submit(engine, "runs", [1])

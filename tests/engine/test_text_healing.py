@@ -48,11 +48,10 @@ def test_healed_prompts_equal_the_library(name: str, starts: bool, special: dict
         try:
             expected = model.heal_tokens(torch.tensor([prompt_ids]), library)[0].tolist()
         except KeyError:
-            assert healing is None or len(healing.sequence_bias) > 1
+            assert len(healing.sequence_bias) != 1
             continue
-        if healing is None:
-            again = library(library.decode(prompt_ids, skip_special_tokens=True).strip()).input_ids
-            assert expected == [library.pad_token_id if n == library.bos_token_id else n for n in again]
+        if not healing.sequence_bias:
+            assert healing.kept_ids == expected
             continue
         num_healed += 1
         healed = one_token(model, healing.prompt_ids, healing.sequence_bias)
@@ -65,7 +64,6 @@ def test_the_original_token_is_favoured_by_one():
     text = Text(tokenizer, None, SPECIAL)
     prompt_ids = text.encode(["a (t"])[0]
     healing = text.heal(prompt_ids)
-    assert healing is not None
     bias = {ids[0]: value for ids, value in healing.sequence_bias}
     assert bias.pop(prompt_ids[-1]) == 11.0
     assert set(bias.values()) == {10.0}
@@ -84,7 +82,6 @@ def test_a_word_with_a_leading_space_is_healed_where_the_library_fails():
     with pytest.raises(KeyError):
         model.heal_tokens(torch.tensor([prompt_ids]), library)
     healing = text.heal(prompt_ids)
-    assert healing is not None
     candidates = {tokenizer.id_to_token(ids[0]) for ids, _ in healing.sequence_bias}
     assert {"▁t", "▁the", "▁there"} <= candidates
     assert all(token.startswith("▁t") for token in candidates)
@@ -95,5 +92,4 @@ def test_without_start_and_padding_tokens_nothing_is_replaced():
     text = Text(tokenizer, None, {})
     prompt_ids = text.encode(["a (t"])[0]
     healing = text.heal(prompt_ids)
-    assert healing is not None
     assert healing.prompt_ids == healing.kept_ids == prompt_ids[:-1]

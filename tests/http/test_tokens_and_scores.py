@@ -2,11 +2,13 @@
 
 import base64
 import math
+import threading
 
 import numpy as np
 import pytest
 
 from schemas.scores import TransitionScoresRequest
+from schemas.tokens import TokenizeAnswer
 from server.transitions import transition_scores
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +22,20 @@ async def test_texts_become_tokens_and_back(client, encode):
     ids = [first["token_ids"], second["token_ids"]]
     assert (await client.post("/detokenize", json={"token_ids": ids})).json() == {"texts": ["ab", "€"]}
     assert (await client.post("/detokenize", json={"token_ids": ids[0]})).json() == {"texts": ["ab"]}
+
+
+async def test_a_long_answer_is_written_off_the_event_loop(client, monkeypatch):
+    threads = []
+    dump = TokenizeAnswer.model_dump_json
+
+    def record(answer: TokenizeAnswer) -> str:
+        threads.append(threading.current_thread())
+        return dump(answer)
+
+    monkeypatch.setattr(TokenizeAnswer, "model_dump_json", record)
+    assert (await client.post("/tokenize", json={"inputs": "ab"})).status_code == 200
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_conversation_can_be_tokenised(client, encode):
@@ -36,6 +52,7 @@ async def test_a_conversation_can_be_tokenised(client, encode):
         ("/detokenize", {"token_ids": [[1], [2, 300]]}, "/token_ids/1/1"),
         ("/detokenize", {"token_ids": [300]}, "/token_ids/0"),
         ("/score", {"pairs": []}, "/pairs"),
+        ("/score", {"pairs": [{"prompt": [3], "continuation": [4]}] * 33}, "/pairs"),
         ("/score", {"pairs": [{"prompt": [3]}]}, "/pairs/0/continuation"),
         ("/score", {"pairs": [{"prompt": [3], "continuation": []}]}, "/pairs/0/continuation"),
         ("/score", {"pairs": [{"prompt": [300], "continuation": [3]}]}, "/pairs/0/prompt/0"),

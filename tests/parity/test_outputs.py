@@ -5,7 +5,7 @@ import torch
 from transformers import GenerationConfig as LibraryConfig
 
 from engine.messages import Wanted
-from tests.parity.models import reference
+from tests.parity.models import VOCAB_SIZE, reference
 from tests.parity.running import alone, engine_of, submission
 
 PROMPT = [5, 9, 33, 12, 7, 50, 21]
@@ -69,6 +69,26 @@ def test_positions_and_layers_select() -> None:
     torch.testing.assert_close(answer.tensor("hidden_states.4.2"), whole.tensor("hidden_states.4.2"))
 
 
+@pytest.mark.parametrize("positions", [[], [90]])
+def test_positions_that_were_not_reached_leave_an_empty_tensor(positions: list[int]) -> None:
+    fields = FIELDS | {"output_hidden_states": True}
+    answer = alone(engine_of("llama"), submission("llama", PROMPT, fields, wanted=Wanted(positions=positions)))
+    assert {name: tensor.shape for name, tensor in answer.finished.tensors.items()} == {
+        "scores": [0, 1, VOCAB_SIZE],
+        "logits": [0, 1, VOCAB_SIZE],
+    }
+
+
+def test_transition_scores_are_those_of_the_library() -> None:
+    model = reference("builtin")  # its vocabulary is large enough for the order of a sum to show
+    expected = library("builtin", **FIELDS)
+    one = submission("builtin", PROMPT, FIELDS, wanted=Wanted(transition_scores=True))
+    answer = alone(engine_of("builtin"), one)
+    scores = model.compute_transition_scores(expected.sequences, expected.scores, normalize_logits=True)
+    for row, given in answer.scores.items():
+        torch.testing.assert_close(torch.tensor(given), scores[row, : len(given)], rtol=0, atol=5e-6)
+
+
 @pytest.mark.parametrize("length", [1, 2, 40, 200])
 def test_prompt_logprobs_are_those_of_one_forward_pass(length: int) -> None:
     prompt_ids = torch.randint(3, 150, (length,), generator=torch.Generator().manual_seed(length)).tolist()
@@ -85,6 +105,6 @@ def test_prompt_logprobs_are_those_of_one_forward_pass(length: int) -> None:
 def test_top_tokens_are_the_likeliest_of_each_step() -> None:
     fields = {"max_new_tokens": 4, "output_scores": True}
     answer = alone(engine_of("llama"), submission("llama", PROMPT, fields, wanted=Wanted(top_n_tokens=3)))
-    best = answer.tensor("scores")[:, 0].log_softmax(-1).topk(3)
+    best = answer.tensor("scores")[:, 0, :, None].log_softmax(1)[..., 0].topk(3)
     assert [[top.token_id for top in step] for step in answer.top_tokens[0]] == best.indices.tolist()
     assert [[top.logprob for top in step] for step in answer.top_tokens[0]] == best.values.tolist()
