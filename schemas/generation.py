@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError, model_validator
 
 from schemas import generation_io as files
 from schemas.explain import explain
@@ -37,6 +37,14 @@ class GenerationConfig(GenerationFields):
     _from_model_config: bool | None = PrivateAttr(default=None)
     _transformers_version: str | None = PrivateAttr(default=None)
     _loaded: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_metadata(cls, content: Any) -> Any:
+        """Where a file came from asks for nothing: the content of a library's file can be sent as it is."""
+        if not isinstance(content, dict):
+            return content
+        return {key: value for key, value in content.items() if key not in files.METADATA}
 
     @property
     def transformers_version(self) -> str | None:

@@ -13,7 +13,7 @@ from schemas.problems import Problem
 from schemas.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
 from server.body import Served, StrictRoute
 from server.checks import check_mode, check_rows, check_supported
-from server.errors import field_problem
+from server.errors import Refused, field_problem
 from server.generating import stored_config, stored_names
 from server.service import Model
 from server.translate import plain
@@ -54,6 +54,8 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
 @router.get("/{name}")
 async def stored(name: str, service: Served) -> dict[str, Any]:
     """One stored configuration, its set fields."""
+    if name not in await stored_names(service):
+        raise Refused(404, "not_found", f"no configuration is stored under {name[:64]}")
     return plain(await stored_config(service, name))
 
 

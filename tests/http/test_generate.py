@@ -1,5 +1,6 @@
 """`POST /generate` as one answer: prompts, configuration, seeds, outputs."""
 
+import json
 from typing import Any
 
 import pytest
@@ -76,6 +77,13 @@ async def test_several_prompts_are_submissions_of_one_and_their_rows_are_adjacen
     assert [submission.seed for submission in engine.submissions] == [5, 5]
     assert answer["usage"]["prompt_tokens"] == 2
     assert answer["usage"]["generated_tokens"] == 8
+
+
+async def test_the_content_of_a_library_file_can_be_sent_as_it_is(client, engine):
+    content = {"max_new_tokens": 3, "transformers_version": "5.23.0", "_from_model_config": True}
+    for form in (content, json.dumps(content)):
+        await generate(client, inputs="ab", generation_config=form)
+        assert "transformers_version" not in engine.submissions[-1].config
 
 
 async def test_request_wins_over_model_file_over_library(connect, engine, tokenizer_file):

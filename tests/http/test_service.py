@@ -143,7 +143,7 @@ async def test_the_defaults_in_force_and_stored_configurations_can_be_read(clien
     assert defaults["mode"] == "greedy_search"
     assert defaults["stored"] == ["warm"]
     assert (await client.get("/generation_config/warm")).json()["temperature"] == 1.5
-    assert (await client.get("/generation_config/cold")).status_code == 422
+    assert (await client.get("/generation_config/cold")).status_code == 404
     response = await client.put("/generation_config/cold", json={})
     assert (response.status_code, response.json()["code"]) == (422, "not_supported")
 
