@@ -19,7 +19,7 @@ PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(
 SOURCES := config schemas engine server benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev haproxy serve test test-slow check format bench lock wheel clean
+.PHONY: help install install-dev tools serve test test-slow check format bench lock wheel clean
 
 help:
 	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
@@ -41,19 +41,19 @@ install: $(VENV)/.installed
 
 install-dev: $(VENV)/.installed-dev
 
-# The load balancer test drives a real HAProxy; root on Debian gets it here, everybody else installs it once.
-haproxy:
-	@command -v haproxy >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq haproxy >/dev/null; } || \
-	  echo "haproxy is missing: the load balancer tests will fail; install it with your package manager" >&2
+# The tests drive a real HAProxy and run the README's curl commands; root on Debian gets both here.
+tools:
+	@command -v haproxy >/dev/null && command -v curl >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq haproxy curl >/dev/null; } || \
+	  echo "haproxy or curl is missing: their tests will fail; install them with your package manager" >&2
 
 serve: install
 	$(BIN)/beamhouse serve $(MODEL) $(if $(PORT),--port $(PORT)) $(ARGS)
 
-test: install-dev haproxy
+test: install-dev tools
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: install-dev haproxy
+test-slow: install-dev tools
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 check: install-dev
