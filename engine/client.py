@@ -179,7 +179,7 @@ class EngineClient:
 
     def forget(self, request_id: str) -> None:
         """Cancel a request whose stream nobody reads any more."""
-        if self._streams.pop(request_id, None) is not None and self._process is not None:
+        if self._streams.pop(request_id, None) is not None:
             self._say(Cancel([request_id]))
 
     def _say(self, message: Inbound) -> None:

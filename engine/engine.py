@@ -52,7 +52,6 @@ class Engine:
         self._traces: dict[Request, Trace] = {}
         self._tokens: list[Tokens] = []
         self._finished: list[Finished] = []
-        self._batch: Batch | None = None
         self._num_steps = 0
 
     @property
@@ -87,10 +86,10 @@ class Engine:
             self._fail(
                 request, DeadlinePassed(f"waited {waited:.1f} s; its deadline was {request.submission.deadline_s} s")
             )
-        self._batch = self._parts.scheduler.schedule(now)
-        if self._batch.feeds:
-            self._run(self._batch)
-        return self._collect()
+        batch = self._parts.scheduler.schedule(now)
+        if batch.feeds:
+            self._run(batch)
+        return self._collect(batch)
 
     def _run(self, batch: Batch) -> None:
         starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
@@ -199,17 +198,17 @@ class Engine:
         self._requests.pop(request.id, None)
         self._traces.pop(request, None)
 
-    def _collect(self) -> StepOutputs:
-        outputs = StepOutputs(self._tokens, self._finished, self._load())
+    def _collect(self, batch: Batch) -> StepOutputs:
+        outputs = StepOutputs(self._tokens, self._finished, self._load(batch))
         self._tokens, self._finished = [], []
         return outputs
 
-    def _load(self) -> Load:
-        scheduler, cache, batch = self._parts.scheduler, self._parts.cache, self._batch
+    def _load(self, batch: Batch) -> Load:
+        scheduler, cache = self._parts.scheduler, self._parts.cache
         return Load(
             running_requests=len(scheduler.running),
             waiting_requests=scheduler.num_waiting,
-            batch_rows=len(batch.feeds) if batch else 0,
+            batch_rows=len(batch.feeds),
             used_blocks=cache.num_used,
             total_blocks=cache.num_blocks,
             preemptions=scheduler.num_preemptions,

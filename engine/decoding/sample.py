@@ -26,16 +26,16 @@ class Sample:
 
     def advance(self, requests: Seq[Request], forward: Forward, pipeline: Pipeline) -> Outcome:
         rows, logits, scores = scored(requests, forward, pipeline)
-        sources = torch.tensor([at for at, row in enumerate(rows) for _ in range(self._num_picks(row))])
+        sources = [at for at, row in enumerate(rows) for _ in range(self._num_picks(row))]
         probabilities = scores.softmax(-1)  # (R, V)
         is_bad = bad_rows(scores, for_sampling=True)
         races = torch.cat([self._race(request, scores) for request in requests])  # (picks, V)
-        picked = (probabilities[sources.to(scores.device)] / races).argmax(-1)
+        picked = (probabilities[torch.tensor(sources, device=scores.device)] / races).argmax(-1)
         packed = torch.cat([picked, is_bad.to(picked.dtype)]).tolist()  # one transfer
         tokens, bad = packed[: len(sources)], packed[len(sources) :]
         failed = failures(rows, [bool(flag) for flag in bad])
         choices: dict[Request, list[Choice]] = {}
-        for at, token in zip(sources.tolist(), tokens, strict=True):
+        for at, token in zip(sources, tokens, strict=True):
             if rows[at].request not in failed:
                 choices.setdefault(rows[at].request, []).append(Choice(rows[at].sequence, [token]))
         return Outcome(rows, logits, scores, choices, failed)
