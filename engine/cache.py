@@ -90,11 +90,11 @@ class BlockCache:
         return copy
 
     def publish(self, sequence: Sequence, salt: str) -> None:
-        """Offer the full blocks of a sequence to later prompts with the same salt."""
+        """Offer the full blocks of a sequence to later prompts with the same salt; drafts are not offered."""
         if not self.prefix_caching:
             return
         digest = salt.encode()
-        for number in range(sequence.num_cached // self.block_size):
+        for number in range(min(sequence.num_cached, len(sequence.token_ids)) // self.block_size):
             block, start = sequence.block_ids[number], number * self.block_size
             known = self._digests[block]
             digest = known or self._digest(digest, sequence.token_ids[start : start + self.block_size])

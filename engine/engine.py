@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.batch import Batch, Forward, Outcome
+from engine.batch import Batch, Forward, Gain, Outcome
 from engine.cache import BlockCache
-from engine.decoding.strategy import Strategy
+from engine.decoding.strategy import Step, Strategy
 from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidRequest, QueueFull, RequestFailed
+from engine.logits.guidance import first_sequence
 from engine.logits.pipeline import Pipeline
-from engine.messages import Finished, Load, StepOutputs, Submission, Timings, Tokens
-from engine.request import Request, Sequence
+from engine.messages import Finished, Load, Progress, StepOutputs, Submission, Timings, Tokens
+from engine.request import Output, Request, Sequence
 from engine.runners.runner import Runner
 from engine.scheduler import Scheduler
-from engine.settling import Gain, Settler
+from engine.settling import Settler
 from engine.stopping import Stopping
 from engine.trace import Trace
 from schemas.generation import GenerationConfig, GenerationMode
@@ -47,10 +48,11 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._settler = Settler(parts.cache, parts.stopping)
+        self._settler = Settler(parts.cache)
         self._requests: dict[str, Request] = {}
         self._traces: dict[Request, Trace] = {}
         self._tokens: list[Tokens] = []
+        self._progress: list[Progress] = []
         self._finished: list[Finished] = []
         self._num_steps = 0
 
@@ -86,10 +88,20 @@ class Engine:
             self._fail(
                 request, DeadlinePassed(f"waited {waited:.1f} s; its deadline was {request.submission.deadline_s} s")
             )
-        batch = self._parts.scheduler.schedule(now)
+        batch = self._parts.scheduler.schedule(now, self._propose)
         if batch.feeds:
             self._run(batch)
         return self._collect(batch)
+
+    def _propose(self, requests: Seq[Request]) -> None:
+        """Let the modes that draft do so; a fault there ends those requests alone."""
+        for strategy, group in self._by_strategy(requests):
+            try:
+                strategy.propose(group)
+            except Exception as error:
+                logger.exception("drafting failed in %s", strategy.mode)
+                for request in group:
+                    self._fail(request, RequestFailed(f"drafting failed: {type(error).__name__}"))
 
     def _run(self, batch: Batch) -> None:
         starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
@@ -101,37 +113,47 @@ class Engine:
                 self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
             return
         self._num_steps += 1
-        self._after_forward(forward, starts)
-        for strategy, requests in self._by_strategy(batch.ready):
-            self._settle(self._advance(strategy, requests, forward))
-
-    def _after_forward(self, forward: Forward, starts: dict[Sequence, int]) -> None:
-        """Publish filled blocks and keep the prompt log-probabilities somebody asked for."""
-        size = self._parts.cache.block_size
         for request in self._parts.scheduler.running:
-            for sequence in request.sequences:
-                start = starts.get(sequence)
-                if start is None:
-                    continue
-                if start // size != sequence.num_cached // size:
-                    self._parts.cache.publish(sequence, request.submission.cache_salt)
-                if request.submission.wanted.prompt_logprobs and start < request.num_prompt:
-                    span = forward.spans[sequence]
-                    self._traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
+            self._after_forward(request, forward, starts)
+        parts = self._parts
+        step = Step(forward, parts.pipeline, parts.stopping, parts.runner.project, time.monotonic())
+        for strategy, requests in self._by_strategy(batch.ready):
+            self._settle(self._advance(strategy, requests, step))
 
-    def _by_strategy(self, ready: Seq[Request]) -> list[tuple[Strategy, list[Request]]]:
+    def _after_forward(self, request: Request, forward: Forward, starts: dict[Sequence, int]) -> None:
+        """Publish filled blocks; keep the prompt log-probabilities and hidden states somebody asked for."""
+        size = self._parts.cache.block_size
+        for sequence in request.fed_sequences:
+            start = starts.get(sequence)
+            if start is None:
+                continue
+            if start // size != sequence.num_cached // size:
+                self._parts.cache.publish(sequence, request.submission.cache_salt)
+            if request.reads_every_position and sequence in forward.hidden:
+                self._strategy_of(request).observe(request, sequence, start, forward.hidden[sequence])
+        if request.submission.wanted.prompt_logprobs:
+            sequence = request.sequences[0]
+            start = starts.get(sequence)
+            if start is not None and start < request.num_prompt:
+                span = forward.spans[sequence]
+                self._traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
+
+    def _strategy_of(self, request: Request) -> Strategy:
+        return self._parts.strategies[request.mode]
+
+    def _by_strategy(self, requests: Seq[Request]) -> list[tuple[Strategy, list[Request]]]:
         groups: dict[GenerationMode, list[Request]] = {}
-        for request in ready:
-            groups.setdefault(request.config.get_generation_mode(), []).append(request)
-        return [(self._parts.strategies[mode], requests) for mode, requests in groups.items()]
+        for request in requests:
+            groups.setdefault(request.mode, []).append(request)
+        return [(self._parts.strategies[mode], group) for mode, group in groups.items()]
 
-    def _advance(self, strategy: Strategy, requests: list[Request], forward: Forward) -> list[Outcome]:
+    def _advance(self, strategy: Strategy, requests: list[Request], step: Step) -> list[Outcome]:
         """Let a strategy choose for all its requests at once; if that raises, one by one: only the culprit ends."""
         try:
-            return [strategy.advance(requests, forward, self._parts.pipeline)]
+            return [strategy.advance(requests, step)]
         except Exception as error:
             if len(requests) > 1:
-                return [outcome for one in requests for outcome in self._advance(strategy, [one], forward)]
+                return [outcome for one in requests for outcome in self._advance(strategy, [one], step)]
             logger.exception("a request failed in %s", strategy.mode)
             reason = str(error) if isinstance(error, EngineError) else type(error).__name__
             self._fail(requests[0], RequestFailed(f"decoding failed: {reason}"))
@@ -142,33 +164,34 @@ class Engine:
         for outcome in outcomes:
             for request, reason in outcome.failed.items():
                 self._fail(request, RequestFailed(reason))
-            places = {row.sequence: at for at, row in enumerate(outcome.rows)}
-            for request, choices in outcome.choices.items():
-                if request.first_token_at is None:
-                    request.first_token_at = now
-                self._report(request, outcome, places, self._settler.settle(request, choices, now))
+            for request, advance in outcome.advances.items():
+                for row in advance.kept:
+                    self._traces[request].record(row)
+                for gain in advance.gains:
+                    self._report(request, gain, now)
+                if advance.progress:
+                    self._progress.append(Progress(request.id, advance.progress))
+                self._settler.settle(request, advance.choices)
                 if not request.sequences:
                     self._finish(request, now)
 
-    def _report(self, request: Request, outcome: Outcome, places: dict[Sequence, int], gains: Seq[Gain]) -> None:
-        trace = self._traces[request]
-        for gain in gains:
-            seen = (
-                trace.of_token(gain.token_ids[-1], outcome.scores[places[gain.parent]]) if trace.reads_scores else None
+    def _report(self, request: Request, gain: Gain, now: float) -> None:
+        if request.first_token_at is None:
+            request.first_token_at = now
+        output = request.outputs[gain.index]
+        output.token_ids.extend(gain.token_ids)
+        output.finish_reason = gain.finish_reason
+        self._tokens.append(
+            Tokens(
+                request.id,
+                gain.index,
+                gain.token_ids,
+                gain.scores,
+                gain.top_tokens,
+                gain.finish_reason,
+                gain.ranking,
             )
-            self._tokens.append(
-                Tokens(
-                    request.id,
-                    gain.sequence.index,
-                    gain.token_ids,
-                    scores=seen.score if seen else [],
-                    top_tokens=seen.top_tokens if seen else [],
-                    finish_reason=gain.sequence.finish_reason,
-                )
-            )
-        if trace.keeps_rows:
-            rows = {gain.sequence.index: places[gain.parent] for gain in gains}
-            trace.record_step({index: (outcome.logits[at], outcome.scores[at]) for index, at in rows.items()})
+        )
 
     def _finish(self, request: Request, now: float) -> None:
         try:
@@ -183,6 +206,8 @@ class Engine:
                 request.id,
                 Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
                 cached_prompt_tokens=request.num_matched,
+                drafted_tokens=request.num_drafted,
+                accepted_tokens=request.num_accepted,
                 tensors=tensors,
                 prompt_logprobs=self._traces[request].prompt_logprobs,
             )
@@ -199,8 +224,8 @@ class Engine:
         self._traces.pop(request, None)
 
     def _collect(self, batch: Batch) -> StepOutputs:
-        outputs = StepOutputs(self._tokens, self._finished, self._load(batch))
-        self._tokens, self._finished = [], []
+        outputs = StepOutputs(self._tokens, self._progress, self._finished, self._load(batch))
+        self._tokens, self._progress, self._finished = [], [], []
         return outputs
 
     def _load(self, batch: Batch) -> Load:
@@ -227,12 +252,17 @@ class Engine:
         request = Request(
             submission=submission,
             config=config,
+            mode=config.get_generation_mode(submission.assistant_model),
             eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
             generator=generator,
-            sequences=[Sequence(list(submission.prompt_ids), num_prompt=len(submission.prompt_ids))],
+            sequences=[first_sequence(submission, config)],
+            outputs=[Output() for _ in range(config.num_return_sequences or 1)],
             arrived_at=time.monotonic(),
         )
+        strategy = self._parts.strategies[request.mode]
+        request.width = strategy.width(config) * len(request.sequences[0].with_shadow)
         self._check(request)
+        strategy.prepare(request)
         self._parts.pipeline.prepare(request)
         self._parts.stopping.prepare(request, self._parts.token_bytes)
         return request
@@ -243,13 +273,11 @@ class Engine:
         problems = []
         if not request.submission.prompt_ids:
             problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
-        if config.get_generation_mode() not in self._parts.strategies:
-            mode = config.get_generation_mode().value
-            problems.append(Problem("mode", "not_supported", f"not supported yet: {mode}"))
-        rows, length = config.num_return_sequences or 1, config.max_length or 0
+        rows, length = request.width, config.max_length or 0
         if rows > limits.max_rows:
-            text = f"num_return_sequences is {rows}; allowed: at most {limits.max_rows} rows"
-            problems.append(Problem("generation_config.num_return_sequences", "out_of_range", text))
+            field = "num_beams" if (config.num_beams or 1) > 1 else "num_return_sequences"
+            text = f"this needs {rows} rows of one step; allowed: at most {limits.max_rows}"
+            problems.append(Problem(f"generation_config.{field}", "out_of_range", text))
         elif rows * cache.num_blocks_for(length) > cache.num_blocks:
             room = cache.num_blocks * cache.block_size
             text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"

@@ -32,14 +32,17 @@ class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to return beside the tokens. Tensors are named by the configuration's own `output_*` fields.
 
+    normalize_logits: whether transition scores are log-probabilities over the processed scores; None: where these are
+    logits they are, where a beam search adds them up they are what it added. progress: live hypotheses, step by step.
     positions: generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and
     attentions (None: all; negative ones count from the last).
     """
 
     transition_scores: bool = False
-    normalize_logits: bool = True
+    normalize_logits: bool | None = None
     top_n_tokens: int = 0
     prompt_logprobs: bool = False
+    progress: bool = False
     positions: list[int] | None = None
     layers: list[int] | None = None
 
@@ -49,6 +52,8 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
 
     prompt_ids: at least one token. config: the resolved `GenerationConfig` as a dict of its set fields, `max_length`
     included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
+    assistant_model: name of a draft model. negative_prompt_ids: what guidance leads away from (None: the last token of
+    the prompt), without the `num_negative_masked` positions before it that nothing attends to.
     """
 
     request_id: str
@@ -56,6 +61,9 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     config: dict[str, Any]
     seed: int | None = None
     wanted: Wanted = Wanted()
+    assistant_model: str | None = None
+    negative_prompt_ids: list[int] | None = None
+    num_negative_masked: int = 0
     constraint: Constraint | None = None
     logits_processor: list[Named] = []
     stopping_criteria: list[Named] = []
@@ -97,11 +105,38 @@ class TopToken(msgspec.Struct, frozen=True, array_like=True):
     logprob: float
 
 
+class Ranking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a hypothesis of a beam search came about. score: of the whole, as in `sequences_scores`.
+
+    beam_indices: for each token, the row of its step that it was chosen from. scores, top_tokens: as in `Tokens`, but
+    of all tokens of the sequence.
+    """
+
+    score: float
+    beam_indices: list[int] = []
+    scores: list[float | None] = []
+    top_tokens: list[list[TopToken]] = []
+
+
+class Hypothesis(msgspec.Struct, frozen=True):
+    """A live hypothesis of a beam search. token_ids: the generated ones. score: as it would be if it ended now."""
+
+    token_ids: list[int]
+    score: float
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The live hypotheses of a beam search after a step, best first, if asked for."""
+
+    request_id: str
+    hypotheses: list[Hypothesis]
+
+
 class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one sequence gained in one step.
 
     sequence: 0 .. num_return_sequences - 1. scores: one transition score per token if asked (None stands for -inf).
-    top_tokens: the likeliest tokens of each position if asked.
+    top_tokens: the likeliest tokens of each position if asked. ranking: of a beam search, with the last tokens.
     """
 
     request_id: str
@@ -110,6 +145,7 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: list[float | None] = []
     top_tokens: list[list[TopToken]] = []
     finish_reason: FinishReason | None = None
+    ranking: Ranking | None = None
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -134,12 +170,15 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
 
     tensors: by name. `scores` and `logits`: (steps, rows, vocabulary). `hidden_states.<step>.<layer>`: (rows, tokens
     fed, width). `attentions.<step>.<layer>`: (rows, heads, tokens fed, tokens so far). Entries of a row past its end
-    are NaN. prompt_logprobs: one per prompt token, the first None. problems: of an invalid request.
+    are NaN. prompt_logprobs: one per prompt token, the first None. drafted_tokens, accepted_tokens: of assisted
+    decoding. problems: of an invalid request.
     """
 
     request_id: str
     timings: Timings | None = None
     cached_prompt_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     tensors: dict[str, Tensor] = {}
     prompt_logprobs: list[float | None] = []
     error_code: str | None = None
@@ -163,6 +202,7 @@ class StepOutputs(msgspec.Struct, tag=True, frozen=True):
     """All that became known in one step."""
 
     tokens: list[Tokens] = []
+    progress: list[Progress] = []
     finished: list[Finished] = []
     load: Load = Load()
 
@@ -180,7 +220,8 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     context_len: most tokens of a sequence, prompt included. fields: the GenerationConfig fields this engine obeys; a
     field outside this list that asks for something is refused by name. tokenizer_file: a `tokenizer.json`, or None for
     a model that takes token ids alone. special_tokens: bos_token, eos_token, ... as text, for chat templates.
-    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown.
+    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown. assistants: draft models by
+    name, each with the drafting fields its own `generation_config.json` sets.
     """
 
     model_id: str
@@ -208,6 +249,8 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     attention: str
     hidden_size: int = 0
     num_heads: int = 0
+    max_beams: int = 0
+    assistants: dict[str, dict[str, Any]] = {}
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):

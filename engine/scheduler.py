@@ -2,10 +2,12 @@
 
 import heapq
 import itertools
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from engine.batch import Batch, Feed
-from engine.cache import BlockCache, BlockCopy
+from engine.cache import BlockCache
 from engine.request import Request, Sequence
 
 
@@ -63,8 +65,7 @@ class Scheduler:
         else:
             self._waiting = [entry for entry in self._waiting if entry[2] is not request]
             heapq.heapify(self._waiting)
-        for sequence in request.sequences:
-            self.cache.free(sequence)
+        self._free(request)
 
     def expired(self, now: float) -> list[Request]:
         """Requests whose deadline passed before they first ran."""
@@ -76,31 +77,35 @@ class Scheduler:
             and now - request.arrived_at > request.submission.deadline_s
         ]
 
-    def schedule(self, now: float) -> Batch:
-        """Plan one step. The first to start were admitted first, so the oldest always makes progress."""
-        feeds: list[Feed] = []
-        copies: list[BlockCopy] = []
-        ready: list[Request] = []
+    def schedule(self, now: float, propose: Callable[[Seq[Request]], None] = lambda requests: None) -> Batch:
+        """Plan one step. The first to start were admitted first, so the oldest always makes progress.
+
+        propose: gives requests the drafts they are to feed; asked once for those that run, and for each that starts.
+        """
+        batch = Batch([], [])
         budget = self.limits.step_tokens
+        propose(self.running)
         for request in sorted(self.running, key=self._order.__getitem__):
             if request in self.running and self._make_room(request, budget):
-                budget -= self._feed(request, budget, feeds, copies, ready)
+                budget -= self._feed(request, budget, batch)
         while budget > 0 and self._waiting and self._admit(self._waiting[0][2], budget, now):
-            budget -= self._feed(self.running[-1], budget, feeds, copies, ready)
-        return Batch(feeds, ready, copies)
+            started = self.running[-1]
+            propose([started])
+            if self._make_room(started, budget):
+                budget -= self._feed(started, budget, batch)
+        return batch
 
     def _admit(self, request: Request, budget: int, now: float) -> bool:
         """Move the first waiting request to the running ones if rows and blocks suffice."""
-        if self._num_rows() + self._width(request) > self.limits.max_rows or budget < len(request.sequences):
+        fed = request.fed_sequences
+        if self._num_rows() + request.width > self.limits.max_rows or budget < len(fed):
             return False
-        wants_all_logits = request.submission.wanted.prompt_logprobs
-        if not wants_all_logits:
-            for sequence in request.sequences:
+        if not (request.submission.wanted.prompt_logprobs or request.reads_every_position):
+            for sequence in fed:
                 self.cache.match_prefix(sequence, request.submission.cache_salt)
-        needed = sum(self.cache.num_needed(s, s.num_missing) for s in request.sequences)
+        needed = sum(self.cache.num_needed(sequence, sequence.num_to_feed) for sequence in fed)
         if needed + len(self.running) > self.cache.num_free:
-            for sequence in request.sequences:
-                self.cache.free(sequence)
+            self._free(request)
             return False
         heapq.heappop(self._waiting)
         self.running.append(request)
@@ -121,51 +126,58 @@ class Scheduler:
         return True
 
     def _preempt(self, request: Request) -> None:
-        for sequence in request.sequences:
-            self.cache.free(sequence)
+        self._free(request)
         self.running.remove(request)
         heapq.heappush(self._waiting, (*self._order[request], request))
         self.num_preemptions += 1
 
     def _shares(self, request: Request, budget: int) -> list[tuple[Sequence, int]]:
-        """How many tokens each sequence of a request feeds within a budget."""
-        if sum(sequence.num_missing for sequence in request.sequences) <= budget:
-            return [(sequence, sequence.num_missing) for sequence in request.sequences]
+        """How many tokens each sequence of a request feeds within a budget.
+
+        What is too much for one step is fed in parts, of which the last holds at least the newest token and the drafts.
+        """
+        fed = request.fed_sequences
+        if sum(sequence.num_to_feed for sequence in fed) <= budget:
+            return [(sequence, sequence.num_to_feed) for sequence in fed]
         shares = []
-        for sequence in request.sequences:
+        for sequence in fed:
             share = min(sequence.num_missing - 1, budget)
             shares.append((sequence, share))
             budget -= share
         return shares
 
-    def _feed(
-        self, request: Request, budget: int, feeds: list[Feed], copies: list[BlockCopy], ready: list[Request]
-    ) -> int:
+    def _feed(self, request: Request, budget: int, batch: Batch) -> int:
         """Add a request's feeds to the step; the number of tokens they hold."""
         shares = self._shares(request, budget)
-        is_ready = all(share == sequence.num_missing for sequence, share in shares)
+        is_ready = all(share == sequence.num_to_feed for sequence, share in shares)
         for sequence, share in shares:
             if not share:
                 continue
             copy = self.cache.reserve(sequence, share)
             if copy is not None:
-                copies.append(copy)
-            token_ids = sequence.token_ids[sequence.num_cached : sequence.num_cached + share]
-            feeds.append(Feed(sequence, token_ids, self._num_logits(request, sequence, share, is_ready)))
+                batch.copies.append(copy)
+            batch.feeds.append(self._plan(request, sequence, share, is_ready))
         if is_ready:
-            ready.append(request)
+            batch.ready.append(request)
         return sum(share for _, share in shares)
 
     @staticmethod
-    def _num_logits(request: Request, sequence: Sequence, share: int, is_ready: bool) -> int:
+    def _plan(request: Request, sequence: Sequence, share: int, is_ready: bool) -> Feed:
+        known = sequence.token_ids + sequence.draft_ids if sequence.draft_ids else sequence.token_ids
+        num_logits = 1 + len(sequence.draft_ids) if is_ready else 0
         if request.submission.wanted.prompt_logprobs and sequence.num_cached < request.num_prompt:
-            return share
-        return int(is_ready)
+            num_logits = share
+        return Feed(
+            sequence,
+            known[sequence.num_cached : sequence.num_cached + share],
+            num_logits,
+            request.layers,
+            share if request.reads_every_position else int(is_ready) if request.layers else 0,
+        )
 
-    @staticmethod
-    def _width(request: Request) -> int:
-        """The most rows a request can occupy."""
-        return max(request.config.num_return_sequences or 1, len(request.sequences))
+    def _free(self, request: Request) -> None:
+        for sequence in request.fed_sequences:
+            self.cache.free(sequence)
 
     def _num_rows(self) -> int:
-        return sum(self._width(request) for request in self.running)
+        return sum(request.width for request in self.running)

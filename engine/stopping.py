@@ -11,7 +11,7 @@ import torch
 from engine.errors import invalid
 from engine.logits.registry import Registry
 from engine.messages import FinishReason
-from engine.request import Request, Sequence
+from engine.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -106,19 +106,20 @@ class Stopping:
         if request.submission.stopping_criteria:
             request.prepared[_CRITERIA] = self._registry.build_criteria(request)
 
-    def check(self, request: Request, sequence: Sequence, num_new: int, now: float) -> tuple[int, FinishReason] | None:
-        """Test the last `num_new` tokens in order. Returns how many of them stay, and why the sequence ends; or None.
+    def check(
+        self, request: Request, token_ids: list[int], num_new: int, now: float
+    ) -> tuple[int, FinishReason] | None:
+        """Test the last `num_new` of all tokens of a row. Returns how many of them stay, and why it ends; or None.
 
         Where several criteria hold at one token, the first of these is named: eos_token, stop_string,
         stopping_criterion, length, time. Time is looked at once per step, behind its last token. now: as
         `request.started_at`. A registered criterion that raises ends the sequence with the reason `error`.
         """
-        first = len(sequence.token_ids) - num_new
-        for place in range(first, len(sequence.token_ids)):
-            token_ids = sequence.token_ids[: place + 1] if place + 1 < len(sequence.token_ids) else sequence.token_ids
-            reason = _reason(request, token_ids)
+        for num_kept in range(1, num_new + 1):
+            num_cut = num_new - num_kept
+            reason = _reason(request, token_ids[:-num_cut] if num_cut else token_ids)
             if reason is not None:
-                return place + 1 - first, reason
+                return num_kept, reason
         max_time, start = request.config.max_time, request.started_at
         if max_time is not None and start is not None and now - start > max_time:
             return num_new, FinishReason("time")

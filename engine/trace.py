@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from engine.messages import Tensor, TopToken, Wanted
+from engine.batch import KeptRow
+from engine.messages import Tensor as TensorMessage
+from engine.messages import TopToken, Wanted
 from engine.request import Request, Sequence
 from engine.runners.runner import Runner
 from schemas.generation import GenerationConfig
@@ -17,34 +20,53 @@ FIELDS = frozenset(
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16", torch.int64: "int64"}
 
 
-@dataclass(frozen=True, slots=True)
-class TokenTrace:
-    """Of one chosen token: its transition score and the likeliest tokens at its position, where asked for."""
+def token_scores(wanted: Wanted, token_ids: list[int], scores: Tensor, *, are_logprobs: bool) -> list[float | None]:
+    """The transition score of each token, if asked for; -inf is None.
 
-    score: list[float | None]
-    top_tokens: list[list[TopToken]]
+    scores: (n, V) the processed scores each token was chosen from. are_logprobs: whether they are what a beam search
+    adds up, so that they stand for themselves unless normalised scores are asked for.
+    """
+    if not wanted.transition_scores:
+        return []
+    is_normalized = not are_logprobs if wanted.normalize_logits is None else wanted.normalize_logits
+    chosen = _normalized(scores) if is_normalized else scores
+    picked = chosen[torch.arange(len(token_ids)), torch.tensor(token_ids, dtype=torch.int64)]
+    return [value if value > -torch.inf else None for value in picked.tolist()]
+
+
+def top_tokens(wanted: Wanted, scores: Tensor) -> list[list[TopToken]]:
+    """The likeliest tokens of each position, if asked for. scores: (n, V), processed."""
+    if not wanted.top_n_tokens:
+        return []
+    best = _normalized(scores).topk(min(wanted.top_n_tokens, scores.shape[-1]))
+    return [
+        [TopToken(token, value) for token, value in zip(tokens, values, strict=True) if value > -torch.inf]
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _normalized(scores: Tensor) -> Tensor:
+    """Log-probabilities, (n, V), summed up along columns as `compute_transition_scores` does it."""
+    return scores.T.log_softmax(0).T
+
+
+def keeps_rows(config: GenerationConfig) -> bool:
+    """Whether the rows of scores are to be kept for the answer."""
+    return bool(config.output_scores or config.output_logits)
 
 
 @dataclass(slots=True)
 class Trace:
-    """Collects one request's records. scores, logits: rows, (V,) each, by step and by sequence index."""
+    """Collects one request's records. scores, logits: rows, (V,) each, by generated position and by row."""
 
     wanted: Wanted
     config: GenerationConfig
-    scores: dict[int, dict[int, torch.Tensor]] = field(default_factory=dict)
-    logits: dict[int, dict[int, torch.Tensor]] = field(default_factory=dict)
-    num_steps: int = 0
+    scores: dict[int, dict[int, Tensor]] = field(default_factory=dict)
+    logits: dict[int, dict[int, Tensor]] = field(default_factory=dict)
+    num_positions: int = 0
     prompt_logprobs: list[float | None] = field(default_factory=list)
 
-    @property
-    def reads_scores(self) -> bool:
-        return self.wanted.transition_scores or self.wanted.top_n_tokens > 0
-
-    @property
-    def keeps_rows(self) -> bool:
-        return bool(self.config.output_scores or self.config.output_logits)
-
-    def record_prompt(self, sequence: Sequence, start: int, logits: torch.Tensor) -> None:
+    def record_prompt(self, sequence: Sequence, start: int, logits: Tensor) -> None:
         """Keep the log-probabilities of the prompt tokens that follow positions `start`, `start` + 1, ...
 
         logits: (n, V) float32, of the fed positions.
@@ -59,34 +81,21 @@ class Trace:
         del self.prompt_logprobs[start + 1 :]
         self.prompt_logprobs.extend(logprobs.tolist())
 
-    def record_step(self, rows: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Keep logits and scores, (V,) each, of the rows of the next step, by sequence index, if it is asked for."""
-        step, self.num_steps = self.num_steps, self.num_steps + 1
-        if self.wanted.positions is not None and step not in self.wanted.positions:
+    def record(self, row: KeptRow) -> None:
+        """Keep a row of logits and scores, as far as it is asked for."""
+        self.num_positions = max(self.num_positions, row.position + 1)
+        if self.wanted.positions is not None and row.position not in self.wanted.positions:
             return
         # Copies: a view would keep the rows of the whole batch.
         if self.config.output_scores:
-            self.scores[step] = {index: scores.to("cpu", copy=True) for index, (_, scores) in rows.items()}
+            self.scores.setdefault(row.position, {})[row.index] = row.scores.to("cpu", copy=True)
         if self.config.output_logits:
-            self.logits[step] = {index: logits.to("cpu", copy=True) for index, (logits, _) in rows.items()}
+            self.logits.setdefault(row.position, {})[row.index] = row.logits.to("cpu", copy=True)
 
-    def of_token(self, token_id: int, scores: torch.Tensor) -> TokenTrace:
-        """scores: (V,) the processed scores the token was chosen from."""
-        # As compute_transition_scores does it: along a column, which torch adds up in another order than a row.
-        normalized = scores[:, None].log_softmax(0)[:, 0]  # (V,)
-        chosen = normalized if self.wanted.normalize_logits else scores
-        score = [_finite(float(chosen[token_id]))] if self.wanted.transition_scores else []
-        top: list[list[TopToken]] = []
-        if self.wanted.top_n_tokens:
-            best = normalized.topk(min(self.wanted.top_n_tokens, len(normalized)))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            top = [[TopToken(token, value) for token, value in pairs if value > -torch.inf]]
-        return TokenTrace(score, top)
-
-    def tensors(self, request: Request, runner: Runner) -> dict[str, Tensor]:
+    def tensors(self, request: Request, runner: Runner) -> dict[str, TensorMessage]:
         """Everything the configuration's `output_*` fields ask for, once all sequences have ended."""
-        shape = (request.config.num_return_sequences or 1, runner.vocab_size)
-        named: dict[str, torch.Tensor] = {}
+        shape = (request.num_score_rows, runner.vocab_size)
+        named: dict[str, Tensor] = {}
         if self.config.output_scores:
             named["scores"] = self._stacked(self.scores, shape)
         if self.config.output_logits:
@@ -94,12 +103,12 @@ class Trace:
         named |= self._inspected(request, runner)
         return {name: _encode(tensor) for name, tensor in named.items()}
 
-    def _stacked(self, steps: dict[int, dict[int, torch.Tensor]], shape: tuple[int, int]) -> torch.Tensor:
-        """(steps, R, V), NaN where a row had ended. shape: R and V."""
-        kept = self._positions(self.num_steps)
+    def _stacked(self, steps: dict[int, dict[int, Tensor]], shape: tuple[int, int]) -> Tensor:
+        """(positions, R, V), NaN where a row had ended. shape: R and V."""
+        kept = self._positions(self.num_positions)
         out = torch.full((len(kept), *shape), torch.nan)
         for place, step in enumerate(kept):
-            for index, row in steps[step].items():
+            for index, row in steps.get(step, {}).items():
                 out[place, index] = row
         return out
 
@@ -108,7 +117,7 @@ class Trace:
         asked = self.wanted.positions
         return list(range(num_steps)) if asked is None else [step for step in asked if step < num_steps]
 
-    def _inspected(self, request: Request, runner: Runner) -> dict[str, torch.Tensor]:
+    def _inspected(self, request: Request, runner: Runner) -> dict[str, Tensor]:
         """Hidden states and attention maps, cut into the library's steps: the prompt, then one token each.
 
         The newest token was never fed, so the library has nothing for it, and neither has this.
@@ -116,13 +125,14 @@ class Trace:
         hidden, attentions = bool(self.config.output_hidden_states), bool(self.config.output_attentions)
         if not (hidden or attentions):
             return {}
-        sequences = sorted(request.ended, key=lambda sequence: sequence.index)
         passes = [
-            runner.inspect(sequence.token_ids[:-1], hidden_states=hidden, attentions=attentions)
-            for sequence in sequences
+            runner.inspect(
+                (request.submission.prompt_ids + output.token_ids)[:-1], hidden_states=hidden, attentions=attentions
+            )
+            for output in request.outputs
         ]
-        num_steps = max(sequence.num_generated for sequence in sequences)
-        named: dict[str, torch.Tensor] = {}
+        num_steps = max(len(output.token_ids) for output in request.outputs)
+        named: dict[str, Tensor] = {}
         for step in self._positions(num_steps):
             end = request.num_prompt + step
             start = end - 1 if step else 0
@@ -140,7 +150,7 @@ class Trace:
         return [layer % num_layers for layer in self.wanted.layers if -num_layers <= layer < num_layers]
 
 
-def _cut(states: torch.Tensor, start: int, end: int) -> torch.Tensor:
+def _cut(states: Tensor, start: int, end: int) -> Tensor:
     """Positions start..end of (T, d), NaN past its end."""
     out = states.new_full((end - start, states.shape[1]), torch.nan)
     part = states[start:end]
@@ -148,7 +158,7 @@ def _cut(states: torch.Tensor, start: int, end: int) -> torch.Tensor:
     return out
 
 
-def _cut_map(weights: torch.Tensor, start: int, end: int) -> torch.Tensor:
+def _cut_map(weights: Tensor, start: int, end: int) -> Tensor:
     """Queries start..end over keys ..end of (H, T, T), NaN past its end."""
     out = weights.new_full((len(weights), end - start, end), torch.nan)
     if end <= weights.shape[1]:
@@ -156,10 +166,7 @@ def _cut_map(weights: torch.Tensor, start: int, end: int) -> torch.Tensor:
     return out
 
 
-def _encode(tensor: torch.Tensor) -> Tensor:
+def _encode(tensor: Tensor) -> TensorMessage:
     tensor = tensor.contiguous().cpu()
-    return Tensor(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return TensorMessage(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())
 
-
-def _finite(value: float) -> float | None:
-    return value if value > -torch.inf else None

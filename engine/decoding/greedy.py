@@ -3,15 +3,14 @@
 from collections.abc import Sequence as Seq
 from typing import ClassVar
 
-from engine.batch import Choice, Forward, Outcome
-from engine.decoding.strategy import failures, scored
+from engine.batch import Outcome
+from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
 from engine.logits.guard import bad_rows
-from engine.logits.pipeline import Pipeline
 from engine.request import Request
-from schemas.generation import GenerationMode
+from schemas.generation import GenerationConfig, GenerationMode
 
 
-class Greedy:
+class Greedy(Strategy):
     """Equals `generate()` with `do_sample=False`, `num_beams=1`.
 
     A row without any finite score goes on with the first token, as in the library; a row with NaN fails.
@@ -20,14 +19,25 @@ class Greedy:
     mode: ClassVar[GenerationMode] = GenerationMode.GREEDY_SEARCH
     reads: ClassVar[frozenset[str]] = frozenset({"do_sample", "num_beams", "num_return_sequences"})
 
-    def advance(self, requests: Seq[Request], forward: Forward, pipeline: Pipeline) -> Outcome:
-        rows, logits, scores = scored(requests, forward, pipeline)
-        best = scores.argmax(-1).where(~bad_rows(scores, for_sampling=False), -1)  # (R,), -1 marks a bad row
-        picked = best.tolist()
-        failed = failures(rows, [token < 0 for token in picked])
-        choices = {
-            row.request: [Choice(row.sequence, [token])]
-            for row, token in zip(rows, picked, strict=True)
-            if row.request not in failed
-        }
-        return Outcome(rows, logits, scores, choices, failed)
+    def width(self, config: GenerationConfig) -> int:
+        return 1
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        return choose_best(scored(requests, step), step)
+
+
+def choose_best(given: Scored, step: Step) -> Outcome:
+    """Every row, one for each request, goes on with its best token."""
+    is_bad = bad_rows(given.scores, for_sampling=False)
+    picked = given.scores.argmax(-1).where(~is_bad, -1).tolist()  # (R,), -1 marks a bad row
+    failed = failures(given.rows, [token < 0 for token in picked])
+    advances = {
+        row.request: advanced(
+            row.request,
+            [Grown(row.sequence, 0, [token], given.logits[at : at + 1], given.scores[at : at + 1])],
+            step,
+        )
+        for at, (row, token) in enumerate(zip(given.rows, picked, strict=True))
+        if row.request not in failed
+    }
+    return Outcome(advances, failed)

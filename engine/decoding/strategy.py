@@ -1,15 +1,34 @@
 """What a decoding mode is to the step loop, and what all modes do alike."""
 
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
 
-from engine.batch import Forward, Outcome
+from engine.batch import Advance, Choice, Forward, Gain, KeptRow, Outcome
 from engine.logits.guard import failure_of
 from engine.logits.pipeline import Pipeline
-from engine.request import Request, Row
-from schemas.generation import GenerationMode
+from engine.messages import FinishReason
+from engine.request import Request, Row, Sequence
+from engine.stopping import Stopping
+from engine.trace import keeps_rows, token_scores, top_tokens
+from schemas.generation import GenerationConfig, GenerationMode
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a strategy may use to choose. project: hidden states (n, d) to logits (n, V) float32, as the model's head.
+
+    now: `time.monotonic()` seconds.
+    """
+
+    forward: Forward
+    pipeline: Pipeline
+    stopping: Stopping
+    project: Callable[[torch.Tensor], torch.Tensor]
+    now: float
 
 
 class Strategy(Protocol):
@@ -21,7 +40,23 @@ class Strategy(Protocol):
     mode: ClassVar[GenerationMode]
     reads: ClassVar[frozenset[str]]
 
-    def advance(self, requests: Seq[Request], forward: Forward, pipeline: Pipeline) -> Outcome:
+    def width(self, config: GenerationConfig) -> int:
+        """The most rows a request can occupy, shadows not counted."""
+        ...
+
+    def prepare(self, request: Request) -> None:
+        """Set what a new request needs: its state, and the hidden states it reads. Raises InvalidRequest."""
+        return
+
+    def propose(self, requests: Seq[Request]) -> None:
+        """Give requests that are about to be fed the drafts they lack. Called before every step; mostly idle."""
+        return
+
+    def observe(self, request: Request, sequence: Sequence, start: int, hidden: torch.Tensor) -> None:
+        """Take hidden states of fed positions from `start` on, (layers, n, d), where `reads_every_position` is set."""
+        return
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         """Choose the rows of the next step for all requests of this mode at once."""
         ...
 
@@ -32,10 +67,73 @@ def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
     return {request: str(failure_of(request) or "no token can be chosen from the model's scores") for request in bad}
 
 
-def scored(
-    requests: Seq[Request], forward: Forward, pipeline: Pipeline
-) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
-    """A row for each live sequence, in order; their logits and processed scores, both (R, V) float32."""
-    rows = [Row(request, sequence) for request in requests for sequence in request.sequences]
-    logits = forward.last([row.sequence for row in rows])
-    return rows, logits, pipeline.process(rows, logits)
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Rows and what they were chosen from. logits, scores: (R, V) float32, before and after the processors."""
+
+    rows: list[Row]
+    logits: torch.Tensor
+    scores: torch.Tensor
+
+
+def scored(requests: Seq[Request], step: Step) -> Scored:
+    """A row for each live sequence, in order."""
+    rows = [row for request in requests for row in live_rows(request, step.forward)]
+    logits = step.forward.last([row.sequence for row in rows])
+    return Scored(rows, logits, step.pipeline.process(rows, logits))
+
+
+def live_rows(request: Request, forward: Forward) -> Iterator[Row]:
+    """The newest position of each live sequence."""
+    for sequence in request.sequences:
+        shadow = sequence.shadow
+        yield Row(request, sequence, None if shadow is None else forward.logits[forward.spans[shadow][-1]])
+
+
+@dataclass(slots=True)
+class Grown:
+    """What one row adds to a returned sequence. logits, scores: (n, V) float32, a row for each of its tokens."""
+
+    sequence: Sequence
+    index: int
+    token_ids: list[int]
+    logits: torch.Tensor
+    scores: torch.Tensor
+
+
+def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
+    """Go on with the rows that do not end, for modes in which each row is a returned sequence.
+
+    Tokens behind the one that ends a sequence are left out.
+    """
+    advance = Advance([])
+    for row in grown:
+        token_ids = row.token_ids
+        ended = step.stopping.check(request, row.sequence.token_ids + token_ids, len(token_ids), step.now)
+        if ended is None:
+            advance.choices.append(Choice(row.sequence, token_ids, row.index))
+        else:
+            token_ids = token_ids[: ended[0]]
+        advance.gains.append(gain_of(request, row, token_ids, None if ended is None else ended[1]))
+        advance.kept.extend(kept_of(request, row, len(token_ids)))
+    return advance
+
+
+def gain_of(request: Request, row: Grown, token_ids: list[int], reason: FinishReason | None) -> Gain:
+    """The tokens that stay of a row, with what was asked for about them."""
+    wanted, scores = request.submission.wanted, row.scores[: len(token_ids)]
+    return Gain(
+        row.index,
+        token_ids,
+        token_scores(wanted, token_ids, scores, are_logprobs=False),
+        top_tokens(wanted, scores),
+        reason,
+    )
+
+
+def kept_of(request: Request, row: Grown, num_tokens: int) -> Iterator[KeptRow]:
+    """The rows of scores of the first `num_tokens` tokens, if the request asked for them."""
+    if keeps_rows(request.config):
+        first = len(request.outputs[row.index].token_ids)
+        for place in range(num_tokens):
+            yield KeptRow(first + place, row.index, row.logits[place], row.scores[place])

@@ -12,9 +12,11 @@ from engine.logits.bias import BadWords, SequenceBias
 from engine.logits.constraints import Constraints
 from engine.logits.custom import Registered
 from engine.logits.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
+from engine.logits.diversity import HammingDiversity
 from engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
 from engine.logits.forcing import ForcedBos, ForcedEos
 from engine.logits.guard import failure_of
+from engine.logits.guidance import Guidance
 from engine.logits.length import ExponentialDecay, MinLength, MinNewTokens
 from engine.logits.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
 from engine.logits.penalties import EncoderRepetitionPenalty, RepetitionPenalty
@@ -31,9 +33,9 @@ _PREPARED = "processors"
 def in_order(registry: Registry, constraints: Constraints) -> tuple[Processor, ...]:
     """All processors as transformers 5.23 applies them."""
     return (
-        # Classifier-free guidance belongs here: it needs the logits of a second row.
+        Guidance(),
         SequenceBias(),
-        # The Hamming term of group beam search belongs here: it needs what earlier groups chose.
+        HammingDiversity(),
         EncoderRepetitionPenalty(),
         RepetitionPenalty(),
         NoRepeatNgram(),

@@ -14,7 +14,7 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 
 from engine.attention.paged import PagedAttention, UnsupportedAttention
-from engine.attention.plan import build_plan
+from engine.attention.plan import Plan, build_plan
 from engine.batch import Batch, Feed, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
@@ -56,13 +56,20 @@ class PackedRunner:
         token_ids = torch.tensor([[t for feed in batch.feeds for t in feed.token_ids]], device=self.device)
         kept, spans = self._asked(batch.feeds)
         self._attention.plan = plan
+        layers = sorted({layer for feed in batch.feeds if feed.num_hidden for layer in feed.layers})
         try:
-            logits = self._run(token_ids, plan.positions[None], kept)
+            logits, states = self._run(token_ids, self._positions(batch.feeds, plan), kept, layers)
         finally:
             self._attention.plan = None
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
-        return Forward(logits, spans)
+        return Forward(logits, spans, _hidden_of(batch.feeds, states))
+
+    @torch.inference_mode()
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states (n, d) through the model's head alone: (n, V) float32."""
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        return logits.float()
 
     @torch.inference_mode()
     def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
@@ -133,11 +140,25 @@ class PackedRunner:
             logits = {sequence: forward.last([sequence])[0] for sequence in sequences}
         return [logits[sequence] for sequence in sequences]
 
-    def _run(self, token_ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        out: Any = self.model(input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=kept)
+    def _run(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor, layers: Seq[int]
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """The logits of the `kept` tokens, (N, V) float32, and the hidden states of some layers, (T, d) each."""
+        wants_states = {"output_hidden_states": True} if layers else {}
+        out: Any = self.model(
+            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=kept, **wants_states
+        )
         logits: torch.Tensor = out.logits[0]
         # Architectures without `logits_to_keep` answer for every token.
-        return (logits if len(logits) == len(kept) else logits[kept]).float()
+        logits = (logits if len(logits) == len(kept) else logits[kept]).float()
+        return logits, {layer: out.hidden_states[layer][0] for layer in layers}
+
+    def _positions(self, feeds: Seq[Feed], plan: Plan) -> torch.Tensor:
+        """Where each token stands for the model, (1, T): masked positions before a sequence count."""
+        if not any(feed.sequence.num_masked for feed in feeds):
+            return plan.positions[None]
+        masked = torch.tensor([feed.sequence.num_masked for feed in feeds for _ in feed.token_ids], device=self.device)
+        return (plan.positions + masked)[None]
 
     @contextlib.contextmanager
     def _attending(self, implementation: str) -> Iterator[None]:
@@ -159,6 +180,17 @@ class PackedRunner:
                 spans[feed.sequence] = range(len(kept), len(kept) + feed.num_logits)
                 kept.extend(range(end - feed.num_logits, end))
         return torch.tensor(kept, dtype=torch.int64, device=self.device), spans
+
+
+def _hidden_of(feeds: Seq[Feed], states: dict[int, torch.Tensor]) -> dict[Sequence, torch.Tensor]:
+    """The states each sequence asked for, (layers, n, d). states: by layer, (T, d)."""
+    hidden: dict[Sequence, torch.Tensor] = {}
+    end = 0
+    for feed in feeds:
+        end += len(feed.token_ids)
+        if feed.num_hidden:
+            hidden[feed.sequence] = torch.stack([states[layer][end - feed.num_hidden : end] for layer in feed.layers])
+    return hidden
 
 
 def _text_config(model: PreTrainedModel) -> Any:  # Any: a transformers configuration

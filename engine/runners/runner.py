@@ -35,6 +35,10 @@ class Runner(Protocol):
         """Feed a batch whose blocks are reserved, and move `num_cached` of its sequences forward."""
         ...
 
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states (n, d) through the model's head alone: (n, V) float32."""
+        ...
+
     def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
         """Hidden states and attention maps of a finished sequence, from one more pass over all of it."""
         ...

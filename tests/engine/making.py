@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from engine.messages import Submission
-from engine.request import Request, Sequence
+from engine.request import Output, Request, Sequence
 from schemas.generation import GenerationConfig
 
 
@@ -17,8 +17,11 @@ def make_request(prompt_ids: list[int], name: str = "r", **fields: Any) -> Reque
     return Request(
         submission=Submission(name, prompt_ids, config.to_diff_dict(), **outside),
         config=config,
+        mode=config.get_generation_mode(),
         eos_token_ids=(),
         generator=torch.Generator(),
         sequences=[Sequence(list(prompt_ids), num_prompt=len(prompt_ids))],
+        outputs=[Output() for _ in range(config.num_return_sequences or 1)],
+        width=config.num_return_sequences or 1,
         arrived_at=time.monotonic(),
     )

@@ -47,7 +47,7 @@ class ScriptedRunner:
         spans: dict[Sequence, range] = {}
         for feed in batch.feeds:
             start = feed.sequence.num_cached
-            known = feed.sequence.token_ids[: start + len(feed.token_ids)]
+            known = (feed.sequence.token_ids + feed.sequence.draft_ids)[: start + len(feed.token_ids)]
             assert known[start:] == feed.token_ids
             feed.sequence.num_cached = len(known)
             if feed.num_logits:
@@ -55,6 +55,9 @@ class ScriptedRunner:
                 first = len(known) - feed.num_logits + 1
                 rows += [self.script(known[:end]) for end in range(first, len(known) + 1)]
         return Forward(torch.stack(rows) if rows else torch.zeros(0, VOCAB_SIZE), spans)
+
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("a scripted model has no head")
 
     def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
         raise RuntimeError("a scripted model has no layers")
