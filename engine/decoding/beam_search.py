@@ -1,0 +1,117 @@
+"""Beam search and beam sampling."""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from engine.batch import Outcome
+from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, live_slices, num_candidates, tell
+from engine.decoding.hypotheses import Pool
+from engine.decoding.strategy import Step, Strategy, failures, live_rows
+from engine.logits.guard import bad_rows
+from engine.request import Request, Row
+from schemas.generation import GenerationConfig, GenerationMode
+
+Picks = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Totals of the candidates and their places in the flattened (K, V) scores, both (C,); the largest total, ()."""
+
+READS = frozenset({"num_beams", "num_return_sequences", "early_stopping", "length_penalty", "low_memory"})
+"""Beams share the blocks of their beginnings, so `low_memory` has nothing to save and changes nothing."""
+
+
+class BeamSearch(Strategy):
+    """The best `num_beams` continuations of all beams go on; those that end compete by length-normalised score.
+
+    Equals `generate()` with `num_beams` above 1. Where `max_length`, a stop string or another criterion ends a
+    hypothesis it is finished by itself, as since transformers 4.50.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.BEAM_SEARCH
+    reads: ClassVar[frozenset[str]] = READS
+
+    def width(self, config: GenerationConfig) -> int:
+        return config.num_beams or 1
+
+    def prepare(self, request: Request) -> None:
+        size = request.config.num_beams or 1
+        request.state = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        return search(requests, step, _best)
+
+
+class BeamSample(BeamSearch):
+    """Beam search whose candidates are drawn without replacement from the softmax of the totals.
+
+    Equals `torch.manual_seed(seed); generate(do_sample=True, num_beams=...)` on a batch of one, as since 4.50: the
+    first `num_beams` drawn may end, in the order they were drawn.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.BEAM_SAMPLE
+    reads: ClassVar[frozenset[str]] = READS | {"do_sample"}
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        return search(requests, step, _drawn)
+
+
+def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
+    """A row for each live sequence; its logits, and their log-softmax before the processors. Both (R, V)."""
+    rows = [row for request in requests for row in live_rows(request, step.forward)]
+    logits = step.forward.last([row.sequence for row in rows])
+    return rows, logits, logits.log_softmax(-1)
+
+
+def search(requests: Seq[Request], step: Step, pick: Callable[[Request, torch.Tensor, int], torch.Tensor]) -> Outcome:
+    """One step of all requests, which all search in the same way. pick: places of the candidates in (K * V,) totals."""
+    rows, logits, log_probs = log_probabilities(requests, step)
+    scores = step.pipeline.process(rows, log_probs)
+    searches: list[Search] = []
+    end = 0
+    for request in requests:
+        (beams, sequences), start = next(live_slices(request)), end
+        end += len(sequences)
+        searches.append(Search.of(request, step, beams, sequences, (logits[start:end], scores[start:end])))
+    picks: list[Picks] = []
+    for one in searches:
+        totals = one.totals().flatten()
+        size = min(num_candidates(one.request, len(one.beams.totals)), len(totals))
+        indices = pick(one.request, totals, size)
+        picks.append((totals[indices], indices, totals.amax()))
+    failed: dict[Request, str] = {}
+    for one, (values, indices, peak) in zip(searches, picks, strict=True):
+        # NaN is the largest of all; a draw also needs something finite to be drawn from.
+        if bool(bad_rows(peak[None, None], for_sampling=pick is _drawn)):
+            failed |= failures([Row(one.request, one.rows[0])], [True])
+            continue
+        one.keep()
+        _go_on(one, one.candidates(values.tolist(), indices.tolist()))
+    return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
+
+
+def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
+    return totals.topk(size).indices
+
+
+def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
+    """An exponential race over all continuations, the first `size` of which are drawn; as `torch.multinomial`."""
+    race = torch.empty_like(totals).exponential_(generator=request.generator)
+    return (totals.softmax(-1) / race).topk(size).indices
+
+
+def _go_on(one: Search, candidates: list[Candidate]) -> None:
+    """Finish what ends among the first `num_beams` candidates; the best of those that do not end go on."""
+    size, pool = len(one.beams.totals), one.beams.pool
+    reasons = [one.ends(candidate) for candidate in candidates]
+    for candidate, reason in zip(candidates[:size], reasons, strict=False):
+        if reason is not None:
+            one.finish(candidate, reason)
+    handicap = np.array([0 if reason is None else -1e9 for reason in reasons], np.float32)
+    running = np.array([candidate.total for candidate in candidates], np.float32) + handicap
+    order = np.argsort(-running, kind="stable")[:size]
+    one.go_on([candidates[place] for place in order])
+    one.beams.totals = running[order]
+    is_over = all(reason is not None for reason in reasons) or not pool.can_improve(running[order[0]], one.length)
+    (finish if is_over else tell)(one.request, one.advance, groups_of(one.request))

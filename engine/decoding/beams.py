@@ -1,0 +1,202 @@
+"""What all beam searches share: live beams, candidates, and what may be said while a search goes on."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.batch import Advance, Choice, Gain, KeptRow
+from engine.decoding.hypotheses import UNREACHABLE, Path, Pool
+from engine.decoding.strategy import Step
+from engine.messages import FinishReason
+from engine.messages import Hypothesis as LiveHypothesis
+from engine.request import Request, Sequence
+from engine.trace import keeps_rows, token_scores, top_tokens
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Beams:
+    """The live beams of one search, or of one group of it. totals: (K,) accumulated log-probabilities.
+
+    paths: of each beam, None before the first token. first_index: number of the first of these rows in the whole
+    request. The sequences of the beams are the request's rows, in the same order; before the first token all beams
+    are the one prompt row.
+    """
+
+    totals: Floats
+    paths: list[Path | None]
+    pool: Pool
+    first_index: int = 0
+    is_done: bool = False
+
+    @classmethod
+    def start(cls, size: int, pool: Pool, first_index: int = 0) -> "Beams":
+        """One beam can be continued; the others only exist so that there are enough of them."""
+        totals = np.full(size, UNREACHABLE, np.float32)
+        totals[0] = 0
+        return cls(totals, [None] * size, pool, first_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A continuation of a beam by one token. beam: its number among the `Beams`. total: with that token."""
+
+    parent: Sequence
+    beam: int
+    token: int
+    total: np.float32
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Prompt and all."""
+        return [*self.parent.token_ids, self.token]
+
+    @property
+    def generated_ids(self) -> list[int]:
+        return [*self.parent.generated_ids, self.token]
+
+
+@dataclass(slots=True)
+class Search:
+    """One request in one step of a search. scores: (K, V), processed log-probabilities. rows: a sequence a beam."""
+
+    request: Request
+    step: Step
+    beams: Beams
+    rows: list[Sequence]
+    logits: torch.Tensor
+    scores: torch.Tensor
+    advance: Advance = field(default_factory=lambda: Advance([]))
+
+    @classmethod
+    def of(
+        cls, request: Request, step: Step, beams: Beams, rows: list[Sequence], given: tuple[torch.Tensor, torch.Tensor]
+    ) -> "Search":
+        """given: logits and scores of the rows, (R, V); the one prompt row stands for all beams."""
+        logits, scores = given
+        if len(rows) < len(beams.totals):
+            size = len(beams.totals)
+            rows, logits, scores = rows * size, logits.expand(size, -1), scores.expand(size, -1)
+        return cls(request, step, beams, rows, logits, scores)
+
+    @property
+    def length(self) -> int:
+        """Generated tokens of every candidate of this step."""
+        return self.rows[0].num_generated + 1
+
+    def totals(self) -> torch.Tensor:
+        """Accumulated log-probabilities of every continuation. (K, V)"""
+        return self.scores + torch.from_numpy(self.beams.totals).to(self.scores.device)[:, None]
+
+    def candidates(self, values: Seq[float], indices: Seq[int]) -> list[Candidate]:
+        """From places in the flattened (K, V) totals."""
+        vocab_size = self.scores.shape[1]
+        return [
+            Candidate(self.rows[index // vocab_size], index // vocab_size, index % vocab_size, np.float32(value))
+            for value, index in zip(values, indices, strict=True)
+        ]
+
+    def ends(self, candidate: Candidate) -> FinishReason | None:
+        """Why a candidate would end, if it would."""
+        ended = self.step.stopping.check(self.request, candidate.token_ids, 1, self.step.now)
+        return None if ended is None else ended[1]
+
+    def path(self, candidate: Candidate) -> Path:
+        """The path of a candidate, with what was asked for about its token."""
+        wanted, row = self.request.submission.wanted, self.scores[candidate.beam : candidate.beam + 1]
+        return Path(
+            self.beams.paths[candidate.beam],
+            self.beams.first_index + candidate.beam,
+            token_scores(wanted, [candidate.token], row, are_logprobs=True),
+            top_tokens(wanted, row),
+        )
+
+    def finish(self, candidate: Candidate, reason: FinishReason) -> None:
+        """Move a candidate to the hypotheses that have ended."""
+        self.beams.pool.add(candidate.total, candidate.generated_ids, self.path(candidate), reason)
+
+    def go_on(self, candidates: list[Candidate]) -> None:
+        """Make these the live beams."""
+        paths = [self.path(candidate) for candidate in candidates]
+        self.beams.totals = np.array([candidate.total for candidate in candidates], np.float32)
+        self.beams.paths = list(paths)
+        self.advance.choices.extend(Choice(candidate.parent, [candidate.token]) for candidate in candidates)
+
+    def keep(self, scores: torch.Tensor | None = None) -> None:
+        """Keep the rows of this step if the request asked for them. scores: in place of the processed ones."""
+        if keeps_rows(self.request.config):
+            kept = self.scores if scores is None else scores
+            self.advance.kept.extend(
+                KeptRow(self.length - 1, self.beams.first_index + row, self.logits[row], kept[row])
+                for row in range(len(kept))
+            )
+
+
+def tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
+    """Say what all live and ended hypotheses agree on, and where asked for how the live ones stand."""
+    live = [[*choice.parent.generated_ids, *choice.token_ids] for choice in advance.choices]
+    ended = [hypothesis.token_ids for beams in groups for hypothesis in beams.pool.hypotheses]
+    known = len(request.outputs[0].token_ids)
+    agreed = _common_prefix([*live, *ended], known)
+    if agreed:
+        advance.gains.extend(Gain(index, agreed) for index in range(len(request.outputs)))
+    if request.submission.wanted.progress:
+        scores = [
+            beams.pool.score(total, len(live[0])) for beams in groups if not beams.is_done for total in beams.totals
+        ]
+        ranked = sorted(zip(scores, live, strict=True), key=lambda pair: -pair[0])
+        advance.progress.extend(LiveHypothesis(token_ids, float(score)) for score, token_ids in ranked)
+
+
+def finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
+    """End a request with the best hypotheses of all its groups."""
+    advance.choices.clear()
+    ranked = sorted((one for beams in groups for one in beams.pool.hypotheses), key=lambda one: -one.score)
+    for index, output in enumerate(request.outputs):
+        if index < len(ranked):
+            best = ranked[index]
+            new, ranking = best.token_ids[len(output.token_ids) :], best.path.ranking(float(best.score))
+            advance.gains.append(Gain(index, new, finish_reason=best.reason, ranking=ranking))
+        else:
+            # Fewer hypotheses ended than were asked for, since too few tokens were allowed: the rest is empty.
+            ranking = groups[0].pool.empty_ranking()
+            advance.gains.append(Gain(index, [], finish_reason=FinishReason("length"), ranking=ranking))
+
+
+def groups_of(request: Request) -> list[Beams]:
+    """The groups of beams a request keeps between its steps."""
+    state: list[Beams] = request.state
+    return state
+
+
+def live_slices(request: Request) -> Iterator[tuple[Beams, list[Sequence]]]:
+    """Each group that still searches, and its rows."""
+    rows: list[Any] = request.sequences
+    is_first = len(rows) == 1 and not rows[0].num_generated
+    start = 0
+    for beams in groups_of(request):
+        if beams.is_done:
+            continue
+        end = len(rows) if is_first else start + len(beams.totals)
+        yield beams, rows[start:end]
+        start = 0 if is_first else end
+
+
+def num_candidates(request: Request, size: int) -> int:
+    """Candidates a step looks at, so that `size` of them go on whatever end tokens are among them."""
+    return max(2, 1 + len(request.eos_token_ids)) * size
+
+
+def _common_prefix(lists: Seq[list[int]], start: int) -> list[int]:
+    """What all lists have in common from place `start` on, where they are known to agree up to it."""
+    shortest = min(lists, key=len)
+    for place in range(start, len(shortest)):
+        if any(one[place] != shortest[place] for one in lists):
+            return shortest[start:place]
+    return shortest[start:]
