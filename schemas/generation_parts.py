@@ -33,6 +33,17 @@ class DisjunctiveConstraint(BaseModel):
     """The phrases to choose from."""
 
 
+class OrderedConstraint(BaseModel):
+    """The output must hold these phrases in this order, with anything between them."""
+
+    model_config = PART
+
+    type: Literal["ordered"] = "ordered"
+    """Which kind of constraint this is."""
+    phrases: Phrases
+    """The phrases, the first one first."""
+
+
 class CacheConfig(BaseModel):
     """Options of the cache that `cache_implementation` names."""
 
@@ -121,7 +132,7 @@ ForcedPair = Annotated[tuple[AtLeastZero, TokenId | None], Strict(False)]
 Layers = Annotated[
     list[Annotated[int, Field(ge=0, le=MAX_LAYERS)]], Field(fail_fast=True, min_length=1, max_length=MAX_LAYERS)
 ]
-AnyConstraint = Annotated[PhrasalConstraint | DisjunctiveConstraint, Field(discriminator="type")]
+AnyConstraint = Annotated[PhrasalConstraint | DisjunctiveConstraint | OrderedConstraint, Field(discriminator="type")]
 Watermark = Annotated[
     Annotated[WatermarkingConfig, Tag("greenlist")]
     | Annotated[SynthIDTextWatermarkingConfig, Tag("synthid")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,18 +72,24 @@ class Search:
     rows: list[Sequence]
     logits: torch.Tensor
     scores: torch.Tensor
-    advance: Advance = field(default_factory=lambda: Advance([]))
+    advance: Advance
 
     @classmethod
     def of(
-        cls, request: Request, step: Step, beams: Beams, rows: list[Sequence], given: tuple[torch.Tensor, torch.Tensor]
+        cls,
+        request: Request,
+        step: Step,
+        beams: Beams,
+        rows: list[Sequence],
+        given: tuple[torch.Tensor, torch.Tensor],
+        advance: Advance | None = None,
     ) -> "Search":
-        """given: logits and scores of the rows, (R, V); the one prompt row stands for all beams."""
+        """given: logits and scores of the rows, (R, V); the one prompt row stands for all beams. advance: to add to."""
         logits, scores = given
         if len(rows) < len(beams.totals):
             size = len(beams.totals)
             rows, logits, scores = rows * size, logits.expand(size, -1), scores.expand(size, -1)
-        return cls(request, step, beams, rows, logits, scores)
+        return cls(request, step, beams, rows, logits, scores, advance or Advance([]))
 
     @property
     def length(self) -> int:

@@ -1,0 +1,160 @@
+"""Beam search whose hypotheses must hold given phrases."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from engine.batch import Outcome
+from engine.decoding.beam_search import BeamSearch, log_probabilities
+from engine.decoding.beams import Candidate, Search, finish, groups_of, live_slices, tell
+from engine.decoding.constraint_progress import Progress, demands_of
+from engine.decoding.group_beam_search import LAST, best_of
+from engine.decoding.strategy import Step, failures
+from engine.logits.guard import bad_rows
+from engine.messages import FinishReason
+from engine.request import Request, Sequence
+from schemas.generation import GenerationMode
+
+_PROGRESS = "constraints"
+_BANK_WEIGHT = 100.0
+
+
+class ConstrainedBeamSearch(BeamSearch):
+    """Beam search that also tries the tokens its phrases need, and keeps beams of every degree of progress.
+
+    Source: arXiv:1704.07138, in the form of banks of arXiv:1804.06609. Equals `generate()` with `force_words_ids` or
+    `constraints` of transformers 4.45 to 4.56: a phrase in the prompt counts, and where too few hypotheses hold all
+    phrases at the end, others come too. The scores kept for the answer are running totals as there; transition scores are not.
+    The end token is the one that was generated, and a stop string or registered criterion ends one hypothesis.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.CONSTRAINED_BEAM_SEARCH
+    reads: ClassVar[frozenset[str]] = BeamSearch.reads | {"constraints", "force_words_ids"}
+
+    def prepare(self, request: Request) -> None:
+        super().prepare(request)
+        request.sequences[0].memory[_PROGRESS] = 0, Progress.start(demands_of(request.config))
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        rows, logits, log_probs = log_probabilities(requests, step)
+        scores = step.pipeline.process(rows, log_probs)
+        failed = failures(rows, bad_rows(scores, for_sampling=False).tolist())
+        advances = {}
+        end = 0
+        for request in requests:
+            (beams, sequences), start = next(live_slices(request)), end
+            end += len(sequences)
+            if request not in failed:
+                one = Search.of(request, step, beams, sequences, (logits[start:end], scores[start:end]))
+                search_constrained(one)
+                advances[request] = one.advance
+        return Outcome(advances, failed)
+
+
+def progress_of(sequence: Sequence) -> Progress:
+    """Where a sequence stands after all its tokens. Its memory holds a place on the way, from an earlier step."""
+    num_known, progress = sequence.memory[_PROGRESS]
+    if num_known < len(sequence.token_ids):
+        progress = progress.after_all(sequence.token_ids[num_known:])
+        sequence.memory[_PROGRESS] = len(sequence.token_ids), progress
+    known: Progress = progress
+    return known
+
+
+def after(candidate: Candidate) -> Progress:
+    """Where a candidate would stand."""
+    return progress_of(candidate.parent).after(candidate.token)
+
+
+def search_constrained(one: Search) -> None:
+    """One step of one request."""
+    totals, beams, size = one.totals(), one.beams, len(one.beams.totals)
+    one.keep(totals)
+    candidates = best_of(one, totals)
+    going_on = going_on_of(one, candidates, size)
+    extra = advancing(one, totals, going_on)
+    if extra:
+        going_on = in_turns([*going_on, *extra])[:size]
+    beams.is_done = not going_on or not beams.pool.can_improve(candidates[0].total, one.length)
+    reasons = [one.ends(candidate) for candidate in going_on]
+    if not beams.is_done and any(reason is not None and reason.type in LAST for reason in reasons):
+        close(one, going_on)
+    if beams.is_done:
+        finish(one.request, one.advance, groups_of(one.request))
+        return
+    one.go_on(going_on)
+    tell(one.request, one.advance, groups_of(one.request))
+
+
+def going_on_of(one: Search, candidates: Seq[Candidate], size: int) -> list[Candidate]:
+    """The best candidates that do not end. An end makes a hypothesis where all phrases are there."""
+    going_on: list[Candidate] = []
+    for rank, candidate in enumerate(candidates):
+        reason = one.ends(candidate)
+        if reason is None or reason.type in LAST:
+            going_on.append(candidate)
+            if len(going_on) == size:
+                break
+        elif rank < size and _may_end(candidate, reason):
+            one.finish(candidate, reason)
+    return going_on
+
+
+def _may_end(candidate: Candidate, reason: FinishReason) -> bool:
+    """Whether all phrases are there; an end token is none of them."""
+    return (after(candidate) if reason.token_id is None else progress_of(candidate.parent)).is_complete
+
+
+def advancing(one: Search, totals: torch.Tensor, going_on: Seq[Candidate]) -> list[Candidate]:
+    """The continuations that make progress and are not among those that go on already, each sequence once."""
+    known = {(*candidate.generated_ids,) for candidate in going_on}
+    found: list[Candidate] = []
+    places: list[int] = []
+    for beam, row in enumerate(one.rows):
+        for token in progress_of(row).next_ids() if not progress_of(row).is_complete else ():
+            sequence = (*row.generated_ids, token)
+            if sequence not in known:
+                known.add(sequence)
+                found.append(Candidate(row, beam, token, np.float32(0)))
+                places.append(beam * totals.shape[1] + token)
+    values = totals.flatten()[torch.tensor(places, dtype=torch.int64, device=totals.device)].tolist()
+    found = [replace(candidate, total=np.float32(value)) for candidate, value in zip(found, values, strict=True)]
+    return [candidate for candidate in found if not ends_by_itself(one, candidate)]
+
+
+def ends_by_itself(one: Search, candidate: Candidate) -> bool:
+    """Whether a stop string or criterion ends a continuation; it is a hypothesis where all phrases are there.
+
+    An end token inside a phrase does not end it, as in the library.
+    """
+    reason = one.ends(candidate)
+    if reason is None or reason.type in LAST or reason.token_id is not None:
+        return False
+    if after(candidate).is_complete:
+        one.finish(candidate, reason)
+    return True
+
+
+def in_turns(candidates: list[Candidate]) -> list[Candidate]:
+    """The best of each bank, those with most progress first; then the second of each bank, and so on."""
+    banks = [after(candidate).bank for candidate in candidates]
+    keys = np.array(banks, np.float32) * _BANK_WEIGHT + np.array([one.total for one in candidates], np.float32)
+    turns: list[tuple[int, int]] = []
+    counts: dict[int, int] = {}
+    for place in np.argsort(-keys, kind="stable").tolist():
+        turns.append((counts.setdefault(banks[place], 0), place))
+        counts[banks[place]] += 1
+    return [candidates[place] for _, place in sorted(turns, key=lambda turn: turn[0])]
+
+
+def close(one: Search, candidates: list[Candidate]) -> None:
+    """End the search with all beams: those that hold all phrases, then others if these are too few."""
+    complete = [candidate for candidate in candidates if after(candidate).is_complete]
+    is_enough = len(complete) >= len(one.request.outputs)
+    others = [] if is_enough else [candidate for candidate in candidates if candidate not in complete]
+    for candidate in [*complete, *others]:
+        one.finish(candidate, one.ends(candidate) or FinishReason("length"))
+    one.beams.is_done = True
