@@ -169,4 +169,3 @@ def _cut_map(weights: Tensor, start: int, end: int) -> Tensor:
 def _encode(tensor: Tensor) -> TensorMessage:
     tensor = tensor.contiguous().cpu()
     return TensorMessage(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())
-

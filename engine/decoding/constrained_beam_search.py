@@ -27,8 +27,8 @@ class ConstrainedBeamSearch(BeamSearch):
 
     Source: arXiv:1704.07138, in the form of banks of arXiv:1804.06609. Equals `generate()` with `force_words_ids` or
     `constraints` of transformers 4.45 to 4.56: a phrase in the prompt counts, and where too few hypotheses hold all
-    phrases at the end, others come too. The scores kept for the answer are running totals as there; transition scores are not.
-    The end token is the one that was generated, and a stop string or registered criterion ends one hypothesis.
+    phrases at the end, others come too. The scores kept for the answer are running totals as there, transition scores
+    are not. The end token is the one that was generated; a stop string or registered criterion ends one hypothesis.
     """
 
     mode: ClassVar[GenerationMode] = GenerationMode.CONSTRAINED_BEAM_SEARCH

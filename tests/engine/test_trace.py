@@ -2,6 +2,7 @@
 
 import torch
 
+from engine.batch import KeptRow
 from engine.messages import Wanted
 from engine.trace import Trace
 from schemas.generation import GenerationConfig
@@ -11,8 +12,8 @@ BATCH = torch.zeros(64, 8)  # (R, V)
 
 def kept_by(wanted: Wanted) -> list[torch.Tensor]:
     trace = Trace(wanted, GenerationConfig(output_scores=True))
-    for _ in range(5):
-        trace.record_step({0: (BATCH[3], BATCH[3])})
+    for position in range(5):
+        trace.record(KeptRow(position, 0, BATCH[3], BATCH[3]))
     return [tensor for step in trace.scores.values() for tensor in step.values()]
 
 

@@ -12,7 +12,7 @@ from config.settings import EngineSettings
 from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.logits.registry import Registry
-from engine.messages import Finished, FinishReason, Submission, Tokens, TopToken
+from engine.messages import Finished, FinishReason, Ranking, Submission, Tokens, TopToken
 from schemas.generation import GenerationConfig, resolve
 from tests.parity.models import reference, served
 
@@ -26,12 +26,13 @@ _numbers = itertools.count()
 
 @dataclass(slots=True)
 class Answer:
-    """What came back of one submission. token_ids, reasons: by sequence."""
+    """What came back of one submission. token_ids, reasons, rankings: by sequence."""
 
     token_ids: dict[int, list[int]] = field(default_factory=dict)
     scores: dict[int, list[float | None]] = field(default_factory=dict)
     top_tokens: dict[int, list[list[TopToken]]] = field(default_factory=dict)
     reasons: dict[int, FinishReason] = field(default_factory=dict)
+    rankings: dict[int, Ranking] = field(default_factory=dict)
     finished: Finished | None = None
 
     def take(self, tokens: Tokens) -> None:
@@ -40,6 +41,8 @@ class Answer:
         self.top_tokens.setdefault(tokens.sequence, []).extend(tokens.top_tokens)
         if tokens.finish_reason is not None:
             self.reasons[tokens.sequence] = tokens.finish_reason
+        if tokens.ranking is not None:
+            self.rankings[tokens.sequence] = tokens.ranking
 
     @property
     def sequences(self) -> list[list[int]]:
