@@ -32,6 +32,9 @@ class LayerKind:
 REFUSED = ("position_bias", "head_mask", "indices", "block_mask")
 """Keyword arguments that change the result in a way this attention does not know."""
 
+ARGUMENTS = ("sliding_window", "scaling", "softcap", "s_aux", *REFUSED)
+"""Keyword arguments that say what a layer asks for."""
+
 
 class PagedAttention:
     """Holds the keys and values of all layers and computes attention over them.
@@ -45,6 +48,7 @@ class PagedAttention:
         self.plan: Plan | None = None
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
+        self._kinds: dict[int, tuple[tuple[Any, ...], LayerKind]] = {}
 
     def __call__(
         self,
@@ -61,18 +65,23 @@ class PagedAttention:
             raise UnsupportedAttention("attention was called outside a step")
         kind = self._kind(module, query, kwargs)
         keys, values = self._write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), plan)
+        singles = plan.singles
+        if singles is not None:
+            rows = query[0].transpose(0, 1)  # (T, H, D)
+            rows = rows if singles.tokens is None else rows.index_select(0, singles.tokens)
+            seen = _read(keys, singles.slots), _read(values, singles.slots)
+            attended = _attend(rows[:, :, None], *seen, self._mask(plan, None, kind), kind)[:, :, 0]  # (R, H, D)
+            if singles.tokens is None:
+                return attended[None], None
         out = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (T, H, D)
-        if plan.singles is not None:
-            rows = query[0].transpose(0, 1).index_select(0, plan.singles.tokens)[:, :, None]  # (R, H, 1, D)
-            seen = _read(keys, plan.singles.slots), _read(values, plan.singles.slots)
-            attended = _attend(rows, *seen, self._mask(plan, None, kind), kind)
-            out.index_copy_(0, plan.singles.tokens, attended[:, :, 0])
+        if singles is not None and singles.tokens is not None:
+            out.index_copy_(0, singles.tokens, attended)
         for number, span in enumerate(plan.spans):
             own = slice(span.start, span.start + span.num_tokens)
             if span.slots is None:
                 seen = key[:, :, own], value[:, :, own]
             else:
-                seen = _read(keys, span.slots[None]), _read(values, span.slots[None])
+                seen = _read(keys, span.slots), _read(values, span.slots)
             out[own] = _attend(query[:, :, own], *seen, self._mask(plan, number, kind), kind)[0].transpose(0, 1)
         return out[None], None
 
@@ -95,6 +104,14 @@ class PagedAttention:
         return keys, values
 
     def _kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
+        """What a layer asks for, worked out anew only when it asks with other arguments than before."""
+        asked = tuple(kwargs.get(name) for name in ARGUMENTS)
+        known = self._kinds.get(module.layer_idx)
+        if known is None or any(one is not other for one, other in zip(known[0], asked, strict=True)):
+            known = self._kinds[module.layer_idx] = asked, self._new_kind(module, query, kwargs)
+        return known[1]
+
+    def _new_kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
         for name in REFUSED:
             if kwargs.get(name) is not None:
                 raise UnsupportedAttention(f"{type(module).__name__} passes {name}")
@@ -122,8 +139,10 @@ class PagedAttention:
         return plan.masks[at]
 
 
-def _read(store: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-    """Keys or values (slots, H_kv, D) of some rows, (R, L) their slots. (R, H_kv, L, D)"""
+def _read(store: torch.Tensor, slots: torch.Tensor | slice) -> torch.Tensor:
+    """Keys or values (slots, H_kv, D) of some rows, (R, L) their slots or the slice of one row. (R, H_kv, L, D)"""
+    if isinstance(slots, slice):
+        return store[slots].transpose(0, 1)[None]
     return store.index_select(0, slots.flatten()).view(*slots.shape, *store.shape[1:]).transpose(1, 2)
 
 
@@ -140,8 +159,8 @@ def _visible(queries: torch.Tensor, keys: torch.Tensor, kind: LayerKind) -> torc
 def _singles_mask(plan: Plan, kind: LayerKind) -> torch.Tensor | None:
     singles = plan.singles
     assert singles is not None
-    keys = torch.arange(singles.slots.shape[1], device=singles.slots.device)
-    if len(singles.tokens) == 1 and kind.window is None and kind.chunk is None:
+    keys = torch.arange(singles.length, device=singles.positions.device)
+    if singles.num_rows == 1 and kind.window is None and kind.chunk is None:
         return None
     return _visible(singles.positions[:, None], keys, kind)[:, None, None]  # (R, 1, 1, L)
 

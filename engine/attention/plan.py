@@ -1,34 +1,44 @@
 """Where the tokens of one step read and write the paged cache; built once a step, used by every layer."""
 
+import itertools
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from engine.batch import Feed
+
+Slots = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """One feed of several tokens: its place among the step's tokens and the cache slots of its whole sequence.
 
-    slots: (L,) int64; None when the feed is the whole sequence, whose keys need not be read back.
+    slots: (1, L) int64, or a slice where they lie side by side; None when the feed is the whole sequence, whose keys
+    need not be read back.
     """
 
     start: int
     num_tokens: int
     num_before: int
-    slots: torch.Tensor | None
+    slots: torch.Tensor | slice | None
 
 
 @dataclass(frozen=True, slots=True)
 class Singles:
-    """All feeds of one token. tokens: (R,) their places. slots: (R, L), padded. positions: (R,) in their sequences."""
+    """All feeds of one token. tokens: (R,) their places, None where these are all places of the step.
 
-    tokens: torch.Tensor
-    slots: torch.Tensor
+    slots: (R, L), padded, or of one row a slice where they lie side by side. positions: (R,) in their sequences.
+    """
+
+    tokens: torch.Tensor | None
+    slots: torch.Tensor | slice
     positions: torch.Tensor
+    num_rows: int
+    length: int
 
 
 @dataclass(slots=True)
@@ -44,35 +54,49 @@ class Plan:
 
 def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
     """Turn block tables into slots. Every feed's blocks must already reach to its last token."""
+    counts = [len(feed.token_ids) for feed in feeds]
+    ends = list(itertools.accumulate(counts))
+    positions = np.empty(ends[-1], np.int64)
+    writes = np.empty(ends[-1], np.int64)
     spans: list[Span] = []
-    singles: list[Feed] = []
-    single_tokens: list[int] = []
-    positions: list[int] = []
-    writes = torch.empty(sum(len(feed.token_ids) for feed in feeds), dtype=torch.int64)
-    for feed in feeds:
-        start, before, num_tokens = len(positions), feed.sequence.num_cached, len(feed.token_ids)
-        positions.extend(range(before, before + num_tokens))
-        if num_tokens == 1:
-            singles.append(feed)
-            single_tokens.append(start)
+    singles: list[int] = []
+    for number, (feed, count, end) in enumerate(zip(feeds, counts, ends, strict=True)):
+        if count == 1:
+            singles.append(number)
             continue
-        slots = _slots([feed], block_size)[0, : before + num_tokens]
-        writes[start : start + num_tokens] = slots[before:]
-        spans.append(Span(start, num_tokens, before, slots.to(device) if before else None))
+        before = feed.sequence.num_cached
+        slots = _slots([feed], block_size)[:, : before + count]
+        positions[end - count : end] = np.arange(before, before + count)
+        writes[end - count : end] = slots[0, before:]
+        spans.append(Span(end - count, count, before, _side_by_side(slots, device) if before else None))
     together = None
     if singles:
-        lengths = torch.tensor([feed.sequence.num_cached for feed in singles])
-        slots = _slots(singles, block_size)[:, : int(lengths.max()) + 1]
-        tokens = torch.tensor(single_tokens)
-        writes[tokens] = slots.gather(1, lengths[:, None])[:, 0]
-        together = Singles(tokens.to(device), slots.to(device), lengths.to(device))
-    return Plan(writes.to(device), torch.tensor(positions, device=device), together, spans)
+        tokens = np.array([ends[number] - 1 for number in singles])
+        lengths = np.array([feeds[number].sequence.num_cached for number in singles])
+        slots = _slots([feeds[number] for number in singles], block_size)[:, : int(lengths.max()) + 1]
+        positions[tokens] = lengths
+        writes[tokens] = slots[np.arange(len(singles)), lengths]
+        together = Singles(
+            torch.from_numpy(tokens).to(device) if spans else None,
+            _side_by_side(slots, device),
+            torch.from_numpy(lengths).to(device),
+            *slots.shape,
+        )
+    return Plan(torch.from_numpy(writes).to(device), torch.from_numpy(positions).to(device), together, spans)
 
 
-def _slots(feeds: Seq[Feed], block_size: int) -> torch.Tensor:
+def _side_by_side(slots: Slots, device: torch.device) -> torch.Tensor | slice:
+    """A slice for the slots of one row that follow each other: what it holds can be read without a copy. (R, L)"""
+    if len(slots) == 1:
+        first, last = int(slots[0, 0]), int(slots[0, -1])
+        if last - first + 1 == slots.shape[1] and bool((np.diff(slots[0]) == 1).all()):
+            return slice(first, last + 1)
+    return torch.from_numpy(slots).to(device)
+
+
+def _slots(feeds: Seq[Feed], block_size: int) -> Slots:
     """The cache slots of each sequence, in order, padded with those of block 0. (R, L)"""
     tables = np.zeros((len(feeds), max(len(feed.sequence.block_ids) for feed in feeds)), np.int64)
     for row, feed in enumerate(feeds):
         tables[row, : len(feed.sequence.block_ids)] = feed.sequence.block_ids
-    starts = torch.from_numpy(tables)[:, :, None] * block_size  # (R, B, 1)
-    return (starts + torch.arange(block_size)).flatten(1)
+    return (tables[:, :, None] * block_size + np.arange(block_size)).reshape(len(feeds), -1)

@@ -31,17 +31,13 @@ class PackedRunner:
     name = "packed"
 
     def __init__(self, model: PreTrainedModel, cache: BlockCache) -> None:
-        self.model, self.cache = model, cache
+        self.model, self.cache, self.device = model, cache, model.device
         self._attention = PagedAttention(_text_config(model), cache.num_blocks * cache.block_size)
         self._plain = model.config._attn_implementation or "eager"
         # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
         attention, self._name = weakref.ref(self._attention), f"beamhouse_paged_{id(self)}"
         AttentionInterface.register(self._name, lambda *args, **kwargs: attention()(*args, **kwargs))  # type: ignore[misc]
         model.set_attn_implementation(self._name)
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
 
     @property
     def vocab_size(self) -> int:

@@ -21,15 +21,13 @@ class Runner(Protocol):
     """One model and the tensors of its cache."""
 
     name: str
+    device: torch.device
 
     @property
     def vocab_size(self) -> int: ...
 
     @property
     def context_len(self) -> int: ...
-
-    @property
-    def device(self) -> torch.device: ...
 
     def forward(self, batch: Batch) -> Forward:
         """Feed a batch whose blocks are reserved, and move `num_cached` of its sequences forward."""
