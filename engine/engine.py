@@ -275,9 +275,11 @@ class Engine:
             problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
         rows, length = request.width, config.max_length or 0
         if rows > limits.max_rows:
-            field = "num_beams" if (config.num_beams or 1) > 1 else "num_return_sequences"
-            text = f"this needs {rows} rows of one step; allowed: at most {limits.max_rows}"
-            problems.append(Problem(f"generation_config.{field}", "out_of_range", text))
+            field = self._strategy_of(request).width_field
+            guided = " with guidance" if request.sequences[0].shadow is not None else ""
+            text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
+            problem = f"{text}; allowed: at most {limits.max_rows}"
+            problems.append(Problem(f"generation_config.{field}", "out_of_range", problem))
         elif rows * cache.num_blocks_for(length) > cache.num_blocks:
             room = cache.num_blocks * cache.block_size
             text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"

@@ -32,6 +32,8 @@ class BeamSearch(Strategy):
     mode: ClassVar[GenerationMode] = GenerationMode.BEAM_SEARCH
     reads: ClassVar[frozenset[str]] = READS
 
+    width_field: ClassVar[str] = "num_beams"
+
     def width(self, config: GenerationConfig) -> int:
         return config.num_beams or 1
 

@@ -31,6 +31,8 @@ class GroupBeamSearch(Strategy):
     mode: ClassVar[GenerationMode] = GenerationMode.GROUP_BEAM_SEARCH
     reads: ClassVar[frozenset[str]] = READS | {"num_beam_groups", "diversity_penalty", "pad_token_id"}
 
+    width_field: ClassVar[str] = "num_beams"
+
     def width(self, config: GenerationConfig) -> int:
         return config.num_beams or 1
 

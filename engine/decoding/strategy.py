@@ -34,11 +34,13 @@ class Step:
 class Strategy(Protocol):
     """A decoding mode. It keeps nothing between steps; what must last stands on the requests and their sequences.
 
-    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria.
+    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria. width_field: the
+    one that says how many rows it needs.
     """
 
     mode: ClassVar[GenerationMode]
     reads: ClassVar[frozenset[str]]
+    width_field: ClassVar[str] = "num_return_sequences"
 
     def width(self, config: GenerationConfig) -> int:
         """The most rows a request can occupy, shadows not counted."""

@@ -110,15 +110,19 @@ def test_what_cannot_fit_is_refused_by_name() -> None:
     submit(engine, "long", [1], max_length=30)
     submit(engine, "wide", [1], do_sample=True, num_return_sequences=4)
     submit(engine, "beams", [1], num_beams=4)
+    submit(engine, "candidates", [1], top_k=4, penalty_alpha=0.5)
+    submit(engine, "guided", [1], num_beams=2, guidance_scale=2.0)
     submit(engine, "empty", [])
     problems = {finished.request_id: finished.problems[0] for finished in engine.step().finished}
     assert {name: problem.field for name, problem in problems.items()} == {
         "long": "generation_config.max_length",
         "wide": "generation_config.num_return_sequences",
-        "beams": "mode",
+        "beams": "generation_config.num_beams",
+        "candidates": "generation_config.top_k",
+        "guided": "generation_config.num_beams",
         "empty": "inputs",
     }
-    assert "not supported yet" in problems["beams"].message
+    assert problems["beams"].message == "num_beams is 4, which takes 4 rows of a step; allowed: at most 3"
 
 
 def test_a_full_queue_refuses() -> None:
