@@ -1,0 +1,180 @@
+"""SynthID: a tournament of pseudo-random bits between the tokens, one round for each key."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.logits.processor import Processor
+from engine.logits.rows import Ids, Rows, as_ids
+from engine.logits.survivors import Survivors, by_width
+from engine.logits.watermark import FIELD, PATH
+from engine.request import Request, Row
+from engine.watermark.profiles import Profiles, find_profile
+from engine.watermark.synthid import MULTIPLIER, SynthIDHash
+from schemas.watermarking import SynthIDTextWatermarkingConfig
+
+_MAX_TOURNAMENTS = 16
+_UNDIVIDED = 2**15
+"""Elements that torch sums without dividing them among threads."""
+
+
+class SynthIDWatermark(Processor):
+    """Replace scores by the log-probabilities of the tokens that win the tournament.
+
+    Ruled out tokens get the smallest finite number, as in the library. The context is made of a row's own generated
+    tokens; the library's, in a beam search, is made of what stood in the same row before, which no detector can know.
+    A row without a distribution is left to the guard.
+    Source: doi:10.1038/s41586-024-08025-4. Equals transformers.SynthIDTextWatermarkLogitsProcessor, without beams.
+    """
+
+    name = FIELD
+    reads = frozenset({FIELD})
+    equals = "SynthIDTextWatermarkLogitsProcessor"
+
+    def __init__(self, vocab_size: int, device: torch.device, profiles: Profiles) -> None:
+        self._profiles = profiles
+        self._vocab_size, self._device = vocab_size, device
+        self._tournament = lru_cache(_MAX_TOURNAMENTS)(self._make_tournament)
+
+    def applies(self, request: Request) -> bool:
+        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        return profile is not None and isinstance(profile.mark, SynthIDTextWatermarkingConfig)
+
+    def acts(self, row: Row) -> bool:
+        tournament: Tournament = row.request.prepared[self.name]
+        return tournament.is_debugged or row.sequence.num_generated >= tournament.hashes.first_marked
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        assert profile is not None
+        request.prepared[self.name] = self._tournament(profile.mark.model_dump_json())
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        contexts: dict[Tournament, dict[int, int]] = {}  # the hash of the context of each row that is marked
+        for place, row in enumerate(rows):
+            tournament: Tournament = row.request.prepared[self.name]
+            if tournament.is_debugged:
+                scores[place] = 1.0
+            context_hash = _new_context(row, tournament.hashes)
+            if context_hash is not None:
+                contexts.setdefault(tournament, {})[place] = context_hash
+        for tournament, known in contexts.items():
+            hashes = np.array(list(known.values()), np.int64)
+            if len(known) == len(scores):
+                return tournament.play(scores, hashes)
+            scores[list(known)] = tournament.play(scores[list(known)], hashes)
+        return scores
+
+    def _make_tournament(self, config: str) -> "Tournament":
+        mark = SynthIDTextWatermarkingConfig.model_validate_json(config)
+        hashes = SynthIDHash(mark)
+        return Tournament(hashes, _Table.of(hashes, self._vocab_size, self._device), mark.debug_mode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Which bit belongs to which token, as 0.0 or 1.0.
+
+    The place of a token in the table is linear in its id: (offset + MULTIPLIER^2 * id) mod size, the offset made of
+    context and key. In a table whose size is a power of two the ids can be laid out once so that neighbours lie side by
+    side: then the bits of the whole vocabulary are a slice of `bits`, which repeats itself as often as needed, and
+    `steps` is None. Otherwise `steps` holds MULTIPLIER^2 * id, and `bits` is the table.
+    """
+
+    bits: Tensor
+    steps: Tensor | None
+    size: int
+
+    @classmethod
+    def of(cls, hashes: SynthIDHash, vocab_size: int, device: torch.device) -> "_Table":
+        size = len(hashes.table)
+        is_sliced = size & (size - 1) == 0
+        ids = np.arange(size + vocab_size if is_sliced else vocab_size, dtype=np.int64)
+        steps = ids * MULTIPLIER * MULTIPLIER
+        if is_sliced:
+            return cls(torch.from_numpy(hashes.table[steps % size]).float().to(device), None, size)
+        return cls(torch.from_numpy(hashes.table).float().to(device), torch.from_numpy(steps).to(device), size)
+
+    def offsets(self, hashes: Ids) -> Tensor:
+        """hashes: of token 0. Returns what `of_tokens` takes."""
+        if self.steps is not None:
+            return torch.from_numpy(hashes).to(self.bits.device)
+        inverse = pow(MULTIPLIER * MULTIPLIER, -1, self.size)
+        return torch.from_numpy(hashes % self.size * inverse % self.size).to(self.bits.device)
+
+    def of_tokens(self, offsets: Tensor, tokens: Tensor) -> Tensor:
+        """offsets: (R,). tokens: (R, M). Returns (R, M)."""
+        if self.steps is not None:
+            return self.bits[(self.steps[tokens] + offsets[:, None]) % self.size]
+        if tokens.device.type == "cpu" and len(tokens) == 1 and tokens.shape[1] + self.size == len(self.bits):
+            begin = int(offsets)
+            return self.bits[None, begin : begin + tokens.shape[1]]
+        return self.bits[tokens + offsets[:, None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tournament:
+    """One watermark over one vocabulary."""
+
+    hashes: SynthIDHash
+    table: _Table
+    is_debugged: bool
+
+    def play(self, scores: Tensor, context_hashes: Ids) -> Tensor:
+        """scores: (R, V). context_hashes: (R,)."""
+        offsets = self.table.offsets(self.hashes.layer_hashes(context_hashes))  # (R, depth)
+        # A sum whose terms are divided among threads rounds as the number of rows has it.
+        most = max(1, _UNDIVIDED // scores.shape[1]) if scores.device.type == "cpu" else len(scores)
+
+        def cut(at: Tensor, scores: Tensor) -> Tensor:
+            parts = zip(scores.split(most), offsets[at].split(most), strict=True)
+            return torch.cat([self._play(part, begin) for part, begin in parts])
+
+        return by_width(scores, cut)
+
+    def _play(self, scores: Tensor, offsets: Tensor) -> Tensor:
+        survivors = Survivors.of(scores)
+        probabilities = scores.softmax(-1)
+        is_broken = probabilities[:, :1].isnan()
+        left = survivors.gather(probabilities)  # (R, M)
+        every = torch.zeros_like(scores) if survivors.is_narrow else left
+        for offset in offsets.unbind(1):
+            bits = self.table.of_tokens(offset, survivors.indices)  # (R, M)
+            won = left * bits
+            # Summed over the whole vocabulary, so that it rounds as in the library.
+            mass = (every.scatter_(1, survivors.indices, won) if survivors.is_narrow else won).sum(1, keepdim=True)
+            left = left * (1 + bits - mass)
+        lowest = torch.finfo(scores.dtype).min
+        logs = left.log()
+        logs = logs.where(logs.isfinite(), lowest)
+        if survivors.is_narrow:
+            logs = every.fill_(lowest).scatter_(1, survivors.indices, logs)
+        return torch.where(is_broken, scores, logs)
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """The contexts of a sequence so far; kept in its memory, so that it forks with it. hashes: one more than tokens."""
+
+    token_ids: list[int]
+    hashes: Ids
+
+
+def _new_context(row: Row, hashes: SynthIDHash) -> int | None:
+    """The hash of the context of the next token, or None if it was there before and must not be marked again.
+
+    What is remembered counts only while the tokens still begin with it.
+    """
+    generated = list(row.sequence.generated_ids)
+    seen: _Seen | None = row.sequence.memory.get(FIELD)
+    if seen is None or seen.token_ids != generated[: len(seen.token_ids)]:
+        seen = _Seen([], np.empty(0, np.int64))
+    if len(seen.hashes) <= len(generated):
+        missing = hashes.context_hashes(hashes.pad(as_ids(generated))[len(seen.hashes) :])
+        seen = _Seen(generated, np.concatenate([seen.hashes, missing]))
+    row.sequence.memory[FIELD] = seen
+    marked = seen.hashes[hashes.first_marked : len(generated) + 1]
+    return int(marked[-1]) if len(marked) and hashes.is_last_new(marked) else None
