@@ -75,6 +75,7 @@ class EngineSettings(Part):
 
     num_threads: Annotated[int, Field(ge=0, le=1024)]
     max_rows: Annotated[int, Field(ge=1, le=4096)]
+    max_beams: Annotated[int, Field(ge=1, le=1024)]
     step_tokens: Annotated[int, Field(ge=1, le=1_048_576)]
     block_size: Annotated[int, Field(ge=1, le=1024)]
     cache_tokens: Annotated[int, Field(ge=0)]

@@ -64,12 +64,12 @@ class GenerationConfig(GenerationFields):
         """Every combination of these fields that cannot be obeyed; `prefix` goes before the names of the fields."""
         return find_problems(self, assistant_model, prefix)
 
-    def warnings(self, asked: Collection[str] | None = None) -> list[str]:
+    def warnings(self, asked: Collection[str] | None = None, assistant_model: object | None = None) -> list[str]:
         """Fields that have no effect beside the others, as sentences. asked: the fields to look at (None: all).
 
         Unlike the library's, these do not speak of `output_*` without `return_dict_in_generate`: both have an effect.
         """
-        return find_warnings(self, asked)
+        return find_warnings(self, asked, assistant_model)
 
     def validate(self) -> None:  # type: ignore[override]  # pydantic's old name for model_validate; the library's wins
         """Raise InvalidGenerationConfig, a ValueError that lists all problems, unless the fields go together."""

@@ -19,6 +19,35 @@ class GenerationMode(StrEnum):
     GROUP_BEAM_SEARCH = "group_beam_search"
 
 
+TELLING_FIELDS: dict[GenerationMode, tuple[str, ...]] = {
+    GenerationMode.CONSTRAINED_BEAM_SEARCH: ("constraints", "force_words_ids"),
+    GenerationMode.GROUP_BEAM_SEARCH: ("num_beam_groups", "num_beams"),
+    GenerationMode.BEAM_SAMPLE: ("num_beams", "do_sample"),
+    GenerationMode.BEAM_SEARCH: ("num_beams",),
+    GenerationMode.ASSISTED_GENERATION: (
+        "assistant_model",
+        "prompt_lookup_num_tokens",
+        "assistant_early_exit",
+        "use_mtp",
+    ),
+    GenerationMode.DOLA_GENERATION: ("dola_layers",),
+    GenerationMode.CONTRASTIVE_SEARCH: ("penalty_alpha", "top_k"),
+    GenerationMode.SAMPLE: ("do_sample",),
+    GenerationMode.GREEDY_SEARCH: (),
+}
+"""The fields that ask for each mode; `assistant_model` stands beside the configuration."""
+
+BEAM_MODES = frozenset(
+    {
+        GenerationMode.BEAM_SEARCH,
+        GenerationMode.BEAM_SAMPLE,
+        GenerationMode.CONSTRAINED_BEAM_SEARCH,
+        GenerationMode.GROUP_BEAM_SEARCH,
+    }
+)
+"""The modes that search with beams: what they return is known at the end."""
+
+
 def base_mode(config: GenerationFields) -> GenerationMode:
     """The mode before drafts and contrasted layers are looked at."""
     if config.constraints is not None or config.force_words_ids is not None:

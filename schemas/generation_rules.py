@@ -23,6 +23,9 @@ SAMPLING_FIELDS = (
     "eta_cutoff",
 )
 BEAM_FIELDS = ("early_stopping", "length_penalty", "num_beam_groups", "diversity_penalty")
+DRAFTERS = ("prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
+MODEL_DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
+ALIGNMENT_FIELDS = ("assistant_lookbehind", "target_lookbehind", "assistant_ensemble_weight")
 CACHE_FIELDS = ("cache_implementation", "cache_config", "max_cache_len")
 STATIC_CACHES = (
     "static",
@@ -54,7 +57,9 @@ def find_problems(config: GenerationFields, assistant_model: object | None, pref
         *_cache_faults(config),
         *_forced_faults(config),
     )
-    return [Problem(prefix + field, "conflict", message) for field, message in faults]
+    # A draft model is named beside the configuration, not in it.
+    places = ((field if field == "assistant_model" else prefix + field, message) for field, message in faults)
+    return [Problem(place, "conflict", message) for place, message in places]
 
 
 def _length_faults(config: GenerationFields) -> Iterator[Fault]:
@@ -135,12 +140,12 @@ def _group_faults(config: GenerationFields) -> Iterator[Fault]:
 
 
 def _draft_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
-    base = base_mode(config)
-    names = ("prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
-    drafters = [name for name in names if getattr(config, name) not in (None, False)]
-    if wants_draft(config, assistant_model) and base not in PLAIN_MODES:
-        for field in drafters or ["assistant_model"]:
+    base, drafters = base_mode(config), _drafters(config, assistant_model)
+    if base not in PLAIN_MODES:
+        for field in drafters:
             yield field, f"{field} goes with greedy search and sampling only; the other fields ask for {base}"
+    for field in drafters[1:]:
+        yield field, f"{field} and {drafters[0]} exclude each other; one of them drafts"
     if config.dola_layers is not None:
         if base not in PLAIN_MODES:
             yield (
@@ -156,6 +161,12 @@ def _draft_faults(config: GenerationFields, assistant_model: object | None) -> I
             yield "use_cache", "use_cache is false; assisted decoding needs the cache"
         elif base is GenerationMode.CONTRASTIVE_SEARCH:
             yield "use_cache", "use_cache is false; contrastive search needs the cache"
+
+
+def _drafters(config: GenerationFields, assistant_model: object | None) -> list[str]:
+    """The fields that each ask for a drafter."""
+    given = [] if assistant_model is None else ["assistant_model"]
+    return given + [name for name in DRAFTERS if getattr(config, name) not in (None, False)]
 
 
 def _cache_faults(config: GenerationFields) -> Iterator[Fault]:
@@ -174,7 +185,7 @@ def _forced_faults(config: GenerationFields) -> Iterator[Fault]:
             yield field, f"{field} forces only tokens that suppress_tokens forbids"
 
 
-def find_warnings(config: GenerationFields, asked: Collection[str] | None) -> list[str]:
+def find_warnings(config: GenerationFields, asked: Collection[str] | None, assistant_model: object | None) -> list[str]:
     """Fields that have no effect beside the others, as sentences. asked: the fields to look at (None: all)."""
     mode = base_mode(config)
     idle: dict[str, str] = {}
@@ -195,13 +206,24 @@ def find_warnings(config: GenerationFields, asked: Collection[str] | None) -> li
         idle["max_length"] = "max_new_tokens wins over it"
     if asked is not None and config.min_new_tokens is not None:
         idle["min_length"] = "min_new_tokens wins over it"
-    if config.prompt_lookup_num_tokens is None:
-        idle["max_matching_ngram_size"] = "prompt_lookup_num_tokens is not set"
+    idle |= _idle_drafting(config, assistant_model)
     return [
         f"{field} has no effect: {reason}"
         for field, reason in idle.items()
         if (asked is None or field in asked) and not _is_silent(field, getattr(config, field))
     ]
+
+
+def _idle_drafting(config: GenerationFields, assistant_model: object | None) -> dict[str, str]:
+    """Fields of assisted decoding that the drafter, if there is one, does not read."""
+    idle: dict[str, str] = {}
+    if assistant_model is None:
+        idle |= dict.fromkeys(ALIGNMENT_FIELDS, "no assistant_model drafts")
+        if config.assistant_early_exit is None and not config.use_mtp:
+            idle |= dict.fromkeys(MODEL_DRAFT_FIELDS, "no assistant_model drafts, nor an early exit")
+    if config.prompt_lookup_num_tokens is None:
+        idle["max_matching_ngram_size"] = "prompt_lookup_num_tokens is not set"
+    return idle
 
 
 def _is_silent(field: str, value: object) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.generation_fields import GenerationFields
 from schemas.generation_mode import GenerationMode, mode_of
-from schemas.generation_parts import DisjunctiveConstraint, PhrasalConstraint
+from schemas.generation_parts import AnyConstraint, DisjunctiveConstraint, PhrasalConstraint
 from schemas.problems import Problem
 from schemas.watermarking import WatermarkingConfig
 
@@ -29,14 +29,24 @@ ID_FIELDS = (
 
 
 def check_model(
-    config: GenerationFields, *, vocab_size: int, context_len: int | None, prompt_len: int, prompt_field: str = "inputs"
+    config: GenerationFields,
+    *,
+    vocab_size: int,
+    context_len: int | None,
+    prompt_len: int,
+    prompt_field: str = "inputs",
+    num_layers: int | None = None,
 ) -> list[Problem]:
-    """Everything a resolved configuration asks that this model cannot do with a prompt of this length."""
+    """Everything a resolved configuration asks that this model cannot do with a prompt of this length.
+
+    num_layers: None where it is not known; layers are not checked then.
+    """
     return [
         *_length_problems(config, context_len, prompt_len, prompt_field),
         *id_problems(config, vocab_size),
         *_vocabulary_problems(config, vocab_size),
-        *_watermark_problems(config, vocab_size),
+        *watermark_problems(config.watermarking_config, vocab_size),
+        *(_layer_problems(config, num_layers) if num_layers is not None else ()),
     ]
 
 
@@ -52,8 +62,14 @@ def ids_of(config: GenerationFields, field: str) -> Iterator[int]:
     return _flat(value)
 
 
-def _constraint_ids(constraint: PhrasalConstraint | DisjunctiveConstraint) -> list[Any]:
-    return constraint.token_ids if isinstance(constraint, PhrasalConstraint) else constraint.nested_token_ids
+def _constraint_ids(constraint: AnyConstraint) -> list[Any]:
+    match constraint:
+        case PhrasalConstraint():
+            return constraint.token_ids
+        case DisjunctiveConstraint():
+            return constraint.nested_token_ids
+        case _:
+            return constraint.phrases
 
 
 def _flat(value: Any) -> Iterator[int]:
@@ -130,8 +146,21 @@ def _vocabulary_problems(config: GenerationFields, vocab_size: int) -> Iterator[
         yield Problem(PREFIX + "top_k", "out_of_range", message)
 
 
-def _watermark_problems(config: GenerationFields, vocab_size: int) -> Iterator[Problem]:
-    mark = config.watermarking_config
+def _layer_problems(config: GenerationFields, num_layers: int) -> Iterator[Problem]:
+    exit_layer = config.assistant_early_exit
+    if exit_layer is not None and exit_layer > num_layers:
+        message = f"assistant_early_exit is {exit_layer}; allowed: at most {num_layers}, the layers of the model"
+        yield Problem(PREFIX + "assistant_early_exit", "out_of_range", message)
+    layers = config.dola_layers if isinstance(config.dola_layers, list) else []
+    outside = next((layer for layer in layers if layer >= num_layers), None)
+    if outside is not None:
+        # The library leaves such a layer out without a word.
+        message = f"dola_layers holds {outside}; allowed: 0 <= layer < {num_layers}, the last layer"
+        yield Problem(PREFIX + "dola_layers", "out_of_range", message)
+
+
+def watermark_problems(mark: object, vocab_size: int) -> Iterator[Problem]:
+    """What a green list asks that a vocabulary of this size cannot give. mark: a `watermarking_config` of any kind."""
     if not isinstance(mark, WatermarkingConfig):
         return
     if int(vocab_size * mark.greenlist_ratio) < 1:

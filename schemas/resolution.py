@@ -72,14 +72,20 @@ def is_neutral(field: str, value: object) -> bool:
     return value is None or value == LIBRARY_DEFAULTS[field] or value in _OFF.get(field, ())
 
 
-def resolve(request: Config, model: Config, *, prompt_len: int, context_len: int | None) -> Config:
+def resolve(
+    request: Config, model: Config, *, prompt_len: int, context_len: int | None, assistant: Config | None = None
+) -> Config:
     """The configuration that runs: request over model file over library defaults, `max_length` always set.
 
+    assistant: drafting fields of the draft model's own file, which go before those of the model's file. The library
+    reads them there alone, and does nothing with those of the request.
     Equals what transformers 5.23 prepares for a batch of one, with one difference. Lengths that come from the model's
     file alone never get in the way of the request: its maximum is cut to `context_len`, its minimum to the maximum
     (where the library stops as well). Nothing is checked here.
     """
     inherited, asked = model.set_fields(), request.set_fields()
+    if assistant is not None:
+        inherited |= assistant.set_fields()
     merged = {name: value for name, value in LIBRARY_DEFAULTS.items() if value is not None} | inherited | asked
     if merged.get("cache_implementation") == "hybrid":  # An old name of the growing cache with sliding windows.
         merged["cache_implementation"] = None

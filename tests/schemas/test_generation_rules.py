@@ -33,6 +33,9 @@ CONFLICTS = [
     ({"num_beams": 2, "use_mtp": True}, {"use_mtp"}),
     ({"num_beams": 2, "dola_layers": "low"}, {"dola_layers"}),
     ({"dola_layers": "low", "prompt_lookup_num_tokens": 3}, {"dola_layers"}),
+    ({"prompt_lookup_num_tokens": 3, "assistant_early_exit": 1}, {"assistant_early_exit"}),
+    ({"num_beams": 2, "use_mtp": True, "assistant_early_exit": 1}, {"use_mtp", "assistant_early_exit"}),
+    ({"num_beams": 2, "constraints": PHRASAL, "prompt_lookup_num_tokens": 3}, {"prompt_lookup_num_tokens"}),
     ({"assistant_ensemble_weight": 0.5, "prompt_lookup_num_tokens": 3}, {"assistant_ensemble_weight"}),
     ({"use_cache": False, "prompt_lookup_num_tokens": 3}, {"use_cache"}),
     ({"use_cache": False, "penalty_alpha": 0.5, "top_k": 4}, {"use_cache"}),
@@ -53,6 +56,8 @@ FINE = [
     {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
     {"num_beams": 2, "force_words_ids": [[1, 2], [[1], [2]]]},
     {"num_beams": 2, "constraints": PHRASAL},
+    {"num_beams": 2, "constraints": [{"type": "ordered", "phrases": [[1], [1, 2], [1]]}]},
+    {"num_beams": 2, "guidance_scale": 2.0, "num_return_sequences": 2},
     {"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 3},
     {"dola_layers": [0, 2]},
     {"penalty_alpha": 0.5, "top_k": 4},
@@ -63,7 +68,9 @@ FINE = [
 ]
 
 
-@pytest.mark.parametrize(("values", "fields"), CONFLICTS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("values", "fields"), CONFLICTS, ids=lambda value: str(value if isinstance(value, dict) else sorted(value))[:60]
+)
 def test_what_cannot_be_obeyed_is_named(values, fields):
     problems = GenerationConfig(**values).problems()
     assert {problem.field for problem in problems} == {f"generation_config.{field}" for field in fields}
@@ -86,6 +93,32 @@ def test_a_draft_model_goes_with_greedy_search_and_sampling_only():
     assert [problem.field for problem in GenerationConfig(num_beams=2).problems("drafter", prefix="")] == [
         "assistant_model"
     ]
+    assert [problem.field for problem in GenerationConfig(num_beams=2).problems("drafter")] == ["assistant_model"]
+    problems = GenerationConfig(dola_layers="low").problems("drafter")
+    assert [problem.field for problem in problems] == ["generation_config.dola_layers"]
+    problems = GenerationConfig(prompt_lookup_num_tokens=3).problems("drafter")
+    assert [problem.field for problem in problems] == ["generation_config.prompt_lookup_num_tokens"]
+
+
+DRAFTING = {
+    "num_assistant_tokens": 3,
+    "num_assistant_tokens_schedule": "heuristic",
+    "assistant_confidence_threshold": 0.9,
+    "assistant_lookbehind": 3,
+    "target_lookbehind": 3,
+    "assistant_ensemble_weight": 0.5,
+}
+
+
+def test_fields_of_drafting_have_an_effect_where_their_drafter_reads_them():
+    def idle(assistant_model=None, **values):
+        warnings = GenerationConfig(**DRAFTING, **values).warnings(assistant_model=assistant_model)
+        return {text.split()[0] for text in warnings}
+
+    assert idle("drafter") == set()
+    assert idle() == set(DRAFTING)
+    assert idle(prompt_lookup_num_tokens=3) == set(DRAFTING)
+    assert idle(assistant_early_exit=1) == {"assistant_lookbehind", "target_lookbehind", "assistant_ensemble_weight"}
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,11 @@ def fields(values, **model):
             [{"type": "disjunctive", "nested_token_ids": [[49]]}],
             [{"type": "disjunctive", "nested_token_ids": [[1], [2, 50]]}],
         ),
+        (
+            "constraints",
+            [{"type": "ordered", "phrases": [[49], [1]]}],
+            [{"type": "ordered", "phrases": [[1], [2, 50]]}],
+        ),
         ("sequence_bias", [[[1, 49], 60.0]], [[[1, 50], 1.0]]),
     ],
     ids=lambda value: str(value)[:40],
@@ -96,6 +101,24 @@ def test_the_prompt_s_own_field_is_named():
 )
 def test_the_vocabulary_must_leave_a_choice(values, expected):
     assert fields(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"assistant_early_exit": 3}, []),
+        ({"assistant_early_exit": 4}, ["assistant_early_exit"]),
+        ({"dola_layers": [0, 2]}, []),
+        ({"dola_layers": [0, 3]}, ["dola_layers"]),
+        ({"dola_layers": "low"}, []),
+    ],
+    ids=str,
+)
+def test_layers_must_be_those_of_the_model(values, expected):
+    config = resolve(GenerationConfig(**values), GenerationConfig(), prompt_len=1, context_len=32)
+    found = check_model(config, vocab_size=50, context_len=32, prompt_len=1, num_layers=3)
+    assert [problem.field for problem in found] == [f"generation_config.{field}" for field in expected]
+    assert {problem.code for problem in found} <= {"out_of_range"}
 
 
 def test_selfhash_needs_forty_candidates():

@@ -101,6 +101,17 @@ def test_a_minimum_of_the_file_alone_gives_way_to_the_request():
     assert ours({"max_new_tokens": 3, "min_length": 56}, {}, 10).min_length == 56
 
 
+def test_a_draft_model_s_own_values_go_between_the_request_and_the_file():
+    request = GenerationConfig(assistant_confidence_threshold=0.5)
+    file = GenerationConfig(num_assistant_tokens=3, num_assistant_tokens_schedule="heuristic")
+    drafter = GenerationConfig(num_assistant_tokens=7, assistant_confidence_threshold=0.25)
+    resolved = resolve(request, file, prompt_len=1, context_len=None, assistant=drafter)
+    assert (resolved.num_assistant_tokens, resolved.assistant_confidence_threshold) == (7, 0.5)
+    assert resolved.num_assistant_tokens_schedule == "heuristic"
+    assert resolved.target_lookbehind == 10
+    assert resolve(request, file, prompt_len=1, context_len=None).num_assistant_tokens == 3
+
+
 def test_the_arguments_stay_as_they_were():
     request, file = GenerationConfig(top_k=3), GenerationConfig(top_p=0.5)
     resolved = resolve(request, file, prompt_len=1, context_len=None)
