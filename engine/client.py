@@ -29,6 +29,7 @@ from engine.messages import (
     LoadFailed,
     Loading,
     ModelInfo,
+    Progress,
     Shutdown,
     StepOutputs,
     Submission,
@@ -56,15 +57,19 @@ class EngineStatus:
         return self.stage == "ready"
 
 
+Update = Tokens | Progress
+"""What a submission brings while it runs."""
+
+
 class Stream:
-    """The tokens of one submission as they come; ends after its last message, which `finished` then holds.
+    """The updates of one submission as they come; ends after its last message, which `finished` then holds.
 
     Iterating raises the request's EngineError if it failed. Leaving the `async with` block early cancels the request.
     """
 
     def __init__(self, client: "EngineClient", request_id: str) -> None:
         self._client, self.request_id = client, request_id
-        self._arrived: asyncio.Queue[Tokens | Finished | EngineError] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Update | Finished | EngineError] = asyncio.Queue()
         self._is_over = False
         self.finished: Finished | None = None
 
@@ -76,10 +81,10 @@ class Stream:
     ) -> None:
         self.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[Tokens]:
+    async def __aiter__(self) -> AsyncIterator[Update]:
         while not self._is_over:
             message = await self._arrived.get()
-            if isinstance(message, Tokens):
+            if isinstance(message, Tokens | Progress):
                 yield message
                 continue
             self._is_over = True
@@ -95,7 +100,7 @@ class Stream:
             self._is_over = True
             self._client.forget(self.request_id)
 
-    def put(self, message: Tokens | Finished | EngineError) -> None:
+    def put(self, message: Update | Finished | EngineError) -> None:
         self._arrived.put_nowait(message)
 
 
@@ -249,9 +254,10 @@ class EngineClient:
         match message:
             case StepOutputs():
                 self.load = message.load
-                for tokens in message.tokens:
-                    if (stream := self._streams.get(tokens.request_id)) is not None:
-                        stream.put(tokens)
+                updates: list[Update] = [*message.tokens, *message.progress]
+                for update in updates:
+                    if (stream := self._streams.get(update.request_id)) is not None:
+                        stream.put(update)
                 for finished in message.finished:
                     if (stream := self._streams.pop(finished.request_id, None)) is not None:
                         stream.put(finished)

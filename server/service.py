@@ -7,9 +7,9 @@ from typing import Protocol
 import anyio
 
 from config.settings import Settings
-from engine.client import EngineStatus
+from engine.client import EngineStatus, Update
 from engine.errors import EngineUnavailable, invalid
-from engine.messages import Finished, Load, ModelInfo, Submission, Tokens
+from engine.messages import Finished, Load, ModelInfo, Submission
 from engine.text import Text
 from schemas.generation import GenerationConfig
 from server.admission import Gate
@@ -19,11 +19,11 @@ TOKENIZER_THREADS = 2
 
 
 class TokenStream(Protocol):
-    """The tokens of one submission; iterating raises the request's EngineError if it failed."""
+    """The updates of one submission; iterating raises the request's EngineError if it failed."""
 
     finished: Finished | None
 
-    def __aiter__(self) -> AsyncIterator[Tokens]: ...
+    def __aiter__(self) -> AsyncIterator[Update]: ...
     def cancel(self) -> None: ...
 
 

@@ -10,7 +10,7 @@ import pytest
 from config.settings import Settings
 from engine.client import EngineClient
 from engine.errors import EngineUnavailable, InvalidRequest
-from engine.messages import Submission
+from engine.messages import Progress, Submission, Tokens, Wanted
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +49,18 @@ async def test_a_stream_ends_with_its_last_message(client: EngineClient) -> None
     assert len(tokens) == 5
     assert stream.finished is not None
     assert stream.finished.timings is not None
+
+
+async def test_progress_travels_in_the_stream_if_it_is_wanted(client: EngineClient) -> None:
+    for wanted in (Wanted(), Wanted(progress=True)):
+        beams = Submission(f"p-{wanted.progress}", [1, 400], {"max_length": 6, "num_beams": 2}, wanted=wanted)
+        async with client.submit(beams) as stream:
+            updates = [update async for update in stream]
+        progress = [update for update in updates if isinstance(update, Progress)]
+        assert bool(progress) == wanted.progress
+        assert all(len(update.hypotheses) == 2 for update in progress)
+        tokens = [token for update in updates if isinstance(update, Tokens) for token in update.token_ids]
+        assert len(tokens) == 4
 
 
 async def test_what_the_engine_refuses_names_its_field(client: EngineClient) -> None:
