@@ -29,7 +29,10 @@ class TopTokenAnswer(Part):
 
 
 class SequenceAnswer(Part):
-    """One sequence: its generated tokens, the end token included, and their text without special tokens."""
+    """One sequence: its generated tokens, the end token included, and their text without special tokens.
+
+    `score` and `beam_indices` come with the modes that search with beams.
+    """
 
     prompt_index: int
     index: int
@@ -37,6 +40,12 @@ class SequenceAnswer(Part):
     token_ids: list[int]
     num_tokens: int
     finish_reason: FinishReasonAnswer
+    score: float | None = Field(
+        default=None, description="`sequences_scores`: sum of log-probabilities by length to `length_penalty`."
+    )
+    beam_indices: list[int] | None = Field(
+        default=None, description="For each token the row of its step, among all beams, that it was chosen from."
+    )
     transition_scores: list[float | None] | None = Field(default=None, description="Null stands for minus infinity.")
     top_tokens: list[list[TopTokenAnswer]] | None = None
 
@@ -47,8 +56,8 @@ class Usage(Part):
     prompt_tokens: int
     generated_tokens: int
     cached_prompt_tokens: int
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
+    drafted_tokens: int = Field(default=0, description="Proposed by assisted decoding.")
+    accepted_tokens: int = Field(default=0, description="Those of them that the model confirmed.")
 
 
 class TimingsAnswer(Part):
@@ -61,7 +70,7 @@ class TimingsAnswer(Part):
 
 
 class Answer(Part):
-    """Everything a request produced. `sequences` is flat: the rows of one prompt are adjacent."""
+    """Everything a request produced. `sequences` is flat: the rows of one prompt are adjacent, best first."""
 
     id: str
     model: str
@@ -102,3 +111,18 @@ class TokensEvent(Part):
     text: str | None = None
     scores: list[float | None] | None = None
     top_tokens: list[list[TopTokenAnswer]] | None = None
+
+
+class HypothesisAnswer(Part):
+    """A live hypothesis of a beam search; `score` is the one it would have if it ended now."""
+
+    text: str | None = None
+    token_ids: list[int]
+    score: float
+
+
+class ProgressEvent(Part):
+    """How a beam search stands after a step, the best hypothesis first."""
+
+    prompt_index: int
+    hypotheses: list[HypothesisAnswer]

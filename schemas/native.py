@@ -11,6 +11,8 @@ from schemas.generation import GenerationConfig
 
 MAX_LISTED = 4096
 MAX_TOP_TOKENS = 100
+MAX_WORD_CHARS = 1024
+MAX_FORCED = 256
 
 Mode = Literal[
     "greedy_search",
@@ -74,6 +76,14 @@ def scalar_kind(value: object) -> str:
     return "list" if isinstance(value, list) else "one"
 
 
+def text_kind(value: object) -> str:
+    return "texts" if isinstance(value, list) else "text"
+
+
+def ids_kind(value: object) -> str:
+    return "lists" if isinstance(value, list) and value and isinstance(value[0], list) else "list"
+
+
 def object_kind(value: object) -> str:
     return "name" if isinstance(value, str) else "object"
 
@@ -100,6 +110,27 @@ ConfigOrName = Annotated[
 ]
 
 
+TextOrTexts = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED), Tag("texts")],
+    Discriminator(text_kind),
+]
+IdsOrLists = Annotated[
+    Annotated[TokenIds, Tag("list")] | Annotated[list[TokenIds], Field(max_length=MAX_LISTED), Tag("lists")],
+    Discriminator(ids_kind),
+]
+MaskBit = Annotated[int, Field(ge=0, le=1)]
+Mask = Annotated[list[MaskBit], Field(fail_fast=True)]
+MaskOrMasks = Annotated[
+    Annotated[Mask, Tag("list")] | Annotated[list[Mask], Field(max_length=MAX_LISTED), Tag("lists")],
+    Discriminator(ids_kind),
+]
+Word = Annotated[str, Field(min_length=1, max_length=MAX_WORD_CHARS)]
+Words = Annotated[list[Word], Field(fail_fast=True, min_length=1, max_length=MAX_FORCED)]
+WordOrChoice = Annotated[
+    Annotated[Word, Tag("text")] | Annotated[Words, Tag("texts")],
+    Discriminator(text_kind),
+]
 Position = Annotated[int, Field(ge=0, lt=2**31)]
 Layer = Annotated[int, Field(ge=-4096, le=4096)]
 DISTINCT = (Field(fail_fast=True), AfterValidator(check_distinct))
@@ -152,7 +183,7 @@ class TransitionScores(Body):
 class Outputs(Body):
     """What to return beside text and token ids."""
 
-    not_supported = frozenset({"watermark_flags", "progress"})
+    not_supported = frozenset({"watermark_flags"})
 
     transition_scores: (
         Annotated[
@@ -160,12 +191,18 @@ class Outputs(Body):
             Discriminator(flag_kind),
         ]
         | None
-    ) = Field(default=None, description="Score of each chosen token; `true` means log-probabilities.")
+    ) = Field(
+        default=None,
+        description="Score of each chosen token; `true` means log-probabilities, of a beam search those it added up.",
+    )
     top_n_tokens: int | None = Field(default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens per step.")
     prompt_logprobs: bool | None = Field(default=None, description="Log-probability of each prompt token.")
     config: bool | None = Field(default=None, description="Return the resolved generation configuration.")
     tensors: Literal["json", "base64", "safetensors"] | None = Field(
         default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."
+    )
+    progress: bool | None = Field(
+        default=None, description="Stream an event with the live hypotheses of each step of a beam search."
     )
     positions: Annotated[list[Position], *DISTINCT] | None = Field(
         default=None, description="Generated positions to keep of the tensors, counted from 0; all if not set."
@@ -175,21 +212,13 @@ class Outputs(Body):
     )
 
 
+EXCLUSIVE = (("inputs", "messages"), ("seed", "prng_key"), ("negative_prompt", "negative_prompt_ids"))
+
+
 class GenerateRequest(Body):
     """One prompt or several, and how to continue them."""
 
-    not_supported = frozenset(
-        {
-            "parameters",
-            "decoder_inputs",
-            "negative_prompt",
-            "negative_prompt_ids",
-            "negative_prompt_attention_mask",
-            "assistant_model",
-            "force_words",
-            "adapter",
-        }
-    )
+    not_supported = frozenset({"parameters", "decoder_inputs", "adapter"})
 
     inputs: Inputs | None = Field(
         default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
@@ -199,6 +228,27 @@ class GenerateRequest(Body):
     )
     generation_config: ConfigOrName | None = Field(
         default=None, description="An object, its JSON as a string, or the name of a stored configuration."
+    )
+    negative_prompt: TextOrTexts | None = Field(
+        default=None,
+        description="What `guidance_scale` leads away from: one text for all prompts, or one for each. Not set: the "
+        "last token of the prompt.",
+    )
+    negative_prompt_ids: IdsOrLists | None = Field(
+        default=None, description="The same as token ids; instead of `negative_prompt`."
+    )
+    negative_prompt_attention_mask: MaskOrMasks | None = Field(
+        default=None,
+        description="For each of `negative_prompt_ids` 1, or 0 for padding before the first 1, which is not attended "
+        "to; zeros behind a 1 are refused.",
+    )
+    assistant_model: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        default=None, description="Name of a draft model that the server loaded at its start."
+    )
+    force_words: Annotated[list[WordOrChoice], Field(min_length=1, max_length=MAX_FORCED)] | None = Field(
+        default=None,
+        description="`force_words_ids` in words, behind those given as ids; a list in a word's place is a choice. Each "
+        "is looked for as it stands inside a text, so with a space before it unless it begins with one.",
     )
     mode: Mode | None = Field(default=None, description="Must agree with what the configuration implies.")
     seed: (
@@ -226,7 +276,7 @@ class GenerateRequest(Body):
 
     @model_validator(mode="after")
     def check_pairs(self) -> "GenerateRequest":
-        for first, second in (("inputs", "messages"), ("seed", "prng_key")):
+        for first, second in EXCLUSIVE:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise PydanticCustomError("conflict", f"{first} and {second} exclude each other; give one of them")
         return self

@@ -44,6 +44,7 @@ class Limits(BaseModel):
     max_requests: int
     max_waiting: int
     max_rows: int
+    max_beams: int
     max_prompts: int
     max_prompt_bytes: int
     max_body_bytes: int
@@ -62,6 +63,7 @@ class InfoAnswer(BaseModel):
     logits_processors: list[str] = []
     stopping_criteria: list[str] = []
     tries: list[str] = []
+    assistants: list[str] = Field(default=[], description="Draft models that `assistant_model` may name.")
     limits: Limits | None = None
 
 
@@ -77,6 +79,7 @@ class ValidateRequest(Body):
     """A configuration to look at: an object (also as JSON text) or the name of a stored one."""
 
     generation_config: dict[str, Any] | str
+    assistant_model: str | None = Field(default=None, max_length=128, description="As beside it in a request.")
     prompt_len: int = Field(default=1, ge=1, lt=2**31, description="Prompt tokens that lengths are worked out for.")
 
 

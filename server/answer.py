@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engine.messages import Finished, FinishReason, Timings, Tokens
+from engine.messages import Finished, FinishReason, Progress, Ranking, Timings, Tokens, TopToken
 from engine.text import Text, TextStream
 from schemas.answers import (
     Answer,
     FinishReasonAnswer,
+    HypothesisAnswer,
+    ProgressEvent,
     SequenceAnswer,
     TimingsAnswer,
     TokenEvent,
@@ -30,25 +32,20 @@ class Row:
     scores: list[float | None] = field(default_factory=list)
     top_tokens: list[list[TopTokenAnswer]] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    ranking: Ranking | None = None
 
     def add(self, tokens: Tokens, text: Text | None) -> TokenEvent | TokensEvent | None:
         """Take what a step brought and say it as an event; None when there is nothing to say."""
         first = len(self.token_ids)
         piece = self._decode(tokens)
-        top_tokens = [
-            [
-                TopTokenAnswer(
-                    token_id=top.token_id,
-                    text=text.token_text(top.token_id) if text is not None else None,
-                    logprob=top.logprob,
-                )
-                for top in tops
-            ]
-            for tops in tokens.top_tokens
-        ]
+        top_tokens = say_top_tokens(tokens.top_tokens, text)
         self.token_ids += tokens.token_ids
         self.scores += tokens.scores
         self.top_tokens += top_tokens
+        if tokens.ranking is not None:
+            # What is told of a hypothesis on the way has no scores: they are those of the whole, at its end.
+            self.ranking, self.scores = tokens.ranking, tokens.ranking.scores
+            self.top_tokens = say_top_tokens(tokens.ranking.top_tokens, text)
         self.finish_reason = tokens.finish_reason or self.finish_reason
         if not tokens.token_ids and not piece:
             return None
@@ -93,9 +90,41 @@ class Row:
                 stop_string=reason.stop_string,
                 name=reason.name,
             ),
+            score=None if self.ranking is None else self.ranking.score,
+            beam_indices=None if self.ranking is None else self.ranking.beam_indices,
             transition_scores=self.scores if plan.outputs.transition_scores else None,
             top_tokens=self.top_tokens if plan.outputs.top_n_tokens else None,
         )
+
+
+def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -> list[list[TopTokenAnswer]]:
+    """The likeliest tokens of each position, with their text if there is a tokenizer."""
+    return [
+        [
+            TopTokenAnswer(
+                token_id=top.token_id,
+                text=text.token_text(top.token_id) if text is not None else None,
+                logprob=top.logprob,
+            )
+            for top in tops
+        ]
+        for tops in positions
+    ]
+
+
+def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> ProgressEvent:
+    """How a beam search stands, in words."""
+    return ProgressEvent(
+        prompt_index=prompt_index,
+        hypotheses=[
+            HypothesisAnswer(
+                text=text.decode(hypothesis.token_ids) if text is not None else None,
+                token_ids=hypothesis.token_ids,
+                score=hypothesis.score,
+            )
+            for hypothesis in progress.hypotheses
+        ],
+    )
 
 
 def make_rows(plan: Plan, text: Text | None) -> list[Row]:
@@ -119,6 +148,8 @@ def make_answer(plan: Plan, rows: Sequence[Row], finished: Sequence[Finished]) -
             prompt_tokens=plan.num_prompt_tokens,
             generated_tokens=sum(len(row.token_ids) for row in rows),
             cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
+            drafted_tokens=sum(message.drafted_tokens for message in finished),
+            accepted_tokens=sum(message.accepted_tokens for message in finished),
         ),
         timings=slowest([message.timings for message in finished if message.timings is not None]),
         warnings=plan.warnings,

@@ -6,25 +6,13 @@ from engine.messages import ModelInfo
 from schemas.generation import GenerationConfig, is_neutral
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens
 from schemas.problems import Problem
+from server.mode_checks import check_mode, check_negative, check_progress, check_rows
 from server.prompts import Prompt
 from server.service import Model
 from server.tensors import predict_bytes
 
 DONE_HERE = frozenset({"token_healing", "return_dict_in_generate", "bos_token_id", "pad_token_id"})
 """Fields that ask nothing of the engine: healing is two requests, answers are objects, rows carry no padding."""
-
-MODE_FIELDS = (
-    "constraints",
-    "force_words_ids",
-    "num_beam_groups",
-    "num_beams",
-    "dola_layers",
-    "use_mtp",
-    "prompt_lookup_num_tokens",
-    "assistant_early_exit",
-    "penalty_alpha",
-)
-"""Fields that ask for another mode than greedy and sample, the telling ones first."""
 
 TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "output_attentions")
 
@@ -36,14 +24,18 @@ def check_request(
     info = model.info
     unsupported = list(check_supported(asked, info))
     yield from unsupported
-    yield from check_mode(body, configs[0], info, is_explained=bool(unsupported))
-    yield from check_rows(configs[0], len(prompts), info)
+    yield from check_mode(body.mode, configs[0], body.assistant_model, info, is_explained=bool(unsupported))
+    yield from check_rows(configs[0], body.assistant_model, info)
+    for config, prompt in zip(configs, prompts, strict=True):
+        yield from check_negative(config, prompt, info)
+    yield from check_assistant(body.assistant_model, info)
     yield from check_prompt_ids(prompts, info.vocab_size)
     if body.prefix_allowed_tokens is not None:
         yield from check_constraint(body.prefix_allowed_tokens, model)
     yield from check_names("logits_processor", [item.name for item in body.logits_processor or []], info)
     yield from check_names("stopping_criteria", [item.name for item in body.stopping_criteria or []], info)
     yield from check_outputs(body, configs[0], info)
+    yield from check_progress(body, configs[0])
     if configs[0].token_healing and model.text is None:
         yield Problem("generation_config.token_healing", "no_tokenizer", "token_healing needs a tokenizer")
 
@@ -63,26 +55,6 @@ def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
         for problem in check_supported(model.config, model.info)
         if problem.field.removeprefix("generation_config.") not in asked_fields
     ]
-
-
-def check_mode(
-    body: GenerateRequest, config: GenerationConfig, info: ModelInfo, is_explained: bool
-) -> Iterator[Problem]:
-    mode = str(config.get_generation_mode())
-    if body.mode is not None and body.mode != mode:
-        yield Problem("mode", "conflict", f"mode is {body.mode}, but the configuration implies {mode}")
-    if mode not in info.modes and not is_explained:
-        field = next((name for name in MODE_FIELDS if not is_neutral(name, getattr(config, name))), "")
-        place = f"generation_config.{field}" if field else "generation_config"
-        yield Problem(place, "not_supported", f"not supported yet: {field or 'this'}, which asks for {mode}")
-
-
-def check_rows(config: GenerationConfig, num_prompts: int, info: ModelInfo) -> Iterator[Problem]:
-    per_prompt = config.num_return_sequences or 1
-    if per_prompt * num_prompts > info.max_rows:
-        times = f"{num_prompts} prompts x {per_prompt} sequences" if num_prompts > 1 else f"{per_prompt} sequences"
-        field = "generation_config.num_return_sequences" if per_prompt > 1 else "inputs"
-        yield Problem(field, "out_of_range", f"{times} are too many; allowed: at most {info.max_rows} in one request")
 
 
 def check_prompt_ids(prompts: Iterable[Prompt], vocab_size: int) -> Iterator[Problem]:
@@ -110,6 +82,11 @@ def check_constraint(constraint: PrefixAllowedTokens, model: Model) -> Iterator[
     needs_text = constraint.regex or constraint.json_schema is not None or constraint.grammar
     if needs_text and model.text is None:
         yield Problem(field, "no_tokenizer", "this model has no tokenizer; constrain it by token_ids or sequences")
+
+
+def check_assistant(name: str | None, info: ModelInfo) -> Iterator[Problem]:
+    if name is not None and name not in info.assistants:
+        yield unknown_name("assistant_model", name, sorted(info.assistants))
 
 
 def check_names(field: str, names: list[str], info: ModelInfo) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """The path of a generation request through this process: admit, tokenise, check, heal, submit."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -8,11 +9,13 @@ import structlog
 from pydantic import ValidationError
 
 from engine.errors import invalid
-from engine.messages import Submission
+from engine.messages import Submission, Tokens
 from schemas.generation import GenerationConfig
 from schemas.native import GenerateRequest
 from server.body import parse_json
 from server.errors import Refused
+from server.force_words import with_force_words
+from server.negative_prompts import with_negative_prompts
 from server.prompts import Prompt, read_prompts
 from server.service import Model, Service, TokenStream
 from server.streaming import Run
@@ -45,14 +48,15 @@ async def start(service: Service, body: GenerateRequest, request_id: str = "") -
 
 async def prepare(service: Service, model: Model, body: GenerateRequest) -> Plan:
     """The checked plan of a request. Raises InvalidRequest."""
-    asked = await asked_config(service, body)
+    asked = await with_force_words(service, model, body, await asked_config(service, body))
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
+    prompts = await with_negative_prompts(service, model, body, prompts)
     max_tensor_bytes = service.settings.server.max_tensor_bytes
     plan = make_plan(body, asked, prompts, model, max_tensor_bytes)
     if plan.config.token_healing:
         pairs = zip(plan.submissions, prompts, strict=True)
-        healed = [await heal(service, model, item, prompt.field) for item, prompt in pairs]
+        healed = [await heal(service, model, item, prompt) for item, prompt in pairs]
         plan = make_plan(body, asked, healed, model, max_tensor_bytes)
     return plan
 
@@ -96,7 +100,7 @@ def read_file(path: Path | None) -> bytes | None:
     return path.read_bytes() if path is not None and path.is_file() else None
 
 
-async def heal(service: Service, model: Model, original: Submission, field: str) -> Prompt:
+async def heal(service: Service, model: Model, original: Submission, prompt: Prompt) -> Prompt:
     """The prompt of a submission with its last token chosen anew.
 
     Healing is a request of its own: one greedy token under a bias for the tokens that extend the cut text. The answer's
@@ -105,17 +109,17 @@ async def heal(service: Service, model: Model, original: Submission, field: str)
     text = model.need_text("generation_config.token_healing")
     healing = await anyio.to_thread.run_sync(text.heal, original.prompt_ids, limiter=service.limiter)
     if not healing.sequence_bias:
-        return Prompt(healing.kept_ids or original.prompt_ids, field)
+        return replace(prompt, token_ids=healing.kept_ids or original.prompt_ids)
     token_ids = await collect(
         service.client.submit(healing_submission(original, healing.prompt_ids, healing.sequence_bias))
     )
-    return Prompt([*healing.kept_ids, *token_ids], field)
+    return replace(prompt, token_ids=[*healing.kept_ids, *token_ids])
 
 
 async def collect(stream: TokenStream) -> list[int]:
     """The tokens of a submission with one sequence."""
     try:
-        return [token_id async for tokens in stream for token_id in tokens.token_ids]
+        return [token_id async for update in stream if isinstance(update, Tokens) for token_id in update.token_ids]
     finally:
         stream.cancel()
 

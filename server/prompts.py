@@ -5,9 +5,18 @@ from dataclasses import dataclass
 import anyio
 
 from engine.errors import InvalidRequest, invalid
-from schemas.native import GenerateRequest, Message
+from schemas.native import GenerateRequest, Inputs, Message
 from schemas.problems import Problem
 from server.service import Model, Service
+
+
+@dataclass(frozen=True, slots=True)
+class NegativePrompt:
+    """What guidance leads away from: tokens, their field, and the number of positions before them that are masked."""
+
+    token_ids: list[int]
+    field: str
+    num_masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,27 +25,33 @@ class Prompt:
 
     token_ids: list[int]
     field: str
+    negative: NegativePrompt | None = None
 
 
 async def read_prompts(service: Service, model: Model, body: GenerateRequest, bos_token_id: int | None) -> list[Prompt]:
     """All prompts of a request, at least one, none empty. Raises InvalidRequest."""
-    inputs = body.inputs
-    if inputs is None and body.messages is not None:
+    if body.inputs is not None:
+        prompts = await read_inputs(service, model, body.inputs)
+    elif body.messages is not None:
         prompts = [Prompt(await encode_chat(service, model, body.messages), "messages")]
-    elif inputs is None:
-        prompts = [Prompt(start_ids(bos_token_id), "inputs")]
-    elif isinstance(inputs, str):
-        prompts = [Prompt((await encode(service, model, {"inputs": inputs}))[0], "inputs")]
-    elif texts := {f"inputs.{index}": item for index, item in enumerate(inputs) if isinstance(item, str)}:
-        check_number(service, len(texts))
-        prompts = [Prompt(ids, field) for field, ids in zip(texts, await encode(service, model, texts), strict=True)]
-    elif lists := [item for item in inputs if isinstance(item, list)]:
-        check_number(service, len(lists))
-        prompts = [Prompt(ids, f"inputs.{index}") for index, ids in enumerate(lists)]
     else:
-        prompts = [Prompt([item for item in inputs if isinstance(item, int)], "inputs")]
+        prompts = [Prompt(start_ids(bos_token_id), "inputs")]
     check_filled(prompts)
     return prompts
+
+
+async def read_inputs(service: Service, model: Model, inputs: Inputs, add_special_tokens: bool = True) -> list[Prompt]:
+    """The tokens of everything that `inputs` holds, some of them perhaps empty. Raises InvalidRequest."""
+    if isinstance(inputs, str):
+        return [Prompt((await encode(service, model, {"inputs": inputs}, add_special_tokens))[0], "inputs")]
+    if texts := {f"inputs.{index}": item for index, item in enumerate(inputs) if isinstance(item, str)}:
+        check_number(service, len(texts))
+        encoded = await encode(service, model, texts, add_special_tokens)
+        return [Prompt(ids, field) for field, ids in zip(texts, encoded, strict=True)]
+    if lists := [item for item in inputs if isinstance(item, list)]:
+        check_number(service, len(lists))
+        return [Prompt(ids, f"inputs.{index}") for index, ids in enumerate(lists)]
+    return [Prompt([item for item in inputs if isinstance(item, int)], "inputs")]
 
 
 async def encode(

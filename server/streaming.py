@@ -15,12 +15,13 @@ from fastapi import Request
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
+from engine.client import Update
 from engine.errors import EngineError, invalid
-from engine.messages import Finished, Tensor, Tokens
-from schemas.answers import Answer, TokenEvent, TokensEvent
+from engine.messages import Finished, Progress, Tensor, Tokens
+from schemas.answers import Answer, ProgressEvent, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
 from server.admission import Pass
-from server.answer import Row, make_answer, make_rows
+from server.answer import Row, make_answer, make_rows, say_progress
 from server.errors import ClientGone, crash_of, problem_of
 from server.metrics import outcome_of
 from server.service import Model, Service, TokenStream
@@ -28,6 +29,7 @@ from server.tensors import encode_tensors, num_bytes
 from server.translate import Plan
 
 Result = TypeVar("Result")
+Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
 
 
@@ -47,15 +49,14 @@ class Run:
     _last_at: dict[int, float] = field(default_factory=dict)
     _is_closed: bool = False
 
-    async def events(self) -> AsyncIterator[TokenEvent | TokensEvent | Answer | ProblemJson]:
-        """Token events, then exactly one Answer or ProblemJson."""
+    async def events(self) -> AsyncIterator[Event]:
+        """Events of tokens and of progress, then exactly one Answer or ProblemJson."""
         self._rows = make_rows(self.plan, self.model.text)
         try:
-            async for prompt_index, tokens in merge(self.streams):
-                row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
-                self._measure(row.index, len(tokens.token_ids))
-                event = row.add(tokens, self.model.text)
-                if event is not None:
+            async for prompt_index, update in merge(self.streams):
+                if isinstance(update, Progress):
+                    yield await self._progress(prompt_index, update)
+                elif (event := self._add(prompt_index, update)) is not None:
                     yield event
             final: Answer | ProblemJson = await self._answer()
             self.outcome = "ok"
@@ -94,6 +95,17 @@ class Run:
             outcome=self.outcome,
             tokens=num_tokens,
             ms=round(self.place.age_s * 1000),
+        )
+
+    def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
+        row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
+        self._measure(row.index, len(tokens.token_ids))
+        return row.add(tokens, self.model.text)
+
+    async def _progress(self, prompt_index: int, progress: Progress) -> ProgressEvent:
+        """Whole hypotheses are decoded at every step, too much for the event loop."""
+        return await anyio.to_thread.run_sync(
+            say_progress, prompt_index, progress, self.model.text, limiter=self.service.limiter
         )
 
     async def _answer(self) -> Answer:
@@ -142,11 +154,11 @@ def named_tensors(finished: Sequence[Finished]) -> dict[str, Tensor]:
     }
 
 
-async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Tokens]]:
+async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Update]]:
     """What all streams bring, as it comes, with the place of its stream."""
     if len(streams) == 1:
-        async for tokens in streams[0]:
-            yield 0, tokens
+        async for update in streams[0]:
+            yield 0, update
         return
     iterators = [aiter(stream) for stream in streams]
     waiting = {asyncio.ensure_future(advance(iterator)): index for index, iterator in enumerate(iterators)}
@@ -165,7 +177,7 @@ async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Toke
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def advance(iterator: AsyncIterator[Tokens]) -> Tokens | None:
+async def advance(iterator: AsyncIterator[Update]) -> Update | None:
     return await anext(iterator, None)
 
 
@@ -215,12 +227,14 @@ async def written(run: Run) -> AsyncIterator[bytes]:
         yield write_event(event)
 
 
-def write_event(event: TokenEvent | TokensEvent | Answer | ProblemJson) -> bytes:
+def write_event(event: Event) -> bytes:
     match event:
         case TokenEvent():
             name = b"token"
         case TokensEvent():
             name = b"tokens"
+        case ProgressEvent():
+            name = b"progress"
         case Answer():
             name = b"done"
         case _:

@@ -27,6 +27,7 @@ def predict_bytes(config: GenerationConfig, outputs: Outputs, info: ModelInfo, p
     hidden states and attentions count as nothing here and are measured when they arrive.
     """
     rows = config.num_return_sequences or 1
+    score_rows = max(config.num_beams or 1, rows)
     num_steps = max(0, (config.max_length or prompt_len) - prompt_len)
     chosen = set(range(num_steps)) if outputs.positions is None else set(outputs.positions)
     kept = [step for step in range(num_steps) if step in chosen]
@@ -35,8 +36,8 @@ def predict_bytes(config: GenerationConfig, outputs: Outputs, info: ModelInfo, p
     num_layers = info.num_layers if outputs.layers is None else len(set(outputs.layers))
     num_states = info.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
     numbers = {
-        "output_scores": len(kept) * rows * info.vocab_size if config.output_scores else 0,
-        "output_logits": len(kept) * rows * info.vocab_size if config.output_logits else 0,
+        "output_scores": len(kept) * score_rows * info.vocab_size if config.output_scores else 0,
+        "output_logits": len(kept) * score_rows * info.vocab_size if config.output_logits else 0,
         "output_hidden_states": num_states * rows * sum(fed) * info.hidden_size if config.output_hidden_states else 0,
         "output_attentions": num_layers * rows * info.num_heads * num_pairs if config.output_attentions else 0,
     }

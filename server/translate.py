@@ -10,6 +10,7 @@ from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
 from schemas.problems import Problem
 from server.checks import TENSOR_FIELDS, check_request, check_tensors, inherited_warnings
+from server.force_words import by_given_name
 from server.prompts import Prompt
 from server.service import Model
 
@@ -43,35 +44,49 @@ def make_plan(
 ) -> Plan:
     """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
     info, outputs = model.info, body.outputs or Outputs()
-    configs = [
-        resolve(asked, model.config, prompt_len=len(prompt.token_ids), context_len=info.context_len)
-        for prompt in prompts
-    ]
+    configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
     problems = [
         *check_request(body, asked, configs, prompts, model),
-        *configs[0].problems(),
+        *configs[0].problems(body.assistant_model),
         *check_models(configs, prompts, model),
     ]
     problems = problems or [*check_tensors(outputs, configs, prompts, info, max_tensor_bytes)]
     if problems:
-        raise InvalidRequest(list(dict.fromkeys(problems)))
+        raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
     answer_id = f"gen-{uuid.uuid4().hex}"
     seed = select_seed(body.seed, body.prng_key)
     return Plan(
         id=answer_id,
         model_name=info.model_id,
-        mode=str(configs[0].get_generation_mode()),
+        mode=str(configs[0].get_generation_mode(body.assistant_model)),
         config=configs[0],
         outputs=outputs,
         submissions=[
-            submission(body, f"{answer_id}-{index}", prompt.token_ids, config, seed)
+            submission(body, f"{answer_id}-{index}", prompt, config, seed)
             for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
         ],
         warnings=[
-            *configs[0].warnings(asked.set_fields().keys()),
+            *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
             *idle_outputs(configs[0], outputs),
             *inherited_warnings(asked, model),
         ],
+    )
+
+
+def resolve_for(
+    asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model
+) -> GenerationConfig:
+    """What runs after a prompt of this length. A draft model's own file says how it drafts, where the request does not.
+
+    The name of a draft model that is not loaded is as good as none here.
+    """
+    drafting = model.info.assistants.get(assistant_model or "")
+    return resolve(
+        asked,
+        model.config,
+        prompt_len=prompt_len,
+        context_len=model.info.context_len,
+        assistant=None if drafting is None else GenerationConfig.from_dict(drafting),
     )
 
 
@@ -85,19 +100,24 @@ def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: 
             context_len=model.info.context_len,
             prompt_len=len(prompt.token_ids),
             prompt_field=prompt.field,
+            num_layers=model.info.num_layers,
         )
     ]
 
 
 def submission(
-    body: GenerateRequest, request_id: str, prompt_ids: list[int], config: GenerationConfig, seed: int | None
+    body: GenerateRequest, request_id: str, prompt: Prompt, config: GenerationConfig, seed: int | None
 ) -> Submission:
+    negative = prompt.negative
     return Submission(
         request_id=request_id,
-        prompt_ids=prompt_ids,
+        prompt_ids=prompt.token_ids,
         config=plain(config.model_copy(update={"token_healing": None})),
         seed=seed,
         wanted=wanted(body.outputs or Outputs()),
+        assistant_model=body.assistant_model,
+        negative_prompt_ids=None if negative is None else negative.token_ids,
+        num_negative_masked=0 if negative is None else negative.num_masked,
         constraint=constraint(body.prefix_allowed_tokens),
         logits_processor=[Named(item.name, item.args) for item in body.logits_processor or []],
         stopping_criteria=[Named(item.name, item.args) for item in body.stopping_criteria or []],
@@ -116,9 +136,10 @@ def wanted(outputs: Outputs) -> Wanted:
     asked = outputs.transition_scores
     return Wanted(
         transition_scores=bool(asked),
-        normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else True,
+        normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else None,
         top_n_tokens=outputs.top_n_tokens or 0,
         prompt_logprobs=outputs.prompt_logprobs or False,
+        progress=outputs.progress or False,
         positions=outputs.positions,
         layers=outputs.layers,
     )

@@ -7,24 +7,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.client import EngineStatus
+from engine.client import EngineStatus, Update
 from engine.errors import EngineError, EngineUnavailable
 from engine.messages import (
     Finished,
     FinishReason,
+    Hypothesis,
     Load,
     ModelInfo,
+    Progress,
+    Ranking,
     Submission,
     Tensor,
     Timings,
     Tokens,
     TopToken,
 )
+from schemas.generation import GenerationMode
 
-Script = Callable[[Submission], list[Tokens | EngineError]]
+Script = Callable[[Submission], list[Update | EngineError]]
 
 
-def tokens_of(submission: Submission, *steps: list[int]) -> list[Tokens | EngineError]:
+def tokens_of(submission: Submission, *steps: list[int]) -> list[Update | EngineError]:
     """Steps of one sequence, the last of which ends it by length."""
     return [
         Tokens(
@@ -37,7 +41,7 @@ def tokens_of(submission: Submission, *steps: list[int]) -> list[Tokens | Engine
     ]
 
 
-def count_up(submission: Submission) -> list[Tokens | EngineError]:
+def count_up(submission: Submission) -> list[Update | EngineError]:
     """Each sequence continues with the ids after its last prompt token, up to `max_length`."""
     config, wanted = submission.config, submission.wanted
     num_new = config["max_length"] - len(submission.prompt_ids)
@@ -54,6 +58,30 @@ def count_up(submission: Submission) -> list[Tokens | EngineError]:
         for row in range(config.get("num_return_sequences", 1))
         for token_id in [(submission.prompt_ids[-1] + 1 + step + row) % 256]
     ]
+
+
+def search(submission: Submission) -> list[Update | EngineError]:
+    """A beam search whose hypotheses agree on the ids after the prompt, one a step, and differ in the last one."""
+    config, wanted = submission.config, submission.wanted
+    num_new, rows = config["max_length"] - len(submission.prompt_ids), config.get("num_return_sequences", 1)
+    first = submission.prompt_ids[-1] + 1
+    messages: list[Update | EngineError] = []
+    for step in range(num_new - 1):
+        messages += [Tokens(submission.request_id, row, [first + step]) for row in range(rows)]
+        if wanted.progress:
+            hypotheses = [Hypothesis([*range(first, first + step + 1), 98 + beam], -float(beam)) for beam in (0, 1)]
+            messages.append(Progress(submission.request_id, hypotheses))
+    for row in range(rows):
+        last = first + num_new - 1 + row
+        ranking = Ranking(
+            score=-0.25 - row,
+            beam_indices=[0] * num_new,
+            scores=[-0.5 - step for step in range(num_new)] if wanted.transition_scores else [],
+            top_tokens=[top_tokens(last, wanted.top_n_tokens)] * num_new if wanted.top_n_tokens else [],
+        )
+        reason = FinishReason("length")
+        messages.append(Tokens(submission.request_id, row, [last], finish_reason=reason, ranking=ranking))
+    return messages
 
 
 def top_tokens(token_id: int, number: int) -> list[TopToken]:
@@ -73,7 +101,7 @@ class FakeStream:
         self.finished: Finished | None = None
         self.is_over = False
 
-    async def __aiter__(self) -> AsyncIterator[Tokens]:
+    async def __aiter__(self) -> AsyncIterator[Update]:
         for message in self.engine.script(self.submission):
             await self.engine.gate.wait()
             if isinstance(message, EngineError):
@@ -144,6 +172,8 @@ class FakeEngine:
             request_id=submission.request_id,
             timings=Timings(queue_s=0.25, prefill_s=0.5, decode_s=1.0, total_s=1.75),
             cached_prompt_tokens=1,
+            drafted_tokens=4 if submission.assistant_model else 0,
+            accepted_tokens=3 if submission.assistant_model else 0,
             tensors=tensors,
             prompt_logprobs=[None, *(-float(n) for n in range(1, count))] if submission.wanted.prompt_logprobs else [],
         )
@@ -165,13 +195,15 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "chat_template": "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
         "special_tokens": {},
         "clean_up_tokenization_spaces": False,
-        "modes": ["greedy_search", "sample"],
+        "modes": [mode.value for mode in GenerationMode],
         "fields": FIELDS,
         "logits_processors": ["no_repeat_words"],
         "stopping_criteria": ["at_newline"],
         "tries": ["cities"],
         "num_layers": 2,
         "max_rows": 8,
+        "max_beams": 6,
+        "assistants": {"draft": {"num_assistant_tokens": 7, "assistant_confidence_threshold": 0.25}},
         "cache_tokens": 1024,
         "runner": "packed",
         "attention": "sdpa",
@@ -196,5 +228,21 @@ FIELDS = [
     "sequence_bias",
     "eos_token_id",
     "output_scores",
+    "output_logits",
     "output_hidden_states",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "early_stopping",
+    "length_penalty",
+    "constraints",
+    "force_words_ids",
+    "penalty_alpha",
+    "dola_layers",
+    "guidance_scale",
+    "prompt_lookup_num_tokens",
+    "assistant_early_exit",
+    "num_assistant_tokens",
+    "assistant_confidence_threshold",
+    "token_healing",
 ]

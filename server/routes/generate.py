@@ -31,7 +31,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 async def generate(body: GenerateRequest, request: Request, service: Served) -> Response:
     """Continue one prompt or several, as one answer or as server-sent events.
 
-    A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`.
+    A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`. A beam
+    search says what all its live hypotheses agree on, and with `outputs.progress` how they stand (`progress` events).
     """
     accepts_events = "text/event-stream" in request.headers.get("accept", "")
     is_stream = accepts_events if body.stream is None else body.stream

@@ -12,11 +12,12 @@ from schemas.problem_json import FieldProblem
 from schemas.problems import Problem
 from schemas.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
 from server.body import Served, StrictRoute
-from server.checks import check_mode, check_rows, check_supported
+from server.checks import check_assistant, check_supported
 from server.errors import Refused, field_problem
 from server.generating import stored_config, stored_names
+from server.mode_checks import check_mode, check_rows
 from server.service import Model
-from server.translate import plain
+from server.translate import plain, resolve_for
 from server.validation import explain
 
 router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
@@ -41,14 +42,14 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     model = await service.model()
     if isinstance(body.generation_config, str):
         asked = await stored_config(service, body.generation_config)
-        return examine(asked, body.prompt_len, model)
+        return examine(asked, body, model)
     try:
         asked = GenerationConfig.model_validate(body.generation_config)
     except ValidationError as error:
         sent = {"generation_config": body.generation_config}
         located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
         return ValidateAnswer(is_valid=False, problems=explain(located, sent, GenerateRequest), warnings=[])
-    return examine(asked, body.prompt_len, model)
+    return examine(asked, body, model)
 
 
 @router.get("/{name}")
@@ -65,23 +66,30 @@ async def store(name: str) -> None:
     raise invalid("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")
 
 
-def examine(asked: GenerationConfig, prompt_len: int, model: Model) -> ValidateAnswer:
-    info = model.info
-    config = resolve(asked, model.config, prompt_len=prompt_len, context_len=info.context_len)
+def examine(asked: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
+    info, assistant_model = model.info, body.assistant_model
+    config = resolve_for(asked, body.prompt_len, assistant_model, model)
     unsupported = list(check_supported(asked, info))
     problems = [
         *unsupported,
-        *check_mode(GenerateRequest(), config, info, is_explained=bool(unsupported)),
-        *check_rows(config, 1, info),
-        *config.problems(),
-        *check_model(config, vocab_size=info.vocab_size, context_len=info.context_len, prompt_len=prompt_len),
+        *check_mode(None, config, assistant_model, info, is_explained=bool(unsupported)),
+        *check_rows(config, assistant_model, info),
+        *check_assistant(assistant_model, info),
+        *config.problems(assistant_model),
+        *check_model(
+            config,
+            vocab_size=info.vocab_size,
+            context_len=info.context_len,
+            prompt_len=body.prompt_len,
+            num_layers=info.num_layers,
+        ),
     ]
     return ValidateAnswer(
         is_valid=not problems,
-        mode=str(config.get_generation_mode()),  # type: ignore[arg-type]  # the same words, checked by the model
+        mode=str(config.get_generation_mode(assistant_model)),  # type: ignore[arg-type]  # the same words
         generation_config=plain(config),
         problems=shown(problems),
-        warnings=config.warnings(asked.set_fields().keys()),
+        warnings=config.warnings(asked.set_fields().keys(), assistant_model),
     )
 
 

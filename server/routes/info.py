@@ -27,6 +27,7 @@ async def info(service: Served) -> InfoAnswer:
         logits_processors=loaded.logits_processors,
         stopping_criteria=loaded.stopping_criteria,
         tries=loaded.tries,
+        assistants=sorted(loaded.assistants),
         limits=limits(service, loaded),
     )
 
@@ -64,6 +65,7 @@ def limits(service: Service, loaded: ModelInfo) -> Limits:
         max_requests=server.max_requests,
         max_waiting=engine.max_waiting,
         max_rows=loaded.max_rows,
+        max_beams=loaded.max_beams or loaded.max_rows,
         max_prompts=server.max_prompts,
         max_prompt_bytes=server.max_prompt_bytes,
         max_body_bytes=server.max_body_bytes,

@@ -97,8 +97,9 @@ def test_the_advised_wait_grows_with_the_backlog():
 async def test_info_tells_what_is_served(client, engine):
     info = (await client.get("/info")).json()
     assert info["model"]["model_id"] == "tiny/bytes"
-    assert info["modes"] == ["greedy_search", "sample"]
-    assert info["limits"]["max_rows"] == 8
+    assert "constrained_beam_search" in info["modes"]
+    assert info["assistants"] == ["draft"]
+    assert (info["limits"]["max_rows"], info["limits"]["max_beams"]) == (8, 6)
     engine.info = None
     engine.become("weights")
     assert (await client.get("/info")).json()["status"] == "weights"
@@ -155,9 +156,11 @@ async def test_a_configuration_can_be_checked_without_generating(client, engine)
     good = await validate({"do_sample": True, "max_new_tokens": 5})
     assert (good["is_valid"], good["mode"], good["generation_config"]["max_length"]) == (True, "sample", 6)
     beams = await validate({"num_beams": 4, "temperature": 0.5})
-    assert (beams["is_valid"], beams["mode"]) == (False, "beam_search")
-    assert beams["problems"][0]["code"] == "not_supported"
+    assert (beams["is_valid"], beams["mode"]) == (True, "beam_search")
     assert beams["warnings"]
+    unsupported = await validate({"use_mtp": True})
+    assert (unsupported["is_valid"], unsupported["mode"]) == (False, "assisted_generation")
+    assert unsupported["problems"][0]["code"] == "not_supported"
     wrong = await validate({"top_p": 1.5})
     assert [problem["pointer"] for problem in wrong["problems"]] == ["/generation_config/top_p"]
     assert (await validate("warm"))["mode"] == "sample"

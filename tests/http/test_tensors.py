@@ -99,6 +99,15 @@ def test_predictions_count_what_the_library_returns():
     assert chosen["output_attentions"] == 1 * 2 * 2 * 6 * 4
 
 
+def test_a_beam_search_returns_scores_of_all_beams_and_states_of_the_returned_sequences():
+    info = fake_info(None)
+    fields = {"max_length": 5, "num_beams": 4, "num_return_sequences": 2}
+    config = GenerationConfig(**fields, output_scores=True, output_logits=True, output_hidden_states=True)
+    sizes = predict_bytes(config, Outputs(tensors="safetensors"), info, prompt_len=4)
+    assert sizes["output_scores"] == sizes["output_logits"] == 1 * 4 * 256 * 4
+    assert sizes["output_hidden_states"] == 3 * 2 * 4 * 16 * 4
+
+
 def test_half_precision_is_read_exactly():
     values = np.array([1.5, -2.0, np.inf, 0.0], dtype=np.float32)
     short = (values.view(np.uint32) >> 16).astype("<u2")
