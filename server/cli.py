@@ -20,7 +20,14 @@ from server.app import create_app
 from server.loading_report import loading_report
 from server.local import LocalRequest, RequestRefused, generate_once
 from server.logs import configure_logs
-from server.options import generation_config_of, generation_options, setting_options, with_options
+from server.options import (
+    generation_config_of,
+    generation_options,
+    request_fields_of,
+    request_options,
+    setting_options,
+    with_options,
+)
 from server.routes.info import version
 from server.web_server import CannotListen, run
 
@@ -69,7 +76,7 @@ def serve(
 
 
 @app.command()
-@with_options([*generation_options(), *setting_options("model", "engine")])
+@with_options([*request_options(), *generation_options(), *setting_options("model", "engine")])
 def generate(
     prompt: Annotated[str, typer.Argument(help="Text to continue; - reads it from standard input.")],
     seed: Annotated[int | None, typer.Option(help="Reproduces torch.manual_seed(seed) before generate().")] = None,
@@ -81,8 +88,10 @@ def generate(
     """Answer one prompt on this machine, without a server."""
     chosen = given(options)
     settings = load({key: value for key, value in chosen.items() if key in KEYS}, config)
-    fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS})
-    body = {"inputs": sys.stdin.read() if prompt == "-" else prompt, "generation_config": fields, "seed": seed}
+    beside = request_fields_of(chosen)
+    fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS.keys() | beside})
+    inputs = sys.stdin.read() if prompt == "-" else prompt
+    body = {"inputs": inputs, "generation_config": fields, "seed": seed, **beside}
     shows_pieces = stream and not as_json and fields.get("num_return_sequences", 1) == 1
     request = LocalRequest(body, print_piece if shows_pieces else ignore_piece)
     configure_logs(settings.server.model_copy(update={"log_level": "warning"}))

@@ -12,8 +12,10 @@ from pydantic.fields import FieldInfo
 from config.settings import PARTS
 from config.sources import read_defaults, read_meanings
 from schemas.generation import GenerationConfig
+from schemas.native import GenerateRequest
 
 PANELS = {"model": "Model", "engine": "Engine", "server": "Server"}
+REQUEST_FIELDS = ("negative_prompt", "assistant_model", "force_words")
 OTHER_NAMES = {"model": ("--model-id",)}
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -35,6 +37,28 @@ def generation_options() -> list[inspect.Parameter]:
         option(name, field, field.description or "", "Generation")
         for name, field in GenerationConfig.model_fields.items()
     ]
+
+
+def request_options() -> list[inspect.Parameter]:
+    """One option for each of these fields of a request; its help is the field's description."""
+    fields = GenerateRequest.model_fields
+    return [option(name, fields[name], fields[name].description or "", "Request") for name in REQUEST_FIELDS]
+
+
+def request_fields_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What options say beside the configuration. `force_words` is a JSON list, or one word as it stands."""
+    fields = {name: value for name, value in options.items() if name in REQUEST_FIELDS}
+    words = fields.get("force_words")
+    if isinstance(words, str):
+        fields["force_words"] = json.loads(words) if is_json_list(words) else [words]
+    return fields
+
+
+def is_json_list(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list)
+    except ValueError:
+        return False
 
 
 def generation_config_of(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,14 @@ import pytest
 from config.settings import KEYS, PARTS
 from config.sources import read_meanings
 from schemas.generation import GenerationConfig
-from server.options import generation_config_of, generation_options, setting_options, with_options
+from server.options import (
+    generation_config_of,
+    generation_options,
+    request_fields_of,
+    request_options,
+    setting_options,
+    with_options,
+)
 
 
 def flags(parameters: list[inspect.Parameter]) -> dict[str, tuple[str, ...]]:
@@ -40,6 +47,27 @@ def test_every_generation_field_is_an_option_with_its_description():
 def test_no_generation_field_has_the_name_of_a_setting_or_of_an_own_option():
     own = {"prompt", "seed", "stream", "as_json", "json", "config"}
     assert not set(GenerationConfig.model_fields) & (set(KEYS) | own)
+
+
+def test_fields_beside_the_configuration_are_options_with_names_of_their_own():
+    options = request_options()
+    assert {option.name for option in options} == {"negative_prompt", "assistant_model", "force_words"}
+    assert all(get_args(option.annotation)[1].help for option in options)
+    assert not {option.name for option in options} & (set(GenerationConfig.model_fields) | set(KEYS))
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({"force_words": "cat"}, {"force_words": ["cat"]}),
+        ({"force_words": "7"}, {"force_words": ["7"]}),
+        ({"force_words": '["cat", ["dog", "bird"]]'}, {"force_words": ["cat", ["dog", "bird"]]}),
+        ({"negative_prompt": "[1]", "top_k": "3"}, {"negative_prompt": "[1]"}),
+        ({"assistant_model": "draft"}, {"assistant_model": "draft"}),
+    ],
+)
+def test_words_are_taken_as_they_stand_or_as_a_list(options: dict[str, str], fields: dict[str, object]):
+    assert request_fields_of(options) == fields
 
 
 def test_options_are_unset_unless_given():
