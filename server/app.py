@@ -16,7 +16,7 @@ from server.admission import Gate
 from server.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from server.metrics import Metrics
 from server.request_id import RequestId
-from server.routes import docs, generate, generation_config, health, info, metrics, refused, scores, tokens
+from server.routes import docs, generate, generation_config, health, info, metrics, scores, tokens, watermark
 from server.service import Engine, Service
 from server.validation import on_validation_error, schema_of
 
@@ -25,7 +25,7 @@ ROUTERS = (
     tokens.router,
     scores.router,
     generation_config.router,
-    refused.router,
+    watermark.router,
     health.router,
     info.router,
     metrics.router,

@@ -20,6 +20,9 @@ NO_WATERMARK = "none"
 """What a request names to be left unmarked."""
 MODEL_WATERMARK = "model"
 """The name of the watermark in the model's own generation_config.json."""
+HIDDEN_WATERMARK = "hidden"
+"""What is shown instead of a watermark that has no name: its keys never are."""
+RESERVED = (NO_WATERMARK, MODEL_WATERMARK, HIDDEN_WATERMARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ def without_keys(defaults: GenerationConfig) -> GenerationConfig:
 def _load(name: str, file: Path, vocab_size: int) -> Profile:
     """The file of one profile: the fields of a library's configuration, and `detector`, a file of trained weights."""
     try:
-        if name in (NO_WATERMARK, MODEL_WATERMARK):
-            raise ValueError(f"the name is taken; {NO_WATERMARK} and {MODEL_WATERMARK} have meanings of their own")
+        if name in RESERVED:
+            raise ValueError(f"the name is taken: {', '.join(RESERVED)} have meanings of their own")
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("a watermark is a JSON object")
