@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from config.settings import EngineSettings, ModelSettings
 from engine.cache import BlockCache
-from engine.decoding.modes import STRATEGIES
+from engine.decoding.dola import ModelFacts
+from engine.decoding.modes import MODES, strategies
 from engine.engine import Engine, Parts
 from engine.errors import ModelUnsupported
 from engine.fields import OBEYED
@@ -80,10 +81,16 @@ def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Exten
         scheduler=Scheduler(cache, limits),
         pipeline=pipeline.Pipeline(runner.vocab_size, extensions.registry, runner.device, constraints),
         stopping=Stopping(extensions.registry),
-        strategies=STRATEGIES,
+        strategies=strategies(facts_of(model)),
         token_bytes=extensions.registry.token_bytes,
     )
     return runner, Engine(parts)
+
+
+def facts_of(model: PreTrainedModel) -> ModelFacts:
+    """What the decoding modes know of a model."""
+    config = model.config.get_text_config(decoder=True)
+    return ModelFacts(config.num_hidden_layers, bool(model.config.tie_word_embeddings))
 
 
 def load_extensions(settings: ModelSettings, tokenizer: TokenizerFiles) -> Extensions:
@@ -158,7 +165,7 @@ def describe(
         chat_template=tokenizer.chat_template,
         special_tokens=tokenizer.special_tokens,
         clean_up_tokenization_spaces=tokenizer.clean_up,
-        modes=[mode.value for mode in STRATEGIES],
+        modes=[mode.value for mode in MODES],
         fields=sorted(OBEYED),
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
@@ -167,7 +174,6 @@ def describe(
         hidden_size=config.hidden_size,
         num_heads=config.num_attention_heads,
         max_rows=settings.max_rows,
-        max_beams=min(settings.max_beams, settings.max_rows),
         cache_tokens=cache.num_blocks * cache.block_size,
         runner=runner.name,
         attention="paged, torch",

@@ -1,7 +1,7 @@
 """Which GenerationConfig fields are obeyed, gathered from those who obey them, and why the others are not."""
 
 from engine import stopping, trace
-from engine.decoding.modes import STRATEGIES
+from engine.decoding import modes
 from engine.logits import pipeline
 
 OBEYED_IN_TRANSLATION = frozenset(
@@ -10,22 +10,13 @@ OBEYED_IN_TRANSLATION = frozenset(
 """Obeyed before a request reaches the engine: its length, the empty prompt, the healed prompt. Answers are never
 padded, which is what a padding token asks for once the padding is taken off."""
 
-OBEYED = (
-    pipeline.FIELDS
-    | stopping.FIELDS
-    | trace.FIELDS
-    | OBEYED_IN_TRANSLATION
-    | frozenset[str]().union(*(strategy.reads for strategy in STRATEGIES.values()))
-)
+OBEYED = pipeline.FIELDS | stopping.FIELDS | trace.FIELDS | modes.FIELDS | OBEYED_IN_TRANSLATION
 
-_BEAMS = "decoding with beams is not built"
 _DRAFTS = "assisted decoding is not built"
 _CACHE = "the paged cache is the only one, and results do not depend on it"
 _COMPILED = "nothing is compiled"
 
 NOT_OBEYED: dict[str, str] = {
-    **dict.fromkeys(("early_stopping", "num_beam_groups", "diversity_penalty", "length_penalty"), _BEAMS),
-    **dict.fromkeys(("constraints", "force_words_ids", "low_memory"), _BEAMS),
     **dict.fromkeys(("use_mtp", "is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule"), _DRAFTS),
     **dict.fromkeys(("assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind"), _DRAFTS),
     **dict.fromkeys(("target_lookbehind", "assistant_ensemble_weight", "speculation_type"), _DRAFTS),
@@ -33,9 +24,6 @@ NOT_OBEYED: dict[str, str] = {
     **dict.fromkeys(("use_cache", "cache_implementation", "cache_config", "max_cache_len"), _CACHE),
     **dict.fromkeys(("return_legacy_cache", "prefill_chunk_size", "continuous_batching_config"), _CACHE),
     **dict.fromkeys(("compile_config", "disable_compile"), _COMPILED),
-    "penalty_alpha": "contrastive search is not built",
-    "dola_layers": "DoLa decoding is not built",
-    "guidance_scale": "classifier-free guidance is not built",
     "watermarking_config": "watermarks are not built",
     "decoder_start_token_id": "encoder-decoder models are not served",
     "forced_decoder_ids": "the library refuses it too",

@@ -2,13 +2,24 @@
 
 from engine.decoding.beam_search import BeamSample, BeamSearch
 from engine.decoding.constrained_beam_search import ConstrainedBeamSearch
+from engine.decoding.contrastive import Contrastive
+from engine.decoding.dola import Dola, ModelFacts
 from engine.decoding.greedy import Greedy
 from engine.decoding.group_beam_search import GroupBeamSearch
 from engine.decoding.sample import Sample
 from engine.decoding.strategy import Strategy
 from schemas.generation import GenerationMode
 
-STRATEGIES: dict[GenerationMode, Strategy] = {
-    strategy.mode: strategy
-    for strategy in (Greedy(), Sample(), BeamSearch(), BeamSample(), GroupBeamSearch(), ConstrainedBeamSearch())
-}
+# These need nothing; what others need stands in `strategies`.
+_PLAIN = (Greedy, Sample, BeamSearch, BeamSample, GroupBeamSearch, ConstrainedBeamSearch, Contrastive)
+
+MODES = tuple(kind.mode for kind in (*_PLAIN, Dola))
+
+FIELDS = frozenset[str]().union(*(kind.reads for kind in (*_PLAIN, Dola)))
+"""The GenerationConfig fields the modes obey."""
+
+
+def strategies(model: ModelFacts) -> dict[GenerationMode, Strategy]:
+    """One strategy for each mode, for an engine around one model."""
+    built: tuple[Strategy, ...] = (*(kind() for kind in _PLAIN), Dola(model))
+    return {strategy.mode: strategy for strategy in built}

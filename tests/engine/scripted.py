@@ -8,7 +8,8 @@ import torch
 
 from engine.batch import Batch, Forward
 from engine.cache import BlockCache
-from engine.decoding.modes import STRATEGIES
+from engine.decoding.dola import ModelFacts
+from engine.decoding.modes import strategies
 from engine.engine import Engine, Parts
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
@@ -75,7 +76,7 @@ def make_engine(script: Script = next_number, registry: Registry | None = None, 
             scheduler=Scheduler(cache, Limits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)),
             pipeline=Pipeline(VOCAB_SIZE, registry, runner.device),
             stopping=Stopping(registry),
-            strategies=STRATEGIES,
+            strategies=strategies(ModelFacts(num_layers=2, has_tied_embeddings=False)),
             token_bytes=None,
         )
     )

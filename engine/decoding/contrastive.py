@@ -1,0 +1,160 @@
+"""Contrastive search: of the likeliest tokens, the one least like what was said before."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from engine.batch import Advance, Choice, Outcome
+from engine.decoding.strategy import Grown, Step, Strategy, failures, gain_of, kept_of
+from engine.logits.guard import bad_rows
+from engine.request import Request, Row, Sequence
+from schemas.generation import GenerationConfig, GenerationMode
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What the candidates of a step are and were drawn from.
+
+    probabilities: of each candidate, (k,) float32. logits, scores: (1, V) float32, of the row that they continue.
+    """
+
+    probabilities: torch.Tensor
+    logits: torch.Tensor
+    scores: torch.Tensor
+
+
+@dataclass(slots=True)
+class Context:
+    """What a request remembers. states: the normalised hidden state of each known position, with room for more.
+
+    recall: of the candidates that are fed now; None while the prompt is.
+    """
+
+    states: torch.Tensor | None = None
+    recall: Recall | None = None
+
+    def write(self, start: int, states: torch.Tensor) -> None:
+        """Put states (n, d) at positions from `start` on; again for positions that are computed again."""
+        end = start + len(states)
+        if self.states is None or end > len(self.states):
+            grown = torch.empty((max(64, 2 * end), states.shape[-1]), dtype=states.dtype, device=states.device)
+            if self.states is not None:
+                grown[: len(self.states)] = self.states
+            self.states = grown
+        self.states[start:end] = states
+
+    def penalties(self, states: torch.Tensor, length: int) -> torch.Tensor:
+        """The largest cosine of each candidate's state to those of the first `length` positions. (k, d) to (k,)."""
+        assert self.states is not None
+        return (self.states[:length] @ states.T).amax(0)
+
+
+class Contrastive(Strategy):
+    """Each step looks ahead with the `top_k` likeliest tokens and keeps the one of the best contrast.
+
+    The contrast is (1 - alpha) p - alpha s: p the token's probability, s the largest cosine of its hidden state in the
+    last layer to that of any earlier position. Source: arXiv:2202.06417. Equals `generate()` of transformers 4.55 with
+    `penalty_alpha`. The candidates are the rows of the request, and the processors see only the row that won.
+    `low_memory` changes nothing, as in the library: the candidates share the blocks of their beginning anyway.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.CONTRASTIVE_SEARCH
+    reads: ClassVar[frozenset[str]] = frozenset({"penalty_alpha", "top_k", "low_memory"})
+    width_field: ClassVar[str] = "top_k"
+
+    def width(self, config: GenerationConfig) -> int:
+        return config.top_k or 1
+
+    def prepare(self, request: Request) -> None:
+        request.layers, request.reads_every_position = (-1,), True
+        request.state = Context()
+
+    def observe(self, request: Request, sequence: Sequence, start: int, hidden: torch.Tensor) -> None:
+        if sequence in request.sequences:  # a shadow's states do not count
+            request.state.write(start, _normalised(hidden[0]))
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        ranked = [request for request in requests if request.state.recall is not None]
+        winners, failed = _winners(ranked, step)
+        advances = {request: _won(request, winner, step) for request, winner in winners.items()}
+        rows = [
+            _row(request, winners.get(request, request.sequences[0]), step)
+            for request in requests
+            if request not in failed and not _has_ended(advances.get(request))
+        ]
+        if rows:
+            failed |= _look_ahead(rows, advances, step)
+        return Outcome({one: advance for one, advance in advances.items() if one not in failed}, failed)
+
+
+def _winners(requests: Seq[Request], step: Step) -> tuple[dict[Request, Sequence], dict[Request, str]]:
+    """The candidate of the best contrast of each request, whose state joins the context; and who has none."""
+    if not requests:
+        return {}, {}
+    hidden = [step.forward.hidden[sequence][0, -1] for request in requests for sequence in request.sequences]
+    states = _normalised(torch.stack(hidden)).split([len(request.sequences) for request in requests])
+    places = torch.stack([_best(request, own) for request, own in zip(requests, states, strict=True)]).tolist()
+    winners: dict[Request, Sequence] = {}
+    for request, place, own in zip(requests, places, states, strict=True):
+        if place >= 0:
+            winners[request] = request.sequences[place]
+            request.state.write(len(winners[request].token_ids) - 1, own[place : place + 1])
+    rows = [Row(request, request.sequences[0]) for request in requests]
+    return winners, failures(rows, [place < 0 for place in places])
+
+
+def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
+    """The place of the winner, (), the first on ties; -1 if a contrast is NaN. states: of the candidates, (k, d)."""
+    context: Context = request.state
+    alpha = request.config.penalty_alpha or 0.0
+    assert context.recall is not None
+    penalties = context.penalties(states, len(request.sequences[0].token_ids) - 1)
+    contrast = (1.0 - alpha) * context.recall.probabilities - alpha * penalties  # (k,)
+    return contrast.argmax().where(~contrast.amax().isnan(), -1)
+
+
+def _won(request: Request, winner: Sequence, step: Step) -> Advance:
+    """The winner's token becomes final, with the scores it was drawn from. No choices yet."""
+    recall: Recall = request.state.recall
+    grown = Grown(winner, 0, winner.token_ids[-1:], recall.logits, recall.scores)
+    ended = step.stopping.check(request, winner.token_ids, 1, step.now)
+    gain = gain_of(request, grown, grown.token_ids, None if ended is None else ended[1])
+    return Advance([], [gain], list(kept_of(request, grown, 1)))
+
+
+def _has_ended(advance: Advance | None) -> bool:
+    return advance is not None and advance.gains[0].finish_reason is not None
+
+
+def _row(request: Request, sequence: Sequence, step: Step) -> Row:
+    shadow = sequence.shadow
+    return Row(request, sequence, None if shadow is None else step.forward.last([shadow])[0])
+
+
+def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) -> dict[Request, str]:
+    """Let each row go on with its likeliest tokens, to be ranked in the next step. Returns the requests that cannot."""
+    logits = step.forward.last([row.sequence for row in rows])
+    scores = step.pipeline.process(rows, logits)
+    probabilities = scores.softmax(-1)  # (R, V)
+    best = [probabilities[at].topk(row.request.config.top_k or 1) for at, row in enumerate(rows)]
+    is_bad = bad_rows(scores, for_sampling=True)
+    packed = torch.cat([*(one.indices for one in best), is_bad.long()]).tolist()  # one transfer
+    failed = failures(rows, [bool(flag) for flag in packed[-len(rows) :]])
+    end = 0
+    for at, (row, one) in enumerate(zip(rows, best, strict=True)):
+        start, end = end, end + len(one.indices)
+        if row.request in failed:
+            continue
+        advance = advances.setdefault(row.request, Advance([]))
+        advance.choices.extend(Choice(row.sequence, [token], 0) for token in packed[start:end])
+        row.request.state.recall = Recall(one.values, logits[at : at + 1], scores[at : at + 1])
+        # The context is whole and is kept from here on: what is fed again later need not be observed again.
+        row.request.reads_every_position = False
+    return failed
+
+
+def _normalised(states: torch.Tensor) -> torch.Tensor:
+    lengths: torch.Tensor = states.norm(dim=-1, keepdim=True)
+    return states / lengths

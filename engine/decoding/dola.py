@@ -1,0 +1,144 @@
+"""DoLa: what the last layer says beyond an early one."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from math import log
+from typing import ClassVar
+
+import torch
+from torch.nn.functional import kl_div
+
+from engine.batch import Outcome
+from engine.decoding.greedy import choose_best
+from engine.decoding.sample import draw
+from engine.decoding.strategy import Scored, Step, Strategy, live_rows
+from engine.errors import invalid
+from engine.request import Request, Row
+from schemas.generation import GenerationConfig, GenerationMode
+
+LEAST_SHARE = 0.1
+"""Tokens less probable than this share of the likeliest one's probability in the last layer are dropped."""
+
+_FIELD = "generation_config.dola_layers"
+_DEEP = 40
+_SPAN = 20
+_DROPPED_BASE = -1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a mode knows of the model. has_tied_embeddings: whether its head is its embedding."""
+
+    num_layers: int
+    has_tied_embeddings: bool
+
+
+class Dola(Strategy):
+    """Greedy search or sampling over the contrast of the last layer with the candidate layer that differs most.
+
+    Source: arXiv:2309.03883. Equals `generate()` of transformers 4.45 and 4.55 with `dola_layers` on a batch of one
+    prompt; `logits` are those of the last layer. The library picks one layer for its whole batch, and answers with one
+    sequence whatever `num_return_sequences`; here each row has its own layer, so that no answer depends on another, and
+    all sequences are returned. Layers from the last one on are refused here, left out there. In two-byte types the
+    early layers are compared in float32.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.DOLA_GENERATION
+    reads: ClassVar[frozenset[str]] = frozenset({"dola_layers", "do_sample", "num_beams", "num_return_sequences"})
+
+    def __init__(self, model: ModelFacts) -> None:
+        self._model = model
+
+    def width(self, config: GenerationConfig) -> int:
+        return config.num_return_sequences or 1
+
+    def prepare(self, request: Request) -> None:
+        request.layers = candidate_layers(request.config.dola_layers or [], self._model)
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        rows = [row for request in requests for row in live_rows(request, step.forward)]
+        logits = step.forward.last([row.sequence for row in rows])
+        given = Scored(rows, logits, step.pipeline.process(rows, _contrasted(rows, logits, step)))
+        outcome = Outcome({})
+        for do_sample in (False, True):
+            group = [request for request in requests if bool(request.config.do_sample) is do_sample]
+            if group:
+                own = _only(given, set(group))
+                part = draw(own, group, step) if do_sample else choose_best(own, step)
+                outcome.advances.update(part.advances)
+                outcome.failed.update(part.failed)
+        return outcome
+
+
+def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ...]:
+    """The layers that may be contrasted with; 0 is the embedding. Raises InvalidRequest.
+
+    `low` and `high` are every other layer of the lower and the upper half, of 20 layers where there are more than 40.
+    With tied embeddings the embedding itself says nothing but its token, so that `low` begins above it.
+    """
+    last = model.num_layers
+    if isinstance(asked, list):
+        outside = next((layer for layer in asked if not 0 <= layer < last), None)
+        if outside is not None:
+            raise invalid(_FIELD, "out_of_range", f"dola_layers holds {outside}; allowed: 0 <= layer < {last}")
+        return tuple(asked)
+    if asked == "high":
+        return tuple(range(last // 2 if last <= _DEEP else last - _SPAN, last, 2))
+    first = min(2, last - 1) if model.has_tied_embeddings else 0
+    if first == last // 2:
+        return (first,)
+    layers = tuple(range(first, last // 2 if last <= _DEEP else _SPAN, 2))
+    if not layers:
+        text = f"dola_layers is low; a model of {last} layers with tied embeddings has no such layer"
+        raise invalid(_FIELD, "not_supported", text)
+    return layers
+
+
+def _contrasted(rows: Seq[Row], logits: torch.Tensor, step: Step) -> torch.Tensor:
+    """The scores of the last layer less those of an early one. logits: (R, V); left alone."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        alike.setdefault(row.request.layers, []).append(place)
+    contrasted = torch.empty_like(logits)
+    for places in alike.values():
+        hidden = torch.stack([step.forward.hidden[rows[place].sequence][:, -1] for place in places], dim=1)
+        early = step.project(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # (layers, r, V)
+        at = torch.tensor(places, device=logits.device)
+        contrasted[at] = _contrast(logits[at], _farthest(logits[at], early))
+    return contrasted
+
+
+def _farthest(logits: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+    """Of the early layers' logits (layers, r, V), for each row those that differ most from the last layer's. (r, V)"""
+    if len(early) == 1:
+        return early[0]
+    last, log_last = logits.softmax(-1), logits.log_softmax(-1)
+    divergences = torch.stack([_divergence(last, log_last, layer) for layer in early])  # (layers, r)
+    return early[divergences.argmax(0), torch.arange(early.shape[1], device=early.device)]
+
+
+def _divergence(last: torch.Tensor, log_last: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+    """How far an early layer's distribution is from the last one's, for each row. (r, V) to (r,)
+
+    The Jensen-Shannon divergence with the arguments of its two terms exchanged, as in the library.
+    """
+    middle = 0.5 * (last + early.softmax(-1))
+    from_last = kl_div(log_last, middle, reduction="none").mean(-1)
+    from_early = kl_div(early.log_softmax(-1), middle, reduction="none").mean(-1)
+    return 0.5 * (from_last + from_early)
+
+
+def _contrast(logits: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of the last layer less those of the early one, both (r, V); improbable tokens are dropped."""
+    log_last, log_early = logits.log_softmax(-1), early.log_softmax(-1)
+    is_dropped = log_last < log_last.amax(-1, keepdim=True) + log(LEAST_SHARE)
+    return log_last.masked_fill(is_dropped, -torch.inf) - log_early.masked_fill(is_dropped, _DROPPED_BASE)
+
+
+def _only(given: Scored, requests: set[Request]) -> Scored:
+    """The rows of some requests."""
+    places = [at for at, row in enumerate(given.rows) if row.request in requests]
+    if len(places) == len(given.rows):
+        return given
+    at = torch.tensor(places, device=given.scores.device)
+    return Scored([given.rows[place] for place in places], given.logits[at], given.scores[at])
