@@ -174,6 +174,7 @@ def describe(
         hidden_size=config.hidden_size,
         num_heads=config.num_attention_heads,
         max_rows=settings.max_rows,
+        max_beams=min(settings.max_beams, settings.max_rows),
         cache_tokens=cache.num_blocks * cache.block_size,
         runner=runner.name,
         attention="paged, torch",
