@@ -3,6 +3,7 @@
 # make test      the tests; ARGS="-k haproxy"
 # make check     format, lint, types, import rules
 # make bench     tokens per second beside model.generate(); ARGS="--help"
+# make bench-modes   the same for every decoding mode; ARGS="--legacy-python PATH" for those of transformers 4.x
 # make lock      resolve the dependencies of pyproject.toml anew into the two lock files
 #
 # TORCH_INDEX=URL adds an index for other builds of torch, TORCH=2.13.0 is the version `make lock` starts from.
@@ -19,7 +20,7 @@ PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(
 SOURCES := config schemas engine server benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools serve test test-slow check format bench lock wheel clean
+.PHONY: help install install-dev tools serve test test-slow check format bench bench-modes lock wheel clean
 
 help:
 	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
@@ -68,6 +69,9 @@ format: install-dev
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.streams $(ARGS)
+
+bench-modes: install-dev
+	$(BIN)/python -m benchmarks.modes $(ARGS)
 
 # A fresh environment resolves the newest versions that pyproject.toml allows; what it holds becomes the lock. The
 # build label of torch (+cpu, +cu…) is dropped, so that each machine takes the build its own index offers.

@@ -1,6 +1,7 @@
 """What a round of requests measures, and the figures drawn from it."""
 
 import math
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from statistics import median
@@ -17,10 +18,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request got: its tokens, and when each arrived, in seconds from the start of the round."""
+    """What one request got: its tokens, and when each arrived, in seconds from the start of the round.
+
+    num_drafted, num_accepted: tokens that were proposed for it, and those of them it kept; 0 where nobody counts them.
+    """
 
     token_ids: list[int]
     arrived_s: list[float]
+    num_drafted: int = 0
+    num_accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,8 @@ class Figures:
             for answer in answers
             for earlier, later in zip(answer.arrived_s, answer.arrived_s[1:], strict=False)
         ]
-        num_tokens = sum(len(answer.token_ids) for answer in answers)
-        ends = max(answer.arrived_s[-1] for answer in answers)
         spread = (quantile(values, share) * 1e3 for values in (first, between) for share in (0.5, 0.99))
-        return cls(num_tokens / ends, *spread)
+        return cls(tokens_per_s(answers), *spread)
 
     @classmethod
     def median_of(cls, rounds: Iterable[Self]) -> Self:
@@ -59,6 +63,16 @@ class Figures:
 
 
 FIGURE_NAMES = [field.name for field in fields(Figures)]
+
+
+def draw_ids(draw: random.Random, num_tokens: int, vocab_size: int) -> list[int]:
+    """Random tokens without the first tenth of the vocabulary, where special tokens mostly are."""
+    return [draw.randrange(vocab_size // 10, vocab_size) for _ in range(num_tokens)]
+
+
+def tokens_per_s(answers: Sequence[Answer]) -> float:
+    """Of all requests of a round together, from its start to the last token."""
+    return sum(len(answer.token_ids) for answer in answers) / max(answer.arrived_s[-1] for answer in answers)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

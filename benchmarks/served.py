@@ -1,4 +1,4 @@
-"""The server's side of a round: concurrent event streams over HTTP."""
+"""The server's side of a round: concurrent requests over HTTP, streamed or plain."""
 
 import asyncio
 import json
@@ -6,13 +6,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from benchmarks.measures import Answer, Workload
+from benchmarks.requests import Request
+
+Asked = TypeVar("Asked")
+Ask = Callable[[httpx.AsyncClient, Asked, float], Awaitable[Answer]]
+"""Sends one request; the number is the start of the round."""
+
+DRAFT_NAME = "draft"
+"""Under which the server holds the draft model."""
 
 STOP_S = 40.0
 POLL_S = 0.2
@@ -64,17 +72,53 @@ def server_info(address: str) -> dict[str, Any]:
 
 
 def serve_round(address: str, workload: Workload) -> list[Answer]:
-    """All prompts at once, each on a connection of its own."""
-    return asyncio.run(_all_streams(address, workload))
+    """All prompts at once, as streams, each on a connection of its own."""
+
+    async def ask(client: httpx.AsyncClient, prompt: list[int], start: float) -> Answer:
+        return await _stream(client, prompt, workload.num_new, start)
+
+    return asyncio.run(_at_once(address, ask, workload.prompts))
 
 
-async def _all_streams(address: str, workload: Workload) -> list[Answer]:
+def answer_round(address: str, requests: Sequence[Request]) -> list[Answer]:
+    """All requests at once, each on a connection of its own; a whole answer arrives with its last token."""
+    return asyncio.run(_at_once(address, _whole, requests))
+
+
+async def _at_once(address: str, ask: Ask[Asked], asked: Sequence[Asked]) -> list[Answer]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=None) as client:
         await client.get("/health/live")
         start = time.perf_counter()
-        streams = [_stream(client, prompt, workload.num_new, start) for prompt in workload.prompts]
-        return list(await asyncio.gather(*streams))
+        return list(await asyncio.gather(*(ask(client, one, start) for one in asked)))
+
+
+async def _whole(client: httpx.AsyncClient, request: Request, start: float) -> Answer:
+    response = await client.post("/generate", json=body_of(request))
+    end = time.perf_counter() - start
+    if not response.is_success:
+        raise ServerFailed(response.text)
+    answer = response.json()
+    if answer["mode"] != request.runs:
+        raise ServerFailed(f"the server ran {answer['mode']} in place of {request.runs}")
+    token_ids, usage = answer["sequences"][0]["token_ids"], answer["usage"]
+    return Answer(token_ids, [end] * len(token_ids), usage["drafted_tokens"], usage["accepted_tokens"])
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The body of `POST /generate`. Modes that are asked the same prompt do not share its cached blocks."""
+    body = {
+        "inputs": request.prompt,
+        "generation_config": request.config,
+        "seed": request.seed,
+        "mode": request.runs,
+        "cache_salt": request.runs,
+    }
+    if request.negative_prompt is not None:
+        body["negative_prompt_ids"] = request.negative_prompt
+    if request.has_draft:
+        body["assistant_model"] = DRAFT_NAME
+    return body
 
 
 async def _stream(client: httpx.AsyncClient, prompt: list[int], num_new: int, start: float) -> Answer:

@@ -8,30 +8,25 @@ for the others.
 """
 
 import argparse
-import json
-import os
-import platform
 import random
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
-from importlib import metadata
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
-import torch
 
 from benchmarks.library import generate_round, load_model
-from benchmarks.measures import FIGURE_NAMES, Answer, Figures, Workload, num_equal
+from benchmarks.measures import FIGURE_NAMES, Answer, Figures, Workload, draw_ids, num_equal
+from benchmarks.options import add_common, positive
+from benchmarks.reports import describe, markdown, show, write_json
 from benchmarks.served import ServerFailed, serve_round, server_info, started_server
 from config.settings import load
 from config.sources import InvalidSettings
 from engine.errors import EngineError
 from engine.loading.files import find_model
 
-PACKAGES = ("torch", "transformers", "tokenizers", "fastapi", "uvicorn", "pyzmq")
 Round = Callable[[Workload], list[Answer]]
 
 
@@ -82,7 +77,7 @@ def run(options: Options) -> None:
         device = info["model"]["device"] if options.device == "auto" else options.device
         model = load_model(path, options.dtype, device, options.threads)
         facts = describe(options, info)
-        print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
+        show(facts)
         compared = [
             compare(
                 num_streams,
@@ -94,43 +89,24 @@ def run(options: Options) -> None:
         ]
     print(table(compared))
     if options.json:
-        rows = [asdict(comparison) for comparison in compared]
-        options.json.write_text(json.dumps({"facts": facts, "comparisons": rows}, indent=2) + "\n")
+        write_json(options.json, facts, [asdict(comparison) for comparison in compared])
 
 
 def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(prog="benchmarks.streams", description="Streams beside model.generate().")
-    parser.add_argument("--model", default="builtin", help="directory, Hub id or builtin (default)")
     parser.add_argument("--url", help="a running server of that model; by default one is started")
     parser.add_argument("--streams", type=positive, nargs="+", default=[1, 8, 32], help="numbers of requests at once")
-    parser.add_argument("--prompt-tokens", type=positive, default=64)
-    parser.add_argument("--new-tokens", type=positive, default=64)
-    parser.add_argument("--rounds", type=positive, default=3, help="of each side, alternating")
-    parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
-    parser.add_argument("--threads", type=int, default=0, help="of each side; 0: its own choice")
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--wait-s", type=float, default=600.0, help="how long the server may take to get ready")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    add_common(parser, device="auto", new_tokens=64, threads=0)
     return Options(**vars(parser.parse_args(arguments)))
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
 def workloads(options: Options, num_streams: int, vocab_size: int) -> list[Workload]:
-    """One for warming up and one per round. No prompt comes twice, so that no cache of prefixes answers.
-
-    The first tenth of the vocabulary, where special tokens mostly are, is left out.
-    """
+    """One for warming up and one per round. No prompt comes twice, so that no cache of prefixes answers."""
     draw = random.Random(f"{options.seed} {num_streams}")
 
     def prompt() -> list[int]:
-        return [draw.randrange(vocab_size // 10, vocab_size) for _ in range(options.prompt_tokens)]
+        return draw_ids(draw, options.prompt_tokens, vocab_size)
 
     return [Workload([prompt() for _ in range(num_streams)], options.new_tokens) for _ in range(options.rounds + 1)]
 
@@ -149,40 +125,17 @@ def compare(num_streams: int, loads: list[Workload], served: Round, library: Rou
     )
 
 
-def describe(options: Options, info: dict[str, Any]) -> dict[str, Any]:
-    """Everything that decides the figures."""
-    chosen = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "json"}
-    versions = {package: metadata.version(package) for package in PACKAGES}
-    return {
-        "settings": chosen,
-        "server": {"version": info["version"], **info["model"], "max_rows": info["limits"]["max_rows"]},
-        "versions": {"python": platform.python_version(), **versions},
-        "machine": {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0)), "torch_threads": torch.get_num_threads()},
-    }
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def table(compared: Sequence[Comparison]) -> str:
     """A Markdown table: three rows per number of streams, and how many answers were the same."""
-    lines = [["streams", "side", "tokens/s", "first p50", "first p99", "between p50", "between p99", "same tokens"]]
-    lines.append(["---:", "---", *["---:"] * (len(FIGURE_NAMES) + 1)])
+    times = ["first p50", "first p99", "between p50", "between p99"]
+    lines = [["streams", "side", "tokens/s", *times, "same tokens"]]
     for row in compared:
         same = f"{row.num_equal}/{row.num_requests}"
         ratios = [f"{ratio:.2f} x" for ratio in row.served.over(row.library)]
         lines.append([str(row.num_streams), "server", *cells(row.served), same])
         lines.append(["", "generate()", *cells(row.library), ""])
         lines.append(["", "ratio", *ratios, ""])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    )
+    return markdown(lines)
 
 
 def cells(figures: Figures) -> list[str]:

@@ -1,0 +1,132 @@
+"""The decoding modes that are compared, and the requests of their rounds: plain data that every side can be asked."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+from benchmarks.measures import Answer, draw_ids
+
+PHRASE_TOKENS = 2
+
+
+class EndedEarly(Exception):
+    """An answer is shorter than asked for, so its tokens per second would not compare."""
+
+
+class Needs(Enum):
+    """What a mode is asked with beside its configuration."""
+
+    PHRASE = auto()
+    NEGATIVE_PROMPT = auto()
+    PROMPT_LOOKUP = auto()
+    DRAFT_MODEL = auto()
+
+
+DRAFTING = (Needs.PROMPT_LOOKUP, Needs.DRAFT_MODEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """runs: the decoding mode it must be. is_legacy: transformers 4.x alone has it."""
+
+    name: str
+    runs: str
+    config: dict[str, Any]
+    needs: Needs | None = None
+    is_legacy: bool = False
+
+    @property
+    def is_drafting(self) -> bool:
+        return self.needs in DRAFTING
+
+
+SAMPLE = {"do_sample": True}
+BEAMS = {"num_beams": 4, "do_sample": False}
+GREEDY = {"do_sample": False}
+GROUPS = {"num_beam_groups": 2, "diversity_penalty": 0.5}
+LEFT_HASH = {"greenlist_ratio": 0.25, "bias": 2.0, "seeding_scheme": "lefthash", "context_width": 1}
+MODES = (
+    Mode("greedy_search", "greedy_search", GREEDY),
+    Mode("sample", "sample", SAMPLE),
+    Mode("beam_search", "beam_search", BEAMS),
+    Mode("beam_sample", "beam_sample", BEAMS | SAMPLE),
+    Mode("group_beam_search", "group_beam_search", BEAMS | GROUPS, is_legacy=True),
+    Mode("constrained_beam_search", "constrained_beam_search", BEAMS, Needs.PHRASE, is_legacy=True),
+    Mode("contrastive_search", "contrastive_search", GREEDY | {"top_k": 4, "penalty_alpha": 0.6}, is_legacy=True),
+    Mode("dola_generation", "dola_generation", GREEDY | {"dola_layers": "low"}, is_legacy=True),
+    Mode("prompt_lookup", "assisted_generation", GREEDY, Needs.PROMPT_LOOKUP),
+    Mode("draft_model", "assisted_generation", GREEDY, Needs.DRAFT_MODEL),
+    Mode("guidance", "greedy_search", GREEDY | {"guidance_scale": 1.5}, Needs.NEGATIVE_PROMPT),
+    Mode("watermark", "greedy_search", GREEDY | {"watermarking_config": LEFT_HASH}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """runs: the decoding mode that must answer. config: fields of GenerationConfig.
+
+    has_draft: the draft model proposes tokens.
+    """
+
+    runs: str
+    prompt: list[int]
+    config: dict[str, Any]
+    seed: int
+    negative_prompt: list[int] | None = None
+    has_draft: bool = False
+
+    @property
+    def num_new(self) -> int:
+        num_new: int = self.config["max_new_tokens"]
+        return num_new
+
+    def as_greedy(self) -> "Request":
+        """The same prompt and length without what the mode adds."""
+        config = GREEDY | {name: self.config[name] for name in ("max_new_tokens", "eos_token_id")}
+        return replace(self, runs="greedy_search", config=config, negative_prompt=None, has_draft=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How requests are drawn. end_id: a token that no answer leads to; drafting: the fields of drafts.
+
+    The end token of the model would make lengths differ, and forbidding it takes a processor whose cost is not the
+    mode's.
+    """
+
+    seed: int
+    vocab_size: int
+    prompt_tokens: int
+    new_tokens: int
+    end_id: int
+    drafting: dict[str, Any]
+
+    def rounds(self, mode: Mode, num_requests: int, num_rounds: int) -> list[list[Request]]:
+        """No prompt comes twice, so that no cache of prefixes answers."""
+        draw = random.Random(f"{self.seed} {mode.name} {num_requests}")
+        return [[self._request(mode, draw) for _ in range(num_requests)] for _ in range(num_rounds)]
+
+    def _request(self, mode: Mode, draw: random.Random) -> Request:
+        prompt = draw_ids(draw, self.prompt_tokens, self.vocab_size)
+        config = mode.config | {"max_new_tokens": self.new_tokens, "eos_token_id": self.end_id}
+        negative_prompt = None
+        if mode.needs is Needs.PHRASE:
+            config["force_words_ids"] = [draw_ids(draw, PHRASE_TOKENS, self.vocab_size)]
+        elif mode.needs is Needs.NEGATIVE_PROMPT:
+            negative_prompt = draw_ids(draw, self.prompt_tokens, self.vocab_size)
+        elif mode.needs is Needs.PROMPT_LOOKUP:
+            config["prompt_lookup_num_tokens"] = self.drafting["num_assistant_tokens"]
+        elif mode.needs is Needs.DRAFT_MODEL:
+            config |= self.drafting
+        seed = draw.randrange(2**31)
+        return Request(mode.runs, prompt, config, seed, negative_prompt, mode.needs is Needs.DRAFT_MODEL)
+
+
+def check_lengths(side: str, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
+    """Raises EndedEarly; a row that was filled up behind its end token counts as short too."""
+    for request, answer in zip(requests, answers, strict=True):
+        num_new = len(answer.token_ids)
+        if num_new != request.num_new or request.config["eos_token_id"] in answer.token_ids[:-1]:
+            raise EndedEarly(f"{side} ended {request.runs} before its {request.num_new} tokens; choose another --seed")
