@@ -60,6 +60,7 @@ class ModelSettings(Part):
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     served_name: OptionalText
+    assistants: Files
     tries: Files
     logits_processors: Places
     stopping_criteria: Places

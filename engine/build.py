@@ -2,20 +2,23 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
 from config.settings import EngineSettings, ModelSettings
+from engine.assistants import build_assistants
 from engine.cache import BlockCache
 from engine.decoding.dola import ModelFacts
 from engine.decoding.modes import MODES, strategies
 from engine.engine import Engine, Parts
 from engine.errors import ModelUnsupported
 from engine.fields import OBEYED
+from engine.loading.assistants import Assistant, load_assistants
 from engine.loading.files import Progress, find_model
 from engine.loading.model import load_model
 from engine.loading.tokenizer import TokenizerFiles, load_tokenizer
@@ -36,11 +39,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What requests may name beside their parameters."""
+    """What requests may name beside their parameters. tokenizer_json: the main model's."""
 
     registry: Registry
     tries: dict[str, Trie]
     tokenizer_json: str | None = None
+    assistants: Mapping[str, Assistant] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     tokenizer = load_tokenizer(path, work)
     model = load_model(path, model_settings, progress)
     progress("check", 0.0)
-    extensions = load_extensions(model_settings, tokenizer)
+    extensions = load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress))
     runner, engine = assemble(model, settings, extensions)
     runner.check()
     info = describe(model_settings, settings, runner, extensions, tokenizer, read_defaults(path, model))
@@ -75,13 +79,14 @@ def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Exten
     limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
     constraints.warm_up()
+    assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings)
     parts = Parts(
         runner=runner,
         cache=cache,
         scheduler=Scheduler(cache, limits),
         pipeline=pipeline.Pipeline(runner.vocab_size, extensions.registry, runner.device, constraints),
         stopping=Stopping(extensions.registry),
-        strategies=strategies(facts_of(model)),
+        strategies=strategies(facts_of(model), assistants),
         token_bytes=extensions.registry.token_bytes,
     )
     return runner, Engine(parts)
@@ -93,8 +98,10 @@ def facts_of(model: PreTrainedModel) -> ModelFacts:
     return ModelFacts(config.num_hidden_layers, bool(model.config.tie_word_embeddings))
 
 
-def load_extensions(settings: ModelSettings, tokenizer: TokenizerFiles) -> Extensions:
-    """The registered classes, the named tries, and what they need of the tokenizer."""
+def load_extensions(
+    settings: ModelSettings, tokenizer: TokenizerFiles, assistants: Mapping[str, Assistant]
+) -> Extensions:
+    """The registered classes, the named tries, and what they need of the tokenizer; beside them the draft models."""
     token_bytes: Seq[bytes] | None = None
     tokenizer_json = None
     if tokenizer.file is not None:
@@ -102,7 +109,7 @@ def load_extensions(settings: ModelSettings, tokenizer: TokenizerFiles) -> Exten
         tokenizer_json = Path(tokenizer.file).read_text(encoding="utf-8")
     try:
         registry = Registry.load(settings.logits_processors, settings.stopping_criteria, token_bytes)
-        return Extensions(registry, load_tries(settings.tries), tokenizer_json)
+        return Extensions(registry, load_tries(settings.tries), tokenizer_json, assistants)
     except (ValueError, OSError) as error:
         raise ModelUnsupported(str(error)) from error
 
@@ -170,6 +177,7 @@ def describe(
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
         tries=sorted(extensions.tries),
+        assistants={name: dict(assistant.defaults) for name, assistant in extensions.assistants.items()},
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         num_heads=config.num_attention_heads,

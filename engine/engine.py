@@ -94,14 +94,17 @@ class Engine:
         return self._collect(batch)
 
     def _propose(self, requests: Seq[Request]) -> None:
-        """Let the modes that draft do so; a fault there ends those requests alone."""
+        """Let the modes that draft do so; if that raises, one by one: only the culprit ends."""
         for strategy, group in self._by_strategy(requests):
             try:
-                strategy.propose(group)
+                strategy.propose(group, self._parts.pipeline)
             except Exception as error:
+                if len(group) > 1:
+                    for one in group:
+                        self._propose([one])
+                    continue
                 logger.exception("drafting failed in %s", strategy.mode)
-                for request in group:
-                    self._fail(request, RequestFailed(f"drafting failed: {type(error).__name__}"))
+                self._fail(group[0], RequestFailed(f"drafting failed: {type(error).__name__}"))
 
     def _run(self, batch: Batch) -> None:
         starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
@@ -219,6 +222,7 @@ class Engine:
         self._forget(request)
 
     def _forget(self, request: Request) -> None:
+        self._strategy_of(request).release(request)
         self._parts.scheduler.remove(request)
         self._requests.pop(request.id, None)
         self._traces.pop(request, None)

@@ -12,15 +12,12 @@ padded, which is what a padding token asks for once the padding is taken off."""
 
 OBEYED = pipeline.FIELDS | stopping.FIELDS | trace.FIELDS | modes.FIELDS | OBEYED_IN_TRANSLATION
 
-_DRAFTS = "assisted decoding is not built"
 _CACHE = "the paged cache is the only one, and results do not depend on it"
 _COMPILED = "nothing is compiled"
 
 NOT_OBEYED: dict[str, str] = {
-    **dict.fromkeys(("use_mtp", "is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule"), _DRAFTS),
-    **dict.fromkeys(("assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind"), _DRAFTS),
-    **dict.fromkeys(("target_lookbehind", "assistant_ensemble_weight", "speculation_type"), _DRAFTS),
-    **dict.fromkeys(("prompt_lookup_num_tokens", "max_matching_ngram_size"), _DRAFTS),
+    **dict.fromkeys(("use_mtp", "speculation_type"), "this needs layers that draft, which no served model has"),
+    "is_assistant": "it marks the configuration of a draft model, and a request is none",
     **dict.fromkeys(("use_cache", "cache_implementation", "cache_config", "max_cache_len"), _CACHE),
     **dict.fromkeys(("return_legacy_cache", "prefill_chunk_size", "continuous_batching_config"), _CACHE),
     **dict.fromkeys(("compile_config", "disable_compile"), _COMPILED),

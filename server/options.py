@@ -16,7 +16,7 @@ from schemas.native import GenerateRequest
 
 PANELS = {"model": "Model", "engine": "Engine", "server": "Server"}
 REQUEST_FIELDS = ("negative_prompt", "assistant_model", "force_words")
-OTHER_NAMES = {"model": ("--model-id",)}
+OTHER_NAMES = {"model": ("--model-id",), "assistants": ("--assistant",)}
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

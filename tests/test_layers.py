@@ -25,9 +25,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("batch",),
     ("runners.runner", "attention.plan"),
     ("logits", "stopping", "trace"),
+    ("decoding.drafting",),
     ("decoding",),
     ("runners", "attention", "scheduler", "settling", "loading", "text"),
-    ("engine", "client", "fields"),
+    ("engine", "client", "fields", "assistants"),
     ("build",),
     ("__main__",),
 )

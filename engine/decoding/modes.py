@@ -1,5 +1,6 @@
 """The decoding modes that are built."""
 
+from engine.decoding.assisted import Assistants, Assisted
 from engine.decoding.beam_search import BeamSample, BeamSearch
 from engine.decoding.constrained_beam_search import ConstrainedBeamSearch
 from engine.decoding.contrastive import Contrastive
@@ -13,13 +14,13 @@ from schemas.generation import GenerationMode
 # These need nothing; what others need stands in `strategies`.
 _PLAIN = (Greedy, Sample, BeamSearch, BeamSample, GroupBeamSearch, ConstrainedBeamSearch, Contrastive)
 
-MODES = tuple(kind.mode for kind in (*_PLAIN, Dola))
+MODES = tuple(kind.mode for kind in (*_PLAIN, Dola, Assisted))
 
-FIELDS = frozenset[str]().union(*(kind.reads for kind in (*_PLAIN, Dola)))
+FIELDS = frozenset[str]().union(*(kind.reads for kind in (*_PLAIN, Dola, Assisted)))
 """The GenerationConfig fields the modes obey."""
 
 
-def strategies(model: ModelFacts) -> dict[GenerationMode, Strategy]:
+def strategies(model: ModelFacts, assistants: Assistants) -> dict[GenerationMode, Strategy]:
     """One strategy for each mode, for an engine around one model."""
-    built: tuple[Strategy, ...] = (*(kind() for kind in _PLAIN), Dola(model))
+    built: tuple[Strategy, ...] = (*(kind() for kind in _PLAIN), Dola(model), Assisted(assistants))
     return {strategy.mode: strategy for strategy in built}

@@ -50,8 +50,12 @@ class Strategy(Protocol):
         """Set what a new request needs: its state, and the hidden states it reads. Raises InvalidRequest."""
         return
 
-    def propose(self, requests: Seq[Request]) -> None:
+    def propose(self, requests: Seq[Request], pipeline: Pipeline) -> None:
         """Give requests that are about to be fed the drafts they lack. Called before every step; mostly idle."""
+        return
+
+    def release(self, request: Request) -> None:
+        """Free what the mode holds for a request that has ended, beside its sequences."""
         return
 
     def observe(self, request: Request, sequence: Sequence, start: int, hidden: torch.Tensor) -> None:

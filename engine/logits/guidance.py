@@ -6,7 +6,7 @@ from torch import Tensor
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
 from engine.messages import Submission
-from engine.request import Request, Sequence
+from engine.request import Request, Row, Sequence
 from schemas.generation import GenerationConfig
 
 
@@ -23,6 +23,9 @@ class Guidance(Processor):
 
     def applies(self, request: Request) -> bool:
         return is_guided(request.config)
+
+    def acts(self, row: Row) -> bool:
+        return row.unconditional is not None
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         shadows = [row.unconditional for row in rows if row.unconditional is not None]

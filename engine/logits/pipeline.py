@@ -1,5 +1,6 @@
 """The order of the logits processors, written once, and who of them acts on which row."""
 
+from collections.abc import Container
 from collections.abc import Sequence as Seq
 
 import torch
@@ -82,6 +83,9 @@ class Pipeline:
         self.vocab_size = vocab_size
         self.device = device
         self.processors = in_order(registry, constraints or Constraints(vocab_size, {}, None))
+        self._every = range(len(self.processors))
+        self._shaping = self._every[next(at for at in self._every if isinstance(self.processors[at], Temperature)) :]
+        self._forbidding = [at for at in self._every if not isinstance(self.processors[at], TopH | TopP | TypicalP)]
 
     def prepare(self, request: Request) -> None:
         """Find the processors of a request and let them build what they need. Raises InvalidRequest."""
@@ -106,7 +110,23 @@ class Pipeline:
         The rows of a request that failed on the way are NaN, see `guard`. Where nothing acts, `logits` itself comes
         back.
         """
-        acting = self._acting(rows)
+        return self._apply(rows, logits, self._acting(rows, self._every))
+
+    def forbid(self, rows: Seq[Row], logits: Tensor) -> Tensor:
+        """Apply all but `top_h`, `top_p` and `typical_p`, to equal logits: what becomes -inf is forbidden.
+
+        Those three would drop some of the equally likely tokens, and which of them is arbitrary.
+        """
+        return self._apply(rows, logits, self._acting(rows, self._forbidding))
+
+    def shape_again(self, rows: Seq[Row], scores: Tensor) -> Tensor:
+        """Apply what shapes the distribution, the temperature and all behind it, to scores that went through `process`.
+
+        The library does so to a draft model's scores: its own processors come on top of the main model's.
+        """
+        return self._apply(rows, scores, self._acting(rows, self._shaping))
+
+    def _apply(self, rows: Seq[Row], logits: Tensor, acting: list[tuple[Processor, list[int]]]) -> Tensor:
         if not acting:
             return logits
         every = Rows(rows, self.device)
@@ -119,12 +139,12 @@ class Pipeline:
             scores[at] = processor(every.pick(places), scores[at])
         return self._mark_failed(rows, scores)
 
-    def _acting(self, rows: Seq[Row]) -> list[tuple[Processor, list[int]]]:
-        """The processors of this step in order, each with the places of its rows."""
+    def _acting(self, rows: Seq[Row], asked: Container[int]) -> list[tuple[Processor, list[int]]]:
+        """The processors of this step in order, each with the places of its rows. asked: the numbers of those meant."""
         found: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             for number in row.request.prepared[_PREPARED]:
-                if self.processors[number].acts(row):
+                if number in asked and self.processors[number].acts(row):
                     found.setdefault(number, []).append(place)
         return [(self.processors[number], found[number]) for number in sorted(found)]
 

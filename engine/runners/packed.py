@@ -32,11 +32,11 @@ class PackedRunner:
 
     def __init__(self, model: PreTrainedModel, cache: BlockCache) -> None:
         self.model, self.cache, self.device = model, cache, model.device
-        self._attention = PagedAttention(_text_config(model), cache.num_blocks * cache.block_size)
+        self._attention = PagedAttention(text_config(model), cache.num_blocks * cache.block_size)
         self._plain = model.config._attn_implementation or "eager"
         # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
-        attention, self._name = weakref.ref(self._attention), f"beamhouse_paged_{id(self)}"
-        AttentionInterface.register(self._name, lambda *args, **kwargs: attention()(*args, **kwargs))  # type: ignore[misc]
+        runner, self._name = weakref.ref(self), f"beamhouse_paged_{id(self)}"
+        AttentionInterface.register(self._name, lambda *args, **kwargs: runner()._attention(*args, **kwargs))  # type: ignore[union-attr]
         model.set_attn_implementation(self._name)
 
     @property
@@ -60,6 +60,16 @@ class PackedRunner:
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
         return Forward(logits, spans, _hidden_of(batch.feeds, states))
+
+    @contextlib.contextmanager
+    def storing_in(self, cache: BlockCache, attention: PagedAttention) -> Iterator[None]:
+        """Keep keys and values elsewhere for a while. cache: the accounting of the slots that `attention` holds."""
+        own = self.cache, self._attention
+        self.cache, self._attention = cache, attention
+        try:
+            yield
+        finally:
+            self.cache, self._attention = own
 
     @torch.inference_mode()
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -117,7 +127,7 @@ class PackedRunner:
     @property
     def context_len(self) -> int:
         """Most tokens a sequence may have; without a limit in the configuration, what the cache holds."""
-        limit = getattr(_text_config(self.model), "max_position_embeddings", None)
+        limit = getattr(text_config(self.model), "max_position_embeddings", None)
         room = self.cache.num_blocks * self.cache.block_size
         return min(limit, room) if limit and limit > 0 else room
 
@@ -189,5 +199,6 @@ def _hidden_of(feeds: Seq[Feed], states: dict[int, torch.Tensor]) -> dict[Sequen
     return hidden
 
 
-def _text_config(model: PreTrainedModel) -> Any:  # Any: a transformers configuration
+def text_config(model: PreTrainedModel) -> Any:  # Any: a transformers configuration
+    """The part of a model's configuration that describes its decoder."""
     return model.config.get_text_config(decoder=True)

@@ -8,6 +8,7 @@ import torch
 
 from engine.batch import Batch, Forward
 from engine.cache import BlockCache
+from engine.decoding.assisted import Assistants
 from engine.decoding.dola import ModelFacts
 from engine.decoding.modes import strategies
 from engine.engine import Engine, Parts
@@ -76,7 +77,7 @@ def make_engine(script: Script = next_number, registry: Registry | None = None, 
             scheduler=Scheduler(cache, Limits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)),
             pipeline=Pipeline(VOCAB_SIZE, registry, runner.device),
             stopping=Stopping(registry),
-            strategies=strategies(ModelFacts(num_layers=2, has_tied_embeddings=False)),
+            strategies=strategies(ModelFacts(num_layers=2, has_tied_embeddings=False), Assistants()),
             token_bytes=None,
         )
     )

@@ -1,0 +1,77 @@
+"""Makes drafters of the loaded draft models and of the main model's own layers."""
+
+from collections.abc import Mapping
+
+from transformers import PreTrainedModel
+
+from config.settings import EngineSettings
+from engine.cache import BlockCache
+from engine.decoding.assisted import Assistants
+from engine.decoding.drafting.draft_runner import DraftRunner
+from engine.decoding.drafting.drafter import Drafter
+from engine.decoding.drafting.early_exit import EarlyExit
+from engine.decoding.drafting.model import DraftModel, SameVocabulary
+from engine.decoding.drafting.retokenized import Retokenized
+from engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokenizers
+from engine.decoding.drafting.universal import Universal
+from engine.errors import ModelUnsupported
+from engine.loading.assistants import Assistant
+from engine.runners.early_exit import EarlyExitRunner
+from engine.runners.packed import PackedRunner
+
+EARLY_EXIT_SHARE = 4
+"""The cache of early exits holds a fourth of the tokens of the main one, but one full sequence at least."""
+
+
+def build_assistants(
+    main: PackedRunner, tokenizer_json: str | None, given: Mapping[str, Assistant], settings: EngineSettings
+) -> Assistants:
+    """Every draft model gets a cache for as many tokens as the main one, in its own, smaller, keys and values.
+
+    Raises ModelUnsupported where a draft model does not run packed or shares no tokens with the main model.
+    """
+    step_tokens = max(settings.step_tokens, settings.max_rows)
+    models = {}
+    for name, assistant in given.items():
+        try:
+            models[name] = _drafter(main, tokenizer_json, assistant, step_tokens)
+        except ModelUnsupported as error:
+            raise ModelUnsupported(f"the draft model {name!r}: {error}") from error
+    return Assistants(models, _early_exit(main, step_tokens), step_tokens)
+
+
+def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistant, chunk: int) -> Drafter:
+    cache = _cache(main, main.cache.num_blocks)
+    runner = PackedRunner(assistant.model, cache)
+    drafting = DraftRunner(runner, cache, chunk)
+    runner.check()
+    if tokenizer_json is None or assistant.tokenizer_json is None:
+        if runner.vocab_size != main.vocab_size:
+            sizes = f"{runner.vocab_size} tokens, the main one {main.vocab_size}"
+            raise ModelUnsupported(f"it has {sizes}; both need a tokenizer then")
+        return DraftModel(drafting, SameVocabulary(main.vocab_size))
+    tokenizers = Tokenizers.load(tokenizer_json, assistant.tokenizer_json)
+    if tokenizers.are_alike:
+        return DraftModel(drafting, SameVocabulary(main.vocab_size))
+    shared = SharedVocabulary(tokenizers, main.vocab_size, runner.vocab_size, main.device)
+    if not len(shared):
+        raise ModelUnsupported("its tokenizer shares no token with the main one")
+    return Universal(Retokenized(drafting, tokenizers, _end_ids(assistant.model)), DraftModel(drafting, shared))
+
+
+def _early_exit(main: PackedRunner, chunk: int) -> EarlyExit | None:
+    one_sequence = main.cache.num_blocks_for(main.context_len)
+    cache = _cache(main, max(one_sequence, main.cache.num_blocks // EARLY_EXIT_SHARE))
+    try:
+        return EarlyExit(EarlyExitRunner(main, cache), cache, chunk)
+    except ModelUnsupported:
+        return None
+
+
+def _cache(main: PackedRunner, num_blocks: int) -> BlockCache:
+    return BlockCache(num_blocks, main.cache.block_size, prefix_caching=False)
+
+
+def _end_ids(model: PreTrainedModel) -> frozenset[int]:
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return frozenset() if ends is None else frozenset({ends} if isinstance(ends, int) else ends)

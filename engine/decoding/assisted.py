@@ -1,0 +1,194 @@
+"""Assisted decoding: drafted tokens are checked in the shared step, and those the model confirms stay."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from engine.batch import Advance, Outcome
+from engine.decoding.drafting.drafter import Draft, Drafter, Drafting, drafting_of, room_of, view
+from engine.decoding.drafting.lookup import PromptLookup
+from engine.decoding.strategy import Grown, Step, Strategy, advanced, failures
+from engine.decoding.verification import Check, Verdict, verify
+from engine.errors import invalid
+from engine.logits.pipeline import Pipeline
+from engine.request import Request, Row, Sequence
+from schemas.generation import GenerationConfig, GenerationMode
+
+READS = frozenset(
+    {
+        "do_sample",
+        "prompt_lookup_num_tokens",
+        "max_matching_ngram_size",
+        "num_assistant_tokens",
+        "num_assistant_tokens_schedule",
+        "assistant_confidence_threshold",
+        "assistant_early_exit",
+        "assistant_ensemble_weight",
+        "assistant_lookbehind",
+        "target_lookbehind",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assistants:
+    """What can draft. models: draft models by name. early_exit: the main model's own first layers.
+
+    step_tokens: most tokens of one step, into which a draft and the newest token must fit.
+    """
+
+    models: Mapping[str, Drafter] = field(default_factory=dict)
+    early_exit: Drafter | None = None
+    step_tokens: int = 512
+
+
+class Assisted(Strategy):
+    """Equals assisted decoding in transformers 5.23 on a batch of one: greedy search, or sampling with a seed.
+
+    The draft settings are the request's own and take effect for it alone; the library reads them from the draft model's
+    configuration and ignores those of the call. Sequences are cut at stop strings too, not only at end tokens.
+    """
+
+    mode: ClassVar[GenerationMode] = GenerationMode.ASSISTED_GENERATION
+    reads: ClassVar[frozenset[str]] = READS
+
+    def __init__(self, assistants: Assistants) -> None:
+        self._assistants = assistants
+        self._lookup = PromptLookup()
+
+    def width(self, config: GenerationConfig) -> int:
+        return 1
+
+    def prepare(self, request: Request) -> None:
+        """Find the drafter. Raises InvalidRequest where there is none, or the draft does not fit a step."""
+        config = request.config
+        drafter = self._drafter(request)
+        field_name = "prompt_lookup_num_tokens" if drafter is self._lookup else "num_assistant_tokens"
+        num_tokens: int = getattr(config, field_name) or 1
+        most = self._assistants.step_tokens // len(request.sequences[0].with_shadow) - 1
+        wanted = min(num_tokens, (config.max_length or 0) - request.num_prompt - 1)
+        if wanted > most:
+            text = f"{field_name} is {num_tokens}; allowed by the size of a step: at most {most}"
+            raise invalid(f"generation_config.{field_name}", "out_of_range", text)
+        request.state = Drafting(drafter, num_tokens, most)
+        drafter.check(request)
+
+    def propose(self, requests: Seq[Request], pipeline: Pipeline) -> None:
+        """Draft for the sequences that grew since their last draft; a draft stays until it is checked."""
+        lacking: dict[Drafter, list[Request]] = {}
+        for request in requests:
+            state = drafting_of(request)
+            if state.drafted_at != len(request.sequences[0].token_ids):
+                lacking.setdefault(state.drafter, []).append(request)
+        for drafter, group in lacking.items():
+            drafts = drafter.draft([request for request in group if room_of(request) > 0], pipeline)
+            for request in group:
+                _take(request, drafts.get(request, Draft()))
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        positions = [row for request in requests for row in _positions(request, step)]
+        logits = step.forward.at([at for _, at in positions])
+        rows = [row for row, _ in positions]
+        scores = step.pipeline.process(rows, logits)  # (R, V), all positions of all requests
+        spans = _spans(rows)
+        checks = [Check(one, drafting_of(one).draft, scores[spans[one].start : spans[one].stop]) for one in requests]
+        outcome = Outcome({})
+        for request, verdict in zip(requests, verify(checks), strict=True):
+            span = spans[request]
+            used = slice(span.start, min(span.start + verdict.num_accepted + 1, span.stop))
+            failed = failures(rows[used], verdict.is_bad[: len(rows[used])])
+            if failed:
+                outcome.failed.update(failed)
+                continue
+            grown = _grown(rows[used], verdict, logits[used], scores[used])
+            outcome.advances[request] = _accept(request, grown, verdict, step)
+        return outcome
+
+    def release(self, request: Request) -> None:
+        drafting_of(request).drafter.release(request)
+
+    def _drafter(self, request: Request) -> Drafter:
+        config, name = request.config, request.submission.assistant_model
+        given = {
+            "assistant_model": name,
+            "generation_config.assistant_early_exit": config.assistant_early_exit,
+            "generation_config.prompt_lookup_num_tokens": config.prompt_lookup_num_tokens,
+        }
+        asked = [path for path, value in given.items() if value is not None]
+        if len(asked) > 1:
+            raise invalid(asked[0], "conflict", f"{' and '.join(asked)} draft in different ways; allowed: one of them")
+        if config.prompt_lookup_num_tokens is not None:
+            return self._lookup
+        if config.assistant_early_exit is not None:
+            return self._early_exit()
+        if name is None:
+            raise invalid("generation_config.use_mtp", "not_supported", "this model has no layers that draft")
+        if name not in self._assistants.models:
+            known = ", ".join(sorted(self._assistants.models)) or "none"
+            raise invalid("assistant_model", "unknown_name", f"there is no draft model {name[:64]!r}; loaded: {known}")
+        return self._assistants.models[name]
+
+    def _early_exit(self) -> Drafter:
+        if self._assistants.early_exit is None:
+            text = "this model cannot be left after its first layers"
+            raise invalid("generation_config.assistant_early_exit", "not_supported", text)
+        return self._assistants.early_exit
+
+
+def _take(request: Request, draft: Draft) -> None:
+    state, sequence = drafting_of(request), request.sequences[0]
+    state.draft, state.drafted_at = draft, len(sequence.token_ids)
+    for one in sequence.with_shadow:
+        one.draft_ids = list(draft.token_ids)
+    request.num_drafted += len(draft.token_ids)
+
+
+def _positions(request: Request, step: Step) -> list[tuple[Row, int]]:
+    """A row for each token that the draft may lead to, and its place among the logits.
+
+    Behind an end token nothing is chosen, so it has no row.
+    """
+    sequence, shadow = request.sequences[0], request.sequences[0].shadow
+    draft = sequence.draft_ids
+    is_ended = bool(draft) and draft[-1] in request.eos_token_ids
+    first = step.forward.spans[sequence].stop - 1 - len(draft)
+    found = []
+    for place in range(len(draft) + (not is_ended)):
+        unconditional = None
+        if shadow is not None:
+            unconditional = step.forward.logits[step.forward.spans[shadow].stop - 1 - len(draft) + place]
+        found.append((Row(request, view(sequence, draft[:place]), unconditional), first + place))
+    return found
+
+
+def _spans(rows: Seq[Row]) -> dict[Request, range]:
+    """Which of the rows belong to each request; they stand together."""
+    spans: dict[Request, range] = {}
+    for place, row in enumerate(rows):
+        start = spans[row.request].start if row.request in spans else place
+        spans[row.request] = range(start, place + 1)
+    return spans
+
+
+def _grown(rows: Seq[Row], verdict: Verdict, logits: torch.Tensor, scores: torch.Tensor) -> Grown:
+    """What the sequence gains: the accepted tokens, and the next one unless they end it. rows: where it was chosen."""
+    sequence: Sequence = rows[0].request.sequences[0]
+    token_ids = sequence.draft_ids[: verdict.num_accepted]
+    if len(rows) > len(token_ids):
+        token_ids = [*token_ids, verdict.token]
+    sequence.memory = rows[-1].sequence.memory
+    return Grown(sequence, 0, token_ids, logits, scores)
+
+
+def _accept(request: Request, grown: Grown, verdict: Verdict, step: Step) -> Advance:
+    """Go on behind what was accepted, and draft more or less the next time."""
+    state, num_drafted = drafting_of(request), len(grown.sequence.draft_ids)
+    advance = advanced(request, [grown], step)
+    request.num_accepted += min(verdict.num_accepted, len(advance.gains[0].token_ids))
+    if request.config.num_assistant_tokens_schedule in ("heuristic", "heuristic_transient"):
+        more = state.num_tokens + 2 if verdict.num_accepted == num_drafted else max(1, state.num_tokens - 1)
+        state.num_tokens = min(more, state.max_tokens)
+    return advance

@@ -1,0 +1,126 @@
+"""Runs a draft model for many requests at once, over a cache of its own."""
+
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+import torch
+
+from engine.batch import Batch, Feed, Forward
+from engine.cache import BlockCache
+from engine.request import Request, Sequence
+from engine.runners.runner import Runner
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """What is to be drafted for one request. token_ids: all it has, in the draft model's vocabulary, then what it adds.
+
+    limit: most tokens to add.
+    """
+
+    request: Request
+    token_ids: list[int]
+    limit: int
+
+
+Choose = Callable[[list[Job], torch.Tensor], list[int | None]]
+"""Picks a token for each job, from logits (R, V of the draft model) float32; None ends the job."""
+
+
+class DraftRunner:
+    """A draft model, its cache, and one sequence in it for each request that drafts.
+
+    What a sequence holds follows from the request's tokens, so it may be freed at any time: it is computed anew when
+    its request drafts again, with the same result. chunk: most tokens that one pass feeds.
+    """
+
+    def __init__(self, runner: Runner, cache: BlockCache, chunk: int) -> None:
+        self.runner, self.cache, self.chunk = runner, cache, chunk
+        self._sequences: dict[Request, Sequence] = {}  # the longest unused first
+
+    @property
+    def max_len(self) -> int:
+        """Most tokens a sequence may have."""
+        return min(self.runner.context_len, self.cache.num_blocks * self.cache.block_size)
+
+    def run(self, jobs: Seq[Job], choose: Choose) -> None:
+        """Extend all jobs, one token of each in every pass. Those that do not fit the cache together go in groups."""
+        for group in self._groups(jobs):
+            sequences = {job: self._sequence(job) for job in group}
+            self._make_room(group)
+            self._feed_beginnings(list(sequences.values()))
+            while group:
+                forward = self._forward([(sequences[job], sequences[job].num_missing) for job in group])
+                picked = choose(group, forward.last([sequences[job] for job in group]))
+                for job, token in zip(group, picked, strict=True):
+                    if token is not None:
+                        sequences[job].token_ids.append(token)
+                group = [job for job, token in zip(group, picked, strict=True) if token is not None]
+
+    def release(self, request: Request) -> None:
+        """Free the sequence of a request, if it has one."""
+        sequence = self._sequences.pop(request, None)
+        if sequence is not None:
+            self.cache.free(sequence)
+
+    def _groups(self, jobs: Seq[Job]) -> Iterator[list[Job]]:
+        group: list[Job] = []
+        room = self.cache.num_blocks
+        for job in jobs:
+            job.limit = min(job.limit, self.max_len - len(job.token_ids))
+            if job.limit < 1 or not job.token_ids:
+                continue
+            needed = self._num_blocks(job)
+            if needed > room:
+                yield group
+                group, room = [], self.cache.num_blocks
+            group.append(job)
+            room -= needed
+        yield group
+
+    def _num_blocks(self, job: Job) -> int:
+        return self.cache.num_blocks_for(len(job.token_ids) + job.limit)
+
+    def _sequence(self, job: Job) -> Sequence:
+        """The request's sequence with the job's tokens; what is cached of other tokens is forgotten."""
+        sequence = self._sequences.pop(job.request, None) or Sequence([], num_prompt=0)
+        self._sequences[job.request] = sequence
+        self.cache.truncate(sequence, min(_num_same(sequence.token_ids, job.token_ids), len(job.token_ids) - 1))
+        sequence.token_ids = list(job.token_ids)
+        return sequence
+
+    def _make_room(self, group: list[Job]) -> None:
+        """Free what requests outside the group hold, the longest unused first."""
+        drafting = {job.request for job in group}
+        needed = sum(self._num_blocks(job) - len(self._sequences[job.request].block_ids) for job in group)
+        for request in list(self._sequences):
+            if needed <= self.cache.num_free:
+                return
+            if request not in drafting:
+                self.release(request)
+
+    def _feed_beginnings(self, sequences: list[Sequence]) -> None:
+        """Feed what is too much for one pass, all but the last token of each sequence."""
+        while sum(sequence.num_missing for sequence in sequences) > max(self.chunk, len(sequences)):
+            budget, shares = self.chunk, []
+            for sequence in sequences:
+                share = min(sequence.num_missing - 1, budget)
+                if share:
+                    shares.append((sequence, share))
+                    budget -= share
+            self._forward(shares, num_logits=0)
+
+    def _forward(self, shares: list[tuple[Sequence, int]], num_logits: int = 1) -> Forward:
+        feeds = []
+        for sequence, share in shares:
+            self.cache.reserve(sequence, share)
+            start = sequence.num_cached
+            feeds.append(Feed(sequence, sequence.token_ids[start : start + share], num_logits))
+        return self.runner.forward(Batch(feeds, []))
+
+
+def _num_same(known: list[int], wanted: list[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(known, wanted, strict=False))
+    return next((at for at, (one, other) in pairs if one != other), min(len(known), len(wanted)))

@@ -1,0 +1,78 @@
+"""What proposes tokens for the main model to check, and what a request remembers of it."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from engine.logits.pipeline import Pipeline
+from engine.request import Request, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Proposed tokens. probabilities: (n, V), what each was drawn from, where the drafter knows it.
+
+    num_proposed: how many the drafter found before the draft was cut to the room that is left; the library draws random
+    numbers for all of them.
+    """
+
+    token_ids: list[int] = field(default_factory=list)
+    probabilities: torch.Tensor | None = None
+    num_proposed: int = 0
+
+
+@dataclass(slots=True)
+class Drafting:
+    """The state of an assisted request.
+
+    num_tokens: most tokens of the next draft. max_tokens: what it may grow to. draft: the newest one, made when the
+    sequence had `drafted_at` tokens. translated, num_translated: the draft model's tokens for the first so many of the
+    sequence, where its tokenizer is another.
+    """
+
+    drafter: "Drafter"
+    num_tokens: int
+    max_tokens: int
+    draft: Draft = field(default_factory=Draft)
+    drafted_at: int = -1
+    translated: list[int] = field(default_factory=list)
+    num_translated: int = 0
+
+
+class Drafter(Protocol):
+    """A way to propose tokens."""
+
+    def check(self, request: Request) -> None:
+        """Raises InvalidRequest where this request cannot be drafted for."""
+        ...
+
+    def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
+        """A draft for each request that gets one; there is room for at least one token."""
+        ...
+
+    def release(self, request: Request) -> None:
+        """Free what is held for a request that has ended."""
+        ...
+
+
+def drafting_of(request: Request) -> Drafting:
+    state = request.state
+    assert isinstance(state, Drafting)
+    return state
+
+
+def room_of(request: Request) -> int:
+    """Most tokens worth proposing now: the check itself gives one more."""
+    return (request.config.max_length or 0) - len(request.sequences[0].token_ids) - 1
+
+
+def draft_limit(request: Request) -> int:
+    """Most tokens of the next draft, by its schedule and the room that is left."""
+    return min(drafting_of(request).num_tokens, room_of(request))
+
+
+def view(sequence: Sequence, added: list[int]) -> Sequence:
+    """The sequence as it will be when these tokens have been accepted; it can be scored, but holds no cache."""
+    return Sequence(sequence.token_ids + added, sequence.num_prompt, sequence.index, memory=dict(sequence.memory))

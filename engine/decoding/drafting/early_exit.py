@@ -1,0 +1,50 @@
+"""Drafts by the main model's own first layers."""
+
+from collections.abc import Sequence as Seq
+from typing import Protocol
+
+from engine.cache import BlockCache
+from engine.decoding.drafting.draft_runner import DraftRunner
+from engine.decoding.drafting.drafter import Draft, Drafter
+from engine.decoding.drafting.model import DraftModel, SameVocabulary
+from engine.errors import invalid
+from engine.logits.pipeline import Pipeline
+from engine.request import Request
+from engine.runners.runner import Runner
+
+
+class ExitRunner(Runner, Protocol):
+    """A runner of the first `num_layers` of a model with `max_layers`, and its head; set before each draft."""
+
+    num_layers: int
+    max_layers: int
+
+
+class EarlyExit(Drafter):
+    """Requests that leave after the same number of layers draft together; all share one cache.
+
+    Source: arXiv:2404.16710. Equals `generate(assistant_early_exit=N)`.
+    """
+
+    def __init__(self, runner: ExitRunner, cache: BlockCache, chunk: int) -> None:
+        self._runner = runner
+        self._model = DraftModel(DraftRunner(runner, cache, chunk), SameVocabulary(runner.vocab_size))
+
+    def check(self, request: Request) -> None:
+        num_layers = request.config.assistant_early_exit or 0
+        if not 1 <= num_layers <= self._runner.max_layers:
+            text = f"assistant_early_exit is {num_layers}; allowed: 1 to {self._runner.max_layers}, this model's layers"
+            raise invalid("generation_config.assistant_early_exit", "out_of_range", text)
+
+    def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
+        groups: dict[int, list[Request]] = {}
+        for request in requests:
+            groups.setdefault(request.config.assistant_early_exit or 0, []).append(request)
+        drafts: dict[Request, Draft] = {}
+        for num_layers, group in groups.items():
+            self._runner.num_layers = num_layers
+            drafts |= self._model.draft(group, pipeline)
+        return drafts
+
+    def release(self, request: Request) -> None:
+        self._model.release(request)

@@ -1,0 +1,130 @@
+"""Drafts by a small model whose tokens can be named in the main model's vocabulary."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from engine.decoding.drafting.draft_runner import DraftRunner, Job
+from engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
+from engine.logits.guard import bad_rows
+from engine.logits.pipeline import Pipeline
+from engine.request import Request, Row, Sequence
+
+
+class Vocabulary(Protocol):
+    """How the draft model's tokens are named for the main model."""
+
+    def context(self, request: Request) -> list[int]:
+        """The request's tokens as the draft model knows them; at least one."""
+        ...
+
+    def translate(self, logits: torch.Tensor) -> torch.Tensor:
+        """The draft model's logits (R, V') over the main model's vocabulary, (R, V); -inf for what it does not know."""
+        ...
+
+    def draft_id(self, token: int) -> int:
+        """The draft model's token for one of the main model's that it knows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SameVocabulary(Vocabulary):
+    """Both models name the same tokens alike; the rows of one may be padded to another size."""
+
+    vocab_size: int
+
+    def context(self, request: Request) -> list[int]:
+        return list(request.sequences[0].token_ids)
+
+    def translate(self, logits: torch.Tensor) -> torch.Tensor:
+        num_lacking = self.vocab_size - logits.shape[1]
+        if num_lacking <= 0:
+            return logits[:, : self.vocab_size]
+        return torch.nn.functional.pad(logits, (0, num_lacking), value=-torch.inf)
+
+    def draft_id(self, token: int) -> int:
+        return token
+
+
+@dataclass(slots=True)
+class Writing:
+    """A draft that is being written. view: the sequence with the tokens drafted so far."""
+
+    view: Sequence
+    token_ids: list[int] = field(default_factory=list)
+    probabilities: list[torch.Tensor] = field(default_factory=list)
+
+
+class DraftModel(Drafter):
+    """Equals `generate()` of the draft model as assisted decoding calls it, for all requests in the same passes.
+
+    The draft model's logits go through the request's own processors, guidance excepted; those that shape a drawn
+    distribution act twice, as they do in the library. A draft ends behind an end token, behind a token less likely than
+    `assistant_confidence_threshold`, and where the processors leave nothing to choose.
+    """
+
+    def __init__(self, runner: DraftRunner, vocabulary: Vocabulary) -> None:
+        self._runner, self._vocabulary = runner, vocabulary
+
+    def check(self, request: Request) -> None:
+        return
+
+    def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
+        writings = {request: Writing(view(request.sequences[0], [])) for request in requests}
+        jobs = [Job(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]
+        self._runner.run(jobs, lambda live, logits: self._choose(live, logits, writings, pipeline))
+        return {request: _finished(writing) for request, writing in writings.items()}
+
+    def release(self, request: Request) -> None:
+        self._runner.release(request)
+
+    def _choose(
+        self, jobs: list[Job], logits: torch.Tensor, writings: dict[Request, Writing], pipeline: Pipeline
+    ) -> list[int | None]:
+        rows = [Row(job.request, writings[job.request].view) for job in jobs]
+        scores = pipeline.process(rows, self._vocabulary.translate(logits))
+        scores = pipeline.shape_again(rows, scores)
+        probabilities = scores.softmax(-1)  # (R, V)
+        picked = _pick(jobs, scores, probabilities)
+        is_bad = bad_rows(scores, for_sampling=True)
+        chosen = probabilities.gather(1, picked[:, None])[:, 0].double()
+        thresholds = [job.request.config.assistant_confidence_threshold or 0.0 for job in jobs]
+        is_unsure = chosen < torch.tensor(thresholds, dtype=torch.float64, device=chosen.device)
+        packed = torch.stack([picked, is_bad.long(), is_unsure.long()], 1).tolist()  # one transfer
+        followed: list[int | None] = []
+        for place, (job, (token, bad, unsure)) in enumerate(zip(jobs, packed, strict=True)):
+            writing = writings[job.request]
+            if bad:
+                followed.append(None)
+                continue
+            writing.token_ids.append(token)
+            writing.view.token_ids.append(token)
+            if _needs_probabilities(job.request):
+                writing.probabilities.append(probabilities[place])
+            is_over = unsure or token in job.request.eos_token_ids or len(writing.token_ids) == job.limit
+            followed.append(None if is_over else self._vocabulary.draft_id(token))
+        return followed
+
+
+def _pick(jobs: list[Job], scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """The best token of each row, or one drawn with the request's next random numbers. (R,) int64"""
+    drawing = [place for place, job in enumerate(jobs) if job.request.config.do_sample]
+    picked = scores.argmax(-1)
+    if drawing:
+        races = [
+            torch.empty_like(scores[:1]).exponential_(generator=jobs[place].request.generator) for place in drawing
+        ]
+        at = torch.tensor(drawing, device=scores.device)
+        picked[at] = (probabilities[at] / torch.cat(races)).argmax(-1)
+    return picked
+
+
+def _needs_probabilities(request: Request) -> bool:
+    return bool(request.config.do_sample) or request.config.assistant_ensemble_weight is not None
+
+
+def _finished(writing: Writing) -> Draft:
+    probabilities = torch.stack(writing.probabilities) if writing.probabilities else None
+    return Draft(writing.token_ids, probabilities, len(writing.token_ids))

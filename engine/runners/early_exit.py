@@ -1,0 +1,73 @@
+"""The first layers of a packed model and its head, over a cache of their own."""
+
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+
+import torch
+from torch.nn import Module, ModuleList
+
+from engine.attention.paged import PagedAttention
+from engine.batch import Batch, Forward
+from engine.cache import BlockCache
+from engine.errors import ModelUnsupported
+from engine.runners.packed import PackedRunner, text_config
+from engine.runners.runner import Inspection
+
+
+class EarlyExitRunner:
+    """Shares a runner's model; `num_layers` says after which layer the next passes leave it.
+
+    The keys and values are other tensors than the runner's: a draft must not change what the whole model has cached.
+    Raises ModelUnsupported for a model whose layers are not one list.
+    """
+
+    name = "early exit"
+
+    def __init__(self, runner: PackedRunner, cache: BlockCache) -> None:
+        self._runner, self._cache = runner, cache
+        self.device: torch.device = runner.device
+        self._config = text_config(runner.model)
+        self._attention = PagedAttention(self._config, cache.num_blocks * cache.block_size)
+        self.max_layers = self.num_layers = int(self._config.num_hidden_layers)
+        self._decoder, self._field = _find_layers(runner.model.get_decoder(), self.max_layers)
+        self._layers: ModuleList = getattr(self._decoder, self._field)
+
+    @property
+    def vocab_size(self) -> int:
+        return self._runner.vocab_size
+
+    @property
+    def context_len(self) -> int:
+        return self._runner.context_len
+
+    def forward(self, batch: Batch) -> Forward:
+        with self._runner.storing_in(self._cache, self._attention), self._left_early():
+            return self._runner.forward(batch)
+
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self._runner.project(hidden)
+
+    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
+        with self._left_early():
+            return self._runner.inspect(token_ids, hidden_states=hidden_states, attentions=attentions)
+
+    @contextlib.contextmanager
+    def _left_early(self) -> Iterator[None]:
+        """Some architectures run the layers there are, others as many as the configuration says."""
+        setattr(self._decoder, self._field, self._layers[: self.num_layers])
+        self._config.num_hidden_layers = self.num_layers
+        try:
+            yield
+        finally:
+            setattr(self._decoder, self._field, self._layers)
+            self._config.num_hidden_layers = self.max_layers
+
+
+def _find_layers(decoder: Module, num_layers: int) -> tuple[Module, str]:
+    """The module that holds the list of layers, and its attribute. Raises ModelUnsupported."""
+    for module in decoder.modules():
+        for name, child in module.named_children():
+            if isinstance(child, ModuleList) and len(child) == num_layers:
+                return module, name
+    raise ModelUnsupported(f"{type(decoder).__name__} has no list of {num_layers} layers")
