@@ -62,6 +62,9 @@ class ModelSettings(Part):
     served_name: OptionalText
     assistants: Files
     tries: Files
+    watermarks: Files
+    default_watermark: OptionalText
+    require_watermark: bool
     logits_processors: Places
     stopping_criteria: Places
 

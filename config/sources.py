@@ -120,9 +120,15 @@ def split_list(value: object) -> object:
 
 
 def split_pairs(value: object) -> object:
-    """A dict from text: JSON, or `name=value` words between commas. A dict from a file arrives as a list of pairs."""
+    """A dict from text: JSON, or `name=value` words between commas; or from several texts, as an option gives them.
+
+    A dict from a file arrives as a list of pairs.
+    """
     if isinstance(value, str) and value.startswith("{"):
         return json.loads(value)
     if isinstance(value, str):
         return {name: file for name, _, file in (word.strip().partition("=") for word in value.split(","))}
+    if isinstance(value, list | tuple) and value and all(isinstance(text, str) for text in value):
+        given = [split_pairs(text) for text in value]
+        return {name: file for pairs in given if isinstance(pairs, dict) for name, file in pairs.items()}
     return dict(value) if isinstance(value, list) else value

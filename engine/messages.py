@@ -221,7 +221,8 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     field outside this list that asks for something is refused by name. tokenizer_file: a `tokenizer.json`, or None for
     a model that takes token ids alone. special_tokens: bos_token, eos_token, ... as text, for chat templates.
     hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown. assistants: draft models by
-    name, each with the drafting fields its own `generation_config.json` sets.
+    name, each with the drafting fields its own `generation_config.json` sets. watermarks: names that requests may use.
+    generation_config may hold the keys of the model's own watermark; they are for this process alone.
     """
 
     model_id: str
@@ -251,6 +252,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     num_heads: int = 0
     max_beams: int = 0
     assistants: dict[str, dict[str, Any]] = {}
+    watermarks: list[str] = []
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):

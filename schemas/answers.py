@@ -48,6 +48,9 @@ class SequenceAnswer(Part):
     )
     transition_scores: list[float | None] | None = Field(default=None, description="Null stands for minus infinity.")
     top_tokens: list[list[TopTokenAnswer]] | None = None
+    watermark_flags: list[bool | None] | None = Field(
+        default=None, description="Whether each token speaks for the watermark; null where it was chosen without."
+    )
 
 
 class Usage(Part):

@@ -183,8 +183,6 @@ class TransitionScores(Body):
 class Outputs(Body):
     """What to return beside text and token ids."""
 
-    not_supported = frozenset({"watermark_flags"})
-
     transition_scores: (
         Annotated[
             Annotated[bool, Tag("flag")] | Annotated[TransitionScores, Tag("object")],
@@ -200,6 +198,9 @@ class Outputs(Body):
     config: bool | None = Field(default=None, description="Return the resolved generation configuration.")
     tensors: Literal["json", "base64", "safetensors"] | None = Field(
         default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."
+    )
+    watermark_flags: bool | None = Field(
+        default=None, description="Say of each generated token whether it speaks for the watermark."
     )
     progress: bool | None = Field(
         default=None, description="Stream an event with the live hypotheses of each step of a beam search."

@@ -63,6 +63,8 @@ class InfoAnswer(BaseModel):
     logits_processors: list[str] = []
     stopping_criteria: list[str] = []
     tries: list[str] = []
+    watermarks: list[str] = Field(default=[], description="Names that `watermarking_config` may hold.")
+    default_watermark: str | None = Field(default=None, description="The one of requests that say nothing of it.")
     assistants: list[str] = Field(default=[], description="Draft models that `assistant_model` may name.")
     limits: Limits | None = None
 

@@ -10,6 +10,7 @@ from server.mode_checks import check_mode, check_negative, check_progress, check
 from server.prompts import Prompt
 from server.service import Model
 from server.tensors import predict_bytes
+from server.watermark_checks import check_watermark
 
 DONE_HERE = frozenset({"token_healing", "return_dict_in_generate", "bos_token_id", "pad_token_id"})
 """Fields that ask nothing of the engine: healing is two requests, answers are objects, rows carry no padding."""
@@ -36,6 +37,7 @@ def check_request(
     yield from check_names("stopping_criteria", [item.name for item in body.stopping_criteria or []], info)
     yield from check_outputs(body, configs[0], info)
     yield from check_progress(body, configs[0])
+    yield from check_watermark(asked, model, bool((body.outputs or Outputs()).watermark_flags))
     if configs[0].token_healing and model.text is None:
         yield Problem("generation_config.token_healing", "no_tokenizer", "token_healing needs a tokenizer")
 

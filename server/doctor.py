@@ -211,8 +211,10 @@ def look_at_directory(directory: Path) -> Iterator[Finding]:
 
 
 def look_at_files(settings: Settings) -> Iterator[Finding]:
-    for name, file in settings.model.tries.items():
-        yield ok(f"trie {name}", str(file)) if file.is_file() else problem(f"trie {name}", f"{file} is not a file")
+    for kind, files in (("trie", settings.model.tries), ("watermark", settings.model.watermarks)):
+        for name, file in files.items():
+            what = f"{kind} {name}"
+            yield ok(what, str(file)) if file.is_file() else problem(what, f"{file} is not a file")
     directory = settings.server.stored_configs
     if directory is not None and not directory.is_dir():
         yield problem("stored_configs", f"{directory} is not a directory")

@@ -16,7 +16,7 @@ from schemas.native import GenerateRequest
 
 PANELS = {"model": "Model", "engine": "Engine", "server": "Server"}
 REQUEST_FIELDS = ("negative_prompt", "assistant_model", "force_words")
-OTHER_NAMES = {"model": ("--model-id",), "assistants": ("--assistant",)}
+OTHER_NAMES = {"model": ("--model-id",), "assistants": ("--assistant",), "watermarks": ("--watermark",)}
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -78,13 +78,20 @@ def read_value(name: str, value: Any) -> Any:
 
 
 def option(name: str, field: FieldInfo, meaning: str, panel: str) -> inspect.Parameter:
-    """An option that is None unless it is given. Values stay text: the model that owns the field checks them."""
+    """An option that is None unless it is given. Values stay text: the model that owns the field checks them.
+
+    A table of names is given pair by pair: the option may be repeated.
+    """
     flag = f"--{name.replace('_', '-')}"
     kinds = members(field.annotation)
     annotation: Any
     if kinds == [bool]:
         marker = typer.Option(f"{flag}/--no-{flag.removeprefix('--')}", help=meaning, rich_help_panel=panel)
         annotation = Annotated[bool | None, marker]
+    elif [get_origin(kind) for kind in kinds] == [dict] and panel in PANELS.values():
+        names = (flag, *OTHER_NAMES.get(name, ()))
+        marker = typer.Option(*names, help=meaning, rich_help_panel=panel, metavar="NAME=PATH")
+        annotation = Annotated[list[str] | None, marker]
     else:
         names = (flag, *OTHER_NAMES.get(name, ()))
         marker = typer.Option(*names, help=meaning, rich_help_panel=panel, metavar=metavar(kinds))

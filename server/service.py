@@ -6,11 +6,12 @@ from typing import Protocol
 
 import anyio
 
-from config.settings import Settings
+from config.settings import ModelSettings, Settings
 from engine.client import EngineStatus, Update
-from engine.errors import EngineUnavailable, invalid
+from engine.errors import EngineUnavailable, ModelUnsupported, invalid
 from engine.messages import Finished, Load, ModelInfo, Submission
 from engine.text import Text
+from engine.watermark.profiles import Profiles, load_profiles, without_keys
 from schemas.generation import GenerationConfig
 from server.admission import Gate
 from server.metrics import Metrics
@@ -41,11 +42,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The loaded model. text: None for a model that takes token ids alone. config: its own generation configuration."""
+    """The loaded model. text: None for a model that takes token ids alone.
+
+    config: its own generation configuration, with the server's default watermark; never the keys of one. profiles:
+    the watermarks by name. requires_watermark: whether requests may neither turn the mark off nor bring their own.
+    """
 
     info: ModelInfo
     text: Text | None
     config: GenerationConfig
+    profiles: Profiles
+    requires_watermark: bool
 
     def need_text(self, what: str) -> Text:
         """The tokenizer, or InvalidRequest naming the field that needs one."""
@@ -63,6 +70,7 @@ class Service:
     gate: Gate
     metrics: Metrics
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TOKENIZER_THREADS))
+    detector_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _model: Model | None = None
 
@@ -74,7 +82,9 @@ class Service:
             raise EngineUnavailable(f"the model is not ready ({status.stage}, {status.share:.0%}){reason}")
         async with self._lock:
             if self._model is None or self._model.info is not info:
-                self._model = await anyio.to_thread.run_sync(load_model, info, limiter=self.limiter)
+                self._model = await anyio.to_thread.run_sync(
+                    load_model, info, self.settings.model, limiter=self.limiter
+                )
             return self._model
 
     @property
@@ -91,11 +101,19 @@ class Service:
         return {"Retry-After": str(self.retry_after_s)} if status in (429, 503) else {}
 
 
-def load_model(info: ModelInfo) -> Model:
-    """The tokenizer and the configuration of a model. Raises ModelUnsupported for a broken tokenizer."""
+def load_model(info: ModelInfo, settings: ModelSettings) -> Model:
+    """What this process holds of a model. Raises ModelUnsupported for a broken tokenizer or watermark."""
     text = None
     if info.tokenizer_file is not None:
         text = Text.load(
             info.tokenizer_file, info.chat_template, info.special_tokens, info.clean_up_tokenization_spaces
         )
-    return Model(info, text, GenerationConfig.from_dict(info.generation_config))
+    config = GenerationConfig.from_dict(info.generation_config)
+    try:
+        profiles = load_profiles(settings.watermarks, config, info.vocab_size)
+    except ValueError as error:
+        raise ModelUnsupported(str(error)) from error
+    shown = without_keys(config)
+    if settings.default_watermark is not None:
+        shown = shown.model_copy(update={"watermarking_config": settings.default_watermark})
+    return Model(info, text, shown, profiles, settings.require_watermark)

@@ -13,6 +13,7 @@ from server.checks import TENSOR_FIELDS, check_request, check_tensors, inherited
 from server.force_words import by_given_name
 from server.prompts import Prompt
 from server.service import Model
+from server.watermark_checks import shown_config
 
 MASK = 2**64 - 1
 
@@ -59,7 +60,7 @@ def make_plan(
         id=answer_id,
         model_name=info.model_id,
         mode=str(configs[0].get_generation_mode(body.assistant_model)),
-        config=configs[0],
+        config=shown_config(configs[0]),
         outputs=outputs,
         submissions=[
             submission(body, f"{answer_id}-{index}", prompt, config, seed)

@@ -22,6 +22,9 @@ def check_watermark(asked: GenerationConfig, model: Model, wants_flags: bool = F
         message = "this server marks every text: name one of its watermarks, or leave watermarking_config out"
         yield Problem(PLACE, "not_allowed", message)
     in_force = model.config.watermarking_config if named is None else named
+    if model.requires_watermark and in_force is None:
+        message = f"this server marks every text: name one of its watermarks: {', '.join(sorted(model.profiles)[:10])}"
+        yield Problem(PLACE, "missing", message)
     if wants_flags and in_force in (None, NO_WATERMARK):
         yield Problem("outputs.watermark_flags", "conflict", "watermark_flags needs a watermarking_config")
 

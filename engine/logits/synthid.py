@@ -110,9 +110,9 @@ class _Table:
         """offsets: (R,). tokens: (R, M). Returns (R, M)."""
         if self.steps is not None:
             return self.bits[(self.steps[tokens] + offsets[:, None]) % self.size]
-        if tokens.device.type == "cpu" and len(tokens) == 1 and tokens.shape[1] + self.size == len(self.bits):
-            begin = int(offsets)
-            return self.bits[None, begin : begin + tokens.shape[1]]
+        if tokens.device.type == "cpu" and tokens.shape[1] + self.size == len(self.bits):
+            slices = [self.bits[begin : begin + tokens.shape[1]] for begin in offsets.tolist()]
+            return slices[0][None] if len(slices) == 1 else torch.stack(slices)
         return self.bits[tokens + offsets[:, None]]
 
 

@@ -49,12 +49,12 @@ def load_profiles(files: Mapping[str, Path], defaults: GenerationConfig, vocab_s
 
 
 def check_default(profiles: Profiles, default: str | None, is_required: bool) -> None:
-    """Whether silent requests can be marked as the settings want it. Raises ValueError."""
+    """Whether requests can be marked as the settings want it. Raises ValueError."""
     if default is not None and default not in profiles:
         known = ", ".join(sorted(profiles)) or "none"
         raise ValueError(f"default_watermark is {default}; known: {known}")
-    if is_required and default is None and MODEL_WATERMARK not in profiles:
-        raise ValueError("require_watermark needs default_watermark, or a model that brings a watermark")
+    if is_required and not profiles:
+        raise ValueError("require_watermark needs a watermark in watermarks, or a model that brings one")
 
 
 def find_profile(named: Mark | str | None, profiles: Profiles, field: str) -> Profile | None:

@@ -19,6 +19,7 @@ from server.mode_checks import check_mode, check_rows
 from server.service import Model
 from server.translate import plain, resolve_for
 from server.validation import explain
+from server.watermark_checks import check_watermark, shown_config
 
 router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
 
@@ -57,7 +58,7 @@ async def stored(name: str, service: Served) -> dict[str, Any]:
     """One stored configuration, its set fields."""
     if name not in await stored_names(service):
         raise Refused(404, "not_found", f"no configuration is stored under {name[:64]}")
-    return plain(await stored_config(service, name))
+    return plain(shown_config(await stored_config(service, name)))
 
 
 @router.put("/{name}")
@@ -75,6 +76,7 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model) -> Val
         *check_mode(None, config, assistant_model, info, is_explained=bool(unsupported)),
         *check_rows(config, assistant_model, info),
         *check_assistant(assistant_model, info),
+        *check_watermark(asked, model),
         *config.problems(assistant_model),
         *check_model(
             config,
@@ -87,7 +89,7 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model) -> Val
     return ValidateAnswer(
         is_valid=not problems,
         mode=str(config.get_generation_mode(assistant_model)),  # type: ignore[arg-type]  # the same words
-        generation_config=plain(config),
+        generation_config=plain(shown_config(config)),
         problems=shown(problems),
         warnings=config.warnings(asked.set_fields().keys(), assistant_model),
     )

@@ -5,6 +5,7 @@ from importlib import metadata
 from fastapi import APIRouter
 
 from engine.messages import ModelInfo
+from engine.watermark.profiles import MODEL_WATERMARK
 from schemas.service import InfoAnswer, Limits, ModelAnswer
 from server.body import Served
 from server.service import Service
@@ -28,8 +29,16 @@ async def info(service: Served) -> InfoAnswer:
         stopping_criteria=loaded.stopping_criteria,
         tries=loaded.tries,
         assistants=sorted(loaded.assistants),
+        watermarks=loaded.watermarks,
+        default_watermark=default_watermark(service, loaded),
         limits=limits(service, loaded),
     )
+
+
+def default_watermark(service: Service, loaded: ModelInfo) -> str | None:
+    """The watermark of requests that say nothing of it."""
+    own = MODEL_WATERMARK if MODEL_WATERMARK in loaded.watermarks else None
+    return service.settings.model.default_watermark or own
 
 
 def version() -> str:

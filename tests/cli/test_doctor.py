@@ -73,12 +73,13 @@ def test_a_cache_bigger_than_the_memory_is_a_problem(model: Path):
     assert findings(model, engine={"cache_gib": 65_536})["memory"].verdict is Verdict.PROBLEM
 
 
-def test_a_missing_trie_is_a_problem(model: Path, tmp_path: Path):
-    trie = tmp_path / "cities.json"
-    parts = {"model": {"model": str(model), "tries": {"cities": str(trie)}}}
-    assert findings(model, **parts)["trie cities"].verdict is Verdict.PROBLEM
-    trie.write_text(json.dumps([[1, 2]]), encoding="utf-8")
-    assert findings(model, **parts)["trie cities"].verdict is Verdict.OK
+@pytest.mark.parametrize(("key", "kind"), [("tries", "trie"), ("watermarks", "watermark")])
+def test_a_missing_file_is_a_problem(model: Path, tmp_path: Path, key: str, kind: str):
+    file = tmp_path / "cities.json"
+    parts = {"model": {"model": str(model), key: {"cities": str(file)}}}
+    assert findings(model, **parts)[f"{kind} cities"].verdict is Verdict.PROBLEM
+    file.write_text(json.dumps([[1, 2]]), encoding="utf-8")
+    assert findings(model, **parts)[f"{kind} cities"].verdict is Verdict.OK
 
 
 def test_a_gpu_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path):

@@ -34,6 +34,17 @@ def test_the_model_has_two_names():
     assert flags(setting_options("model"))["model"] == ("--model", "--model-id")
 
 
+def test_one_watermark_can_be_given_by_its_own_name():
+    assert flags(setting_options("model"))["watermarks"] == ("--watermarks", "--watermark")
+
+
+def test_tables_have_short_names_and_may_be_given_pair_by_pair():
+    options = setting_options("model")
+    assert flags(options)["watermarks"] == ("--watermarks", "--watermark")
+    kinds = {option.name: get_args(get_args(option.annotation)[0])[0] for option in options}
+    assert [name for name, kind in kinds.items() if kind == list[str]] == ["assistants", "tries", "watermarks"]
+
+
 def test_a_switch_can_be_turned_off():
     assert flags(setting_options("engine"))["prefix_caching"] == ("--prefix-caching/--no-prefix-caching",)
 

@@ -80,11 +80,23 @@ def test_a_table_can_be_written_in_one_line(monkeypatch: pytest.MonkeyPatch, val
     assert Settings().model.tries == expected
 
 
+@pytest.mark.parametrize("given", [["a=a.json", "b=b.json"], ["a=a.json,b=b.json"], ['{"a": "a.json"}', "b=b.json"]])
+def test_a_table_can_be_given_pair_by_pair(given: list[str]):
+    assert load({"watermarks": given}).model.watermarks == {"a": Path("a.json"), "b": Path("b.json")}
+
+
 def test_a_table_replaces_the_one_below_it(tmp_path: Path):
     file = tmp_path / "settings.toml"
     file.write_text('[model]\ntries = {cities = "a.json"}\n', encoding="utf-8")
     assert load({}, file).model.tries == {"cities": Path("a.json")}
     assert load({"tries": {"names": "b.json"}}, file).model.tries == {"names": Path("b.json")}
+
+
+def test_watermarks_are_files_by_name():
+    model = load({"watermarks": "house=house.json", "default_watermark": "house", "require_watermark": "true"}).model
+    assert model.watermarks == {"house": Path("house.json")}
+    assert (model.default_watermark, model.require_watermark) == ("house", True)
+    assert Settings().model.default_watermark is None
 
 
 @pytest.mark.parametrize("value", ["one:One,two.three:Three", '["one:One", "two.three:Three"]'])

@@ -167,10 +167,6 @@ async def test_a_configuration_can_be_checked_without_generating(client, engine)
     assert engine.submissions == []
 
 
-async def test_watermark_detection_is_refused_by_name(client):
-    assert (await client.post("/watermark/detect", json={})).json()["code"] == "not_supported"
-
-
 async def test_documentation_needs_nothing_from_elsewhere(client):
     page = await client.get("/docs")
     script = await client.get("/docs/docs.js")

@@ -192,6 +192,16 @@ async def test_a_required_watermark_cannot_be_left_out(serve: Serve, engine: Fak
     assert (await generate(client, watermarking_config="syn")).status_code == 200
 
 
+async def test_a_required_watermark_without_a_default_has_to_be_named(serve: Serve) -> None:
+    client = await serve(require_watermark=True)
+    refused = await generate(client)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/generation_config/watermarking_config"
+    assert refused.json()["errors"][0]["code"] == "missing"
+    assert "house, syn, trained" in refused.json()["detail"]
+    assert (await generate(client, watermarking_config="house")).status_code == 200
+
+
 async def test_flags_without_a_watermark_are_refused(serve: Serve) -> None:
     refused = await generate(await serve(), {"watermark_flags": True})
     assert refused.json()["errors"][0]["pointer"] == "/outputs/watermark_flags"

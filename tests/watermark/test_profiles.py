@@ -71,11 +71,12 @@ def test_defaults_have_to_exist(tmp_path: Path) -> None:
     profiles = load_profiles({"green": write(tmp_path / "p.json", {})}, GenerationConfig(), 100)
     check_default(profiles, "green", True)
     check_default(profiles, None, False)
+    check_default(profiles, None, True)
     check_default(load_profiles({}, OWN, 100), None, True)
     with pytest.raises(ValueError, match="default_watermark is blue; known: green"):
         check_default(profiles, "blue", False)
-    with pytest.raises(ValueError, match="require_watermark needs default_watermark"):
-        check_default(profiles, None, True)
+    with pytest.raises(ValueError, match="require_watermark needs a watermark"):
+        check_default({}, None, True)
 
 
 def test_the_models_own_watermark_is_shown_by_name() -> None:
