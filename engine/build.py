@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -32,6 +32,7 @@ from engine.scheduler import Limits, Scheduler
 from engine.stopping import Stopping
 from engine.text import Text
 from engine.threads import pick_num_threads
+from engine.watermark.profiles import Profiles, check_default, load_profiles
 from schemas.generation import GenerationConfig
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Extensions:
     tries: dict[str, Trie]
     tokenizer_json: str | None = None
     assistants: Mapping[str, Assistant] = field(default_factory=dict)
+    watermarks: Profiles = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,14 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     tokenizer = load_tokenizer(path, work)
     model = load_model(path, model_settings, progress)
     progress("check", 0.0)
-    extensions = load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress))
+    defaults = read_defaults(path, model)
+    extensions = replace(
+        load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress)),
+        watermarks=load_watermarks(model_settings, defaults, model),
+    )
     runner, engine = assemble(model, settings, extensions)
     runner.check()
-    info = describe(model_settings, settings, runner, extensions, tokenizer, read_defaults(path, model))
+    info = describe(model_settings, settings, runner, extensions, tokenizer, defaults)
     return Built(engine, info)
 
 
@@ -84,7 +90,9 @@ def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Exten
         runner=runner,
         cache=cache,
         scheduler=Scheduler(cache, limits),
-        pipeline=pipeline.Pipeline(runner.vocab_size, extensions.registry, runner.device, constraints),
+        pipeline=pipeline.Pipeline(
+            runner.vocab_size, extensions.registry, runner.device, constraints, extensions.watermarks
+        ),
         stopping=Stopping(extensions.registry),
         strategies=strategies(facts_of(model), assistants),
         token_bytes=extensions.registry.token_bytes,
@@ -112,6 +120,16 @@ def load_extensions(
         return Extensions(registry, load_tries(settings.tries), tokenizer_json, assistants)
     except (ValueError, OSError) as error:
         raise ModelUnsupported(str(error)) from error
+
+
+def load_watermarks(settings: ModelSettings, defaults: GenerationConfig, model: PreTrainedModel) -> Profiles:
+    """The watermarks requests may name. Raises ModelUnsupported for what is wrong with them or with their settings."""
+    try:
+        profiles = load_profiles(settings.watermarks, defaults, model.config.get_text_config().vocab_size)
+        check_default(profiles, settings.default_watermark, settings.require_watermark)
+    except ValueError as error:
+        raise ModelUnsupported(str(error)) from error
+    return profiles
 
 
 def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
@@ -177,6 +195,7 @@ def describe(
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
         tries=sorted(extensions.tries),
+        watermarks=sorted(extensions.watermarks),
         assistants={name: dict(assistant.defaults) for name, assistant in extensions.assistants.items()},
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,

@@ -21,7 +21,6 @@ NOT_OBEYED: dict[str, str] = {
     **dict.fromkeys(("use_cache", "cache_implementation", "cache_config", "max_cache_len"), _CACHE),
     **dict.fromkeys(("return_legacy_cache", "prefill_chunk_size", "continuous_batching_config"), _CACHE),
     **dict.fromkeys(("compile_config", "disable_compile"), _COMPILED),
-    "watermarking_config": "watermarks are not built",
     "decoder_start_token_id": "encoder-decoder models are not served",
     "forced_decoder_ids": "the library refuses it too",
     "generation_kwargs": "the library reads it nowhere",

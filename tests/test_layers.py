@@ -19,7 +19,7 @@ UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 # The engine from the ground up: a module imports from its own level and those below it, never from one above. An entry
 # names a module or a package; the longer one wins.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "messages", "builtin", "decoder_stages", "threads"),
+    ("errors", "messages", "builtin", "decoder_stages", "threads", "watermark"),
     ("request", "decoders", "chat", "healing"),
     ("cache",),
     ("batch",),

@@ -1,6 +1,6 @@
 """The order of the logits processors, written once, and who of them acts on which row."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from collections.abc import Sequence as Seq
 
 import torch
@@ -24,14 +24,17 @@ from engine.logits.penalties import EncoderRepetitionPenalty, RepetitionPenalty
 from engine.logits.processor import Processor
 from engine.logits.registry import Registry
 from engine.logits.rows import Rows
+from engine.logits.synthid import SynthIDWatermark
 from engine.logits.warpers import MinP, Temperature, TopK, TopP
+from engine.logits.watermark import GreenListWatermark
 from engine.request import Request, Row
+from engine.watermark.profiles import Profiles
 from schemas.problems import Problem
 
 _PREPARED = "processors"
 
 
-def in_order(registry: Registry, constraints: Constraints) -> tuple[Processor, ...]:
+def in_order(registry: Registry, constraints: Constraints, watermarks: Iterable[Processor]) -> tuple[Processor, ...]:
     """All processors as transformers 5.23 applies them."""
     return (
         Guidance(),
@@ -60,13 +63,21 @@ def in_order(registry: Registry, constraints: Constraints) -> tuple[Processor, .
         TypicalP(),
         EpsilonCutoff(),
         EtaCutoff(),
-        # Watermarks belong here, behind all that shapes the distribution.
+        *watermarks,
         RenormalizeLogits(),
     )
 
 
+def watermarks_of(vocab_size: int, device: torch.device, profiles: Profiles) -> tuple[Processor, ...]:
+    """Both kinds; a request has one of them at most."""
+    return GreenListWatermark(vocab_size, profiles), SynthIDWatermark(vocab_size, device, profiles)
+
+
 FIELDS = frozenset[str]().union(
-    *(processor.reads for processor in in_order(Registry({}, {}), Constraints(0, {}, None)))
+    *(
+        processor.reads
+        for processor in in_order(Registry({}, {}), Constraints(0, {}, None), watermarks_of(0, torch.device("cpu"), {}))
+    )
 )
 """The GenerationConfig fields the processors obey."""
 
@@ -74,15 +85,25 @@ FIELDS = frozenset[str]().union(
 class Pipeline:
     """Turns the logits of any rows into their scores.
 
-    constraints: compiles `prefix_allowed_tokens`; by default without named tries and grammars.
+    constraints: compiles `prefix_allowed_tokens`; by default without named tries and grammars. profiles: the named
+    watermarks.
     """
 
     def __init__(
-        self, vocab_size: int, registry: Registry, device: torch.device, constraints: Constraints | None = None
+        self,
+        vocab_size: int,
+        registry: Registry,
+        device: torch.device,
+        constraints: Constraints | None = None,
+        profiles: Profiles | None = None,
     ) -> None:
         self.vocab_size = vocab_size
         self.device = device
-        self.processors = in_order(registry, constraints or Constraints(vocab_size, {}, None))
+        self.processors = in_order(
+            registry,
+            constraints or Constraints(vocab_size, {}, None),
+            watermarks_of(vocab_size, device, profiles or {}),
+        )
         self._every = range(len(self.processors))
         self._shaping = self._every[next(at for at in self._every if isinstance(self.processors[at], Temperature)) :]
         self._forbidding = [at for at in self._every if not isinstance(self.processors[at], TopH | TopP | TypicalP)]

@@ -28,7 +28,7 @@ def ignore(_stage: str, _share: float) -> None:
 
 def settings(path: Path, dtype: str = "float32") -> ModelSettings:
     return ModelSettings(
-        model=str(path), revision=None, cache_dir=None, dtype=dtype, device="cpu", served_name=None, tries={},
+        model=str(path), revision=None, cache_dir=None, dtype=dtype, device="cpu", served_name=None, tries={}, assistants={},
         watermarks={}, default_watermark=None, require_watermark=False, logits_processors=(), stopping_criteria=(),
     )  # fmt: skip
 
