@@ -5,6 +5,7 @@
 The standard input stays open as long as the parent lives; its end, however the parent ended, ends this process.
 """
 
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -92,6 +93,9 @@ def main() -> None:
             loop.say(LoadFailed(str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"))
             context.destroy(linger=1000)
             raise SystemExit(3) from error
+        # What loading left behind lives as long as the process: collections need not look at it in every step.
+        gc.collect()
+        gc.freeze()
         loop.say(built.info)
         loop.run(built.engine)
         context.destroy(linger=1000)

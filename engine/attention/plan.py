@@ -70,7 +70,9 @@ def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
         writes[end - count : end] = slots[0, before:]
         spans.append(Span(end - count, count, before, _side_by_side(slots, device) if before else None))
     together = None
-    if singles:
+    if len(singles) == len(feeds) == 1:
+        together = _one_single(feeds[0], block_size, positions, writes, device)
+    elif singles:
         tokens = np.array([ends[number] - 1 for number in singles])
         lengths = np.array([feeds[number].sequence.num_cached for number in singles])
         slots = _slots([feeds[number] for number in singles], block_size)[:, : int(lengths.max()) + 1]
@@ -85,11 +87,21 @@ def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
     return Plan(torch.from_numpy(writes).to(device), torch.from_numpy(positions).to(device), together, spans)
 
 
+def _one_single(feed: Feed, block_size: int, positions: Slots, writes: Slots, device: torch.device) -> Singles:
+    """The step of one sequence that feeds one token, without the work that several rows need."""
+    sequence, length = feed.sequence, feed.sequence.num_cached
+    positions[0] = length
+    writes[0] = sequence.block_ids[length // block_size] * block_size + length % block_size
+    slots = _side_by_side(_slots([feed], block_size)[:, : length + 1], device)
+    return Singles(None, slots, torch.from_numpy(positions).to(device), 1, length + 1)
+
+
 def _side_by_side(slots: Slots, device: torch.device) -> torch.Tensor | slice:
     """A slice for the slots of one row that follow each other: what it holds can be read without a copy. (R, L)"""
     if len(slots) == 1:
-        first, last = int(slots[0, 0]), int(slots[0, -1])
-        if last - first + 1 == slots.shape[1] and bool((np.diff(slots[0]) == 1).all()):
+        row = slots[0]
+        first, last = int(row[0]), int(row[-1])
+        if last - first + 1 == len(row) and not (row[1:] - row[:-1] != 1).any():
             return slice(first, last + 1)
     return torch.from_numpy(slots).to(device)
 

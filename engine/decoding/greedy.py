@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from engine.batch import Outcome
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
-from engine.logits.guard import bad_rows
 from engine.request import Request
 from schemas.generation import GenerationConfig, GenerationMode
 
@@ -28,8 +27,9 @@ class Greedy(Strategy):
 
 def choose_best(given: Scored, step: Step) -> Outcome:
     """Every row, one for each request, goes on with its best token."""
-    is_bad = bad_rows(given.scores, for_sampling=False)
-    picked = given.scores.argmax(-1).where(~is_bad, -1).tolist()  # (R,), -1 marks a bad row
+    best = given.scores.argmax(-1)  # (R,), the place of a NaN where a row holds one
+    is_bad = given.scores.gather(1, best[:, None])[:, 0].isnan()
+    picked = best.masked_fill(is_bad, -1).tolist()  # one transfer
     failed = failures(given.rows, [token < 0 for token in picked])
     advances = {
         row.request: advanced(

@@ -151,8 +151,10 @@ class PackedRunner:
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """The logits of the `kept` tokens, (N, V) float32, and the hidden states of some layers, (T, d) each."""
         wants_states = {"output_hidden_states": True} if layers else {}
+        # 0 keeps the logits of every token, which needs no picking.
+        keep = 0 if len(kept) == token_ids.shape[1] else kept
         out: Any = self.model(
-            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=kept, **wants_states
+            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=keep, **wants_states
         )
         logits: torch.Tensor = out.logits[0]
         # Architectures without `logits_to_keep` answer for every token.
