@@ -284,12 +284,20 @@ class Engine:
             text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
             problem = f"{text}; allowed: at most {limits.max_rows}"
             problems.append(Problem(f"generation_config.{field}", "out_of_range", problem))
-        elif rows * cache.num_blocks_for(length) > cache.num_blocks:
+        elif self._most_blocks(request) > cache.num_blocks:
             room = cache.num_blocks * cache.block_size
             text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"
             problems.append(Problem("generation_config.max_length", "out_of_range", text))
         if problems:
             raise InvalidRequest(problems)
+
+
+    def _most_blocks(self, request: Request) -> int:
+        """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
+        num_new = (request.config.max_length or 0) - request.num_prompt
+        row = request.sequences[0].with_shadow
+        blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
+        return request.width // len(row) * blocks_of_row
 
 
 def _failure(request_id: str, error: EngineError) -> Finished:

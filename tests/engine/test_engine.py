@@ -125,6 +125,14 @@ def test_what_cannot_fit_is_refused_by_name() -> None:
     assert problems["beams"].message == "num_beams is 4, which takes 4 rows of a step; allowed: at most 3"
 
 
+def test_a_long_negative_prompt_needs_room_of_its_own() -> None:
+    engine = make_engine(num_blocks=4)
+    submit(engine, "short", [1], guidance_scale=2.0, negative_prompt_ids=[2])
+    submit(engine, "long", [1], guidance_scale=2.0, negative_prompt_ids=[2] * 20)
+    _, errors = drain(engine)
+    assert errors == {"short": None, "long": "invalid_request"}
+
+
 def test_a_full_queue_refuses() -> None:
     engine = make_engine(max_rows=1, max_waiting=1)
     submit(engine, "runs", [1])
