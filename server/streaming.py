@@ -27,6 +27,7 @@ from server.metrics import outcome_of
 from server.service import Model, Service, TokenStream
 from server.tensors import encode_tensors, num_bytes
 from server.translate import Plan
+from server.watermarks import add_flags
 
 Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
@@ -115,6 +116,7 @@ class Run:
                 self.service.metrics.queue.observe(message.timings.queue_s)
         self.tensors = named_tensors(finished)
         answer = make_answer(self.plan, self._rows, finished)
+        await add_flags(self.service, self.model, self.plan, answer)
         if self.tensors:
             self._check_size()
             form = self.plan.outputs.tensors or "json"

@@ -1,6 +1,7 @@
 """The scores of the pipeline against those of the library's own processors."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,9 +95,21 @@ def test_a_processor_alone_equals_the_library(library: Library, name: str, vocab
                 assert_same(process(pipeline, [row], logits), library.process([row], logits))
 
 
-def test_every_processor_but_the_watermarks_is_compared_alone() -> None:
+def test_every_other_processor_is_compared_alone() -> None:
+    """Guidance and diversity depend on other rows: tests/parity holds them to whole generations."""
     names = {processor.name for processor in in_order(Registry({}, {}), Constraints(0, {}, None), ())}
-    assert names - {"logits_processor"} == set(ALONE)
+    assert names - {"logits_processor", "guidance_scale", "diversity_penalty"} == set(ALONE)
+
+
+def test_diversity_takes_its_penalty_once_for_each_row_that_took_a_token() -> None:
+    request = make_request([1, 2], num_beams=4, num_beam_groups=2, diversity_penalty=0.5)
+    logits = torch.randn(2, SMALL)
+    rows = [replace(make_row(request, [3]), taken=(7, 9, 7)), make_row(request, [4])]
+    scores = process(make_pipeline(SMALL), rows, logits)
+    expected = logits.clone()
+    expected[0, 7] -= 1.0
+    expected[0, 9] -= 0.5
+    assert torch.equal(scores, expected)
 
 
 @pytest.mark.parametrize("seed", range(24))
