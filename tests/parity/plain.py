@@ -1,0 +1,137 @@
+"""Contrastive search and DoLa written out plainly: one prompt, no cache, every step the whole sequence.
+
+The installed library has neither mode. What older ones answer lies in the golden files; this covers more.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import (
+    ForcedEOSTokenLogitsProcessor,
+    LogitsProcessorList,
+    MinNewTokensLengthLogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+)
+
+from tests.parity.models import reference
+
+
+@dataclass(slots=True)
+class Found:
+    """A sequence's new tokens, and the rows of logits and scores each was chosen from, (V,)."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logits: list[torch.Tensor] = field(default_factory=list)
+    scores: list[torch.Tensor] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Task:
+    """What is asked. negative: the ids guidance leads away from."""
+
+    family: str
+    prompt_ids: list[int]
+    fields: dict[str, Any]
+    num_new: int
+    negative: list[int] | None = None
+
+    @property
+    def ends(self) -> set[int]:
+        ends = self.fields.get("eos_token_id", reference(self.family).generation_config.eos_token_id)
+        return {ends} if isinstance(ends, int) else set(ends)
+
+    def look(self, rows: list[list[int]]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The last logits of rows of equal length, (R, V), and the hidden states of all layers, (R, L, d)."""
+        with torch.inference_mode():
+            out = reference(self.family)(torch.tensor(rows), output_hidden_states=True, use_cache=False)
+        return out.logits[:, -1].float(), out.hidden_states
+
+    def processed(self, token_ids: list[int], logits: torch.Tensor) -> torch.Tensor:
+        """The scores of one row, (V,)."""
+        scale = self.fields.get("guidance_scale")
+        if scale is not None:
+            negative = (self.negative or self.prompt_ids[-1:]) + token_ids[len(self.prompt_ids) :]
+            away = self.look([negative])[0][0].log_softmax(-1)
+            logits = scale * (logits.log_softmax(-1) - away) + away
+        scores: torch.Tensor = self._processors()(torch.tensor([token_ids]), logits[None].clone())[0]
+        return scores
+
+    def _processors(self) -> LogitsProcessorList:
+        num_prompt, fields, ends = len(self.prompt_ids), self.fields, sorted(self.ends)
+        sampled = fields.get("do_sample", False)
+        kinds = {
+            "repetition_penalty": RepetitionPenaltyLogitsProcessor,
+            "no_repeat_ngram_size": NoRepeatNGramLogitsProcessor,
+            "min_new_tokens": lambda least: MinNewTokensLengthLogitsProcessor(num_prompt, least, ends),
+            "forced_eos_token_id": lambda end: ForcedEOSTokenLogitsProcessor(num_prompt + self.num_new, end),
+            "suppress_tokens": SuppressTokensLogitsProcessor,
+        } | ({"temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper} if sampled else {})
+        return LogitsProcessorList([make(fields[name]) for name, make in kinds.items() if fields.get(name)])
+
+
+def assert_close(actual: torch.Tensor, expected: list[torch.Tensor]) -> None:
+    """Rows of scores up to 64 units in the last place of the largest: without a cache, sums are taken in another order.
+
+    actual: (n, V). expected: n of (V,).
+    """
+    rows = torch.stack(expected)
+    largest = float(rows[rows.isfinite()].abs().max())
+    torch.testing.assert_close(actual, rows, rtol=1e-5, atol=max(1e-5, 64 * 2**-23 * largest))
+
+
+def contrastive(task: Task) -> Found:
+    """Of the `top_k` likeliest tokens the one of the best (1 - alpha) p - alpha s."""
+    alpha, found, token_ids = task.fields["penalty_alpha"], Found(), list(task.prompt_ids)
+    while len(found.token_ids) < task.num_new and not task.ends & set(found.token_ids[-1:]):
+        logits, hidden = task.look([token_ids])
+        scores = task.processed(token_ids, logits[0])
+        probabilities, candidates = scores.softmax(-1).topk(task.fields.get("top_k", 50))
+        ahead = task.look([[*token_ids, token] for token in candidates.tolist()])[1][-1][:, -1]
+        similar = torch.cosine_similarity(ahead[:, None], hidden[-1][0][None], dim=-1).amax(-1)
+        best = int(((1 - alpha) * probabilities - alpha * similar).argmax())
+        found.token_ids.append(int(candidates[best]))
+        found.logits.append(logits[0])
+        found.scores.append(scores)
+        token_ids.append(found.token_ids[-1])
+    return found
+
+
+def dola(task: Task, layers: list[int], seed: int = 0) -> list[Found]:
+    """The last layer less the one of `layers` that differs most; greedy, or drawn for each sequence in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    all_found = [Found() for _ in range(task.fields.get("num_return_sequences", 1))]
+    for _ in range(task.num_new):
+        vocab_size = reference(task.family).config.vocab_size
+        race = torch.empty(len(all_found), vocab_size).exponential_(generator=generator)
+        for found, ticket in zip(all_found, race, strict=True):
+            if task.ends & set(found.token_ids[-1:]):
+                continue
+            token_ids = task.prompt_ids + found.token_ids
+            logits, hidden = task.look([token_ids])
+            scores = task.processed(token_ids, _contrast(task, logits[0], [hidden[layer][0, -1] for layer in layers]))
+            picked = (scores.softmax(-1) / ticket).argmax() if task.fields.get("do_sample") else scores.argmax()
+            found.token_ids.append(int(picked))
+            found.logits.append(logits[0])
+            found.scores.append(scores)
+    return all_found
+
+
+def _contrast(task: Task, logits: torch.Tensor, states: list[torch.Tensor]) -> torch.Tensor:
+    """Log p of the last layer less log p of the early layer with the largest divergence, over the likely tokens."""
+    head = reference(task.family).get_output_embeddings()
+    last, best, least = logits.softmax(-1), logits, -1.0
+    with torch.inference_mode():
+        for state in states:
+            early = head(state)
+            middle = (last + early.softmax(-1)) / 2
+            entropy = torch.xlogy(middle, middle)
+            distances = [(entropy - middle * one.log_softmax(-1)).mean() for one in (logits, early)]
+            if sum(distances) / 2 > least:
+                best, least = early, float(sum(distances) / 2)
+        contrast = logits.log_softmax(-1) - best.log_softmax(-1)
+    return contrast.where(last >= 0.1 * last.max(), -torch.inf)

@@ -1,0 +1,137 @@
+"""DoLa: the tokens and scores of a plain implementation, alone and in company, and which layers it looks at."""
+
+from typing import Any
+
+import pytest
+
+from engine.build import Extensions, assemble
+from engine.decoding.dola import ModelFacts, candidate_layers
+from engine.errors import InvalidRequest
+from engine.logits.registry import Registry
+from engine.messages import Submission
+from tests.parity.models import FAMILIES, reference, served
+from tests.parity.plain import Found, Task, assert_close, dola
+from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, run, submission
+from tests.parity.test_modes import prompt
+
+NUM_NEW = 12
+NEGATIVE = [7, 11, 13]
+SEVERAL_ENDS = {"eos_token_id": [2, *range(17, 60)]}
+# The layers the words stand for, by the number of layers and whether embeddings are tied.
+LOW = {(2, False): [0], (2, True): [1], (4, True): [2]}
+HIGH = {2: [1], 4: [2]}
+CASES: dict[str, dict[str, Any]] = {
+    "low": {"dola_layers": "low"},
+    "high": {"dola_layers": "high"} | SEVERAL_ENDS,
+    "two layers": {"dola_layers": [1, 0]},
+    "processors": {
+        "dola_layers": [0, 1], "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "min_new_tokens": 6,
+    } | SEVERAL_ENDS,
+    "sampled": {"dola_layers": [0, 1], "do_sample": True, "temperature": 1.4, "top_k": 30},
+    "three sampled": {
+        "dola_layers": [0, 1], "do_sample": True, "num_return_sequences": 3, "top_k": 0,
+    } | SEVERAL_ENDS,
+    "guided": {"dola_layers": [0, 1], "guidance_scale": 1.5},
+}  # fmt: skip
+
+
+def expected_of(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int) -> list[Found]:
+    config = reference(family).config
+    num_layers, layers = config.num_hidden_layers, fields["dola_layers"]
+    if not isinstance(layers, list):
+        layers = LOW[num_layers, bool(config.tie_word_embeddings)] if layers == "low" else HIGH[num_layers]
+    return dola(Task(family, prompt_ids, {"top_k": 50} | fields, NUM_NEW, NEGATIVE), layers, seed)
+
+
+def asked(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int) -> Submission:
+    outside: dict[str, Any] = {"negative_prompt_ids": NEGATIVE} if "guidance_scale" in fields else {}
+    return submission(family, prompt_ids, fields | {"max_new_tokens": NUM_NEW}, seed=seed, **outside)
+
+
+def assert_same(answer: Answer, expected: list[Found]) -> None:
+    assert answer.sequences == [found.token_ids for found in expected]
+    for index, found in enumerate(expected):
+        assert_close(answer.tensor("scores")[: len(found.scores), index], found.scores)
+        assert_close(answer.tensor("logits")[: len(found.logits), index], found.logits)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_alone_equals_a_plain_implementation(family: str, case: str) -> None:
+    for seed, length in ((1, 1), (2, 5), (3, 37)):
+        prompt_ids = prompt(seed, length, family)
+        fields = CASES[case] | {"output_scores": True, "output_logits": True}
+        answer = alone(engine_of(family), asked(family, prompt_ids, fields, seed))
+        assert_same(answer, expected_of(family, prompt_ids, CASES[case], seed))
+        assert engine_of(family)._parts.cache.num_used == 0
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_in_company_with_chunked_prompts_and_too_few_blocks_equals_a_plain_implementation(family: str) -> None:
+    limits = {"max_rows": 24, "step_tokens": 24, "block_size": 4, "cache_tokens": 4 * 44}
+    _, engine = assemble(served(family), SETTINGS.model_copy(update=limits), Extensions(Registry({}, {}), {}))
+    arrivals: dict[int, list[Submission]] = {}
+    expected: dict[str, list[list[int]]] = {}
+    for number in range(18):
+        prompt_ids = prompt(60 + number, 1 + (number * 11) % 40, family)
+        if number % 3:
+            fields = list(CASES.values())[number % len(CASES)]
+            one = asked(family, prompt_ids, fields, number)
+            expected[one.request_id] = [found.token_ids for found in expected_of(family, prompt_ids, fields, number)]
+        else:
+            fields = {"max_new_tokens": NUM_NEW, "do_sample": bool(number % 2)}
+            one = submission(family, prompt_ids, fields, seed=number)
+            expected[one.request_id] = generate(family, prompt_ids, fields, number).token_ids
+        arrivals.setdefault((number * 5) % 7, []).append(one)
+    answers = run(engine, arrivals)
+    assert {name: answer.sequences for name, answer in answers.items()} == expected
+    assert engine._parts.scheduler.num_preemptions
+    assert engine._parts.cache.num_used == 0
+
+
+def test_layers_that_differ_between_requests_do_not_mix() -> None:
+    prompt_ids = prompt(2, 9, "llama")
+    layers: list[Any] = ["low", "high", [0, 1], [1], [1, 1], [0]]
+    asks = [asked("llama", prompt_ids, {"dola_layers": one}, 0) for one in layers]
+    answers = run(engine_of("llama"), {0: asks})
+    for ask, one in zip(asks, layers, strict=True):
+        expected = expected_of("llama", prompt_ids, {"dola_layers": one}, 0)
+        assert answers[ask.request_id].sequences == [expected[0].token_ids]
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "is_tied", "asked", "layers"),
+    [
+        (1, False, "low", [0]),
+        (1, True, "low", [0]),
+        (1, True, "high", [0]),
+        (2, True, "low", [1]),
+        (5, True, "low", [2]),
+        (8, False, "low", [0, 2]),
+        (8, True, "low", [2]),
+        (12, True, "low", [2, 4]),
+        (12, True, "high", [6, 8, 10]),
+        (40, False, "low", list(range(0, 20, 2))),
+        (40, False, "high", list(range(20, 40, 2))),
+        (60, True, "low", list(range(2, 20, 2))),
+        (61, False, "high", list(range(41, 61, 2))),
+        (4, False, [3, 0, 3], [3, 0, 3]),
+    ],
+)
+def test_words_stand_for_layers_as_in_the_library(num_layers: int, is_tied: bool, asked: Any, layers: Any) -> None:
+    assert candidate_layers(asked, ModelFacts(num_layers, is_tied)) == tuple(layers)
+
+
+def test_low_is_refused_where_there_is_no_low_layer() -> None:
+    with pytest.raises(InvalidRequest, match="dola_layers is low; a model of 3 layers"):
+        candidate_layers("low", ModelFacts(3, has_tied_embeddings=True))
+
+
+@pytest.mark.parametrize("layers", [[2], [0, 7]])
+def test_a_layer_the_model_lacks_is_refused_by_name(layers: list[int]) -> None:
+    answer = alone(engine_of("llama"), asked("llama", [5, 9], {"dola_layers": layers}, 0))
+    assert answer.finished is not None
+    assert [(problem.field, problem.code) for problem in answer.finished.problems] == [
+        ("generation_config.dola_layers", "out_of_range")
+    ]
+    assert f"holds {layers[-1]}; allowed: 0 <= layer < 2" in answer.finished.problems[0].message
