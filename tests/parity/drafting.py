@@ -1,0 +1,77 @@
+"""Draft models for the tests, and assisted decoding as the library does it."""
+
+import copy
+from functools import cache
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import GenerationConfig as LibraryConfig
+from transformers.generation import AssistedCandidateGenerator
+
+from config.settings import EngineSettings
+from engine.build import Extensions, assemble
+from engine.engine import Engine
+from engine.loading.assistants import DRAFT_FIELDS, Assistant
+from engine.logits.registry import Registry
+from tests.parity.models import configs, reference, served
+from tests.parity.running import SETTINGS
+
+_get_candidates = AssistedCandidateGenerator.get_candidates
+
+
+@cache
+def draft_model(family: str) -> PreTrainedModel:
+    """The first layer of the family's model as a model of its own: right now and then."""
+    config = copy.deepcopy(configs()[family])
+    setattr(config, "n_layer" if family == "gpt2" else "num_hidden_layers", 1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    weights = reference(family).state_dict()
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    model.generation_config.update(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    return model
+
+
+def make_engine(family: str, **settings: Any) -> Engine:
+    """An engine of its own, with the draft model `draft`."""
+    changed = EngineSettings(**(SETTINGS.model_dump() | settings))
+    assistants = {"draft": Assistant(copy.deepcopy(draft_model(family)))}
+    return assemble(served(family), changed, Extensions(Registry({}, {}), {}, assistants=assistants))[1]
+
+
+@cache
+def assisted_engine(family: str) -> Engine:
+    return make_engine(family)
+
+
+def _from_the_start(self: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
+    """The library feeds the whole sequence on top of the draft model's cache from the second round on, so that its
+    drafts come from a context that repeats itself. And it takes drawn padding tokens for padding."""
+    self.assistant_kwargs.pop("past_key_values", None)
+    self.assistant_kwargs.pop("position_ids", None)
+    self.assistant_kwargs["attention_mask"] = torch.ones_like(input_ids)
+    return _get_candidates(self, input_ids, **kwargs)
+
+
+def generate_assisted(
+    family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int, *, with_model: bool
+) -> tuple[list[int], torch.Tensor]:
+    """The library's tokens and scores, (L, V), where its draft model reads the right context.
+
+    The draft settings stand where the library looks for them: in the generation config of who drafts.
+    """
+    model, draft = reference(family), draft_model(family)
+    drafting = draft if with_model else model
+    before = {name: getattr(drafting.generation_config, name) for name in DRAFT_FIELDS}
+    drafting.generation_config.update(**{name: fields.get(name) for name in DRAFT_FIELDS})
+    torch.manual_seed(seed)
+    config = LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True)
+    try:
+        with torch.inference_mode(), patch.object(AssistedCandidateGenerator, "get_candidates", _from_the_start):
+            out = model.generate(
+                torch.tensor([prompt_ids]), generation_config=config, assistant_model=draft if with_model else None
+            )
+    finally:
+        drafting.generation_config.update(**before)
+    return out.sequences[0, len(prompt_ids) :].tolist(), torch.cat(out.scores)

@@ -1,0 +1,207 @@
+"""Assisted decoding: the tokens of `generate()` with the same drafts and seed, alone and in company."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.engine import Engine
+from engine.messages import Submission
+from tests.parity.drafting import assisted_engine, generate_assisted, make_engine
+from tests.parity.models import reference
+from tests.parity.running import alone, engine_of, run, submission
+from tests.parity.test_modes import assert_same_scores, prompt
+
+DRAFTERS: dict[str, dict[str, Any]] = {
+    "prompt lookup": {"prompt_lookup_num_tokens": 6},
+    "long n-grams": {"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 4},
+    "model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.0},
+    "unsure model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.5},
+    "heuristic": {"num_assistant_tokens": 2, "num_assistant_tokens_schedule": "heuristic"},
+    "ensemble": {"num_assistant_tokens": 4, "assistant_ensemble_weight": 0.6},
+    "early exit": {"assistant_early_exit": 1, "num_assistant_tokens": 3},
+}
+BASES: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "sample": {"do_sample": True, "top_k": 0},
+    "warped sample": {"do_sample": True, "temperature": 0.7, "top_k": 30},
+    "processors": {
+        "repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_new_tokens": 9, "eos_token_id": [2, 7, 9],
+    },
+    "sample, processors": {
+        "do_sample": True, "min_p": 0.01, "bad_words_ids": [[5], [6, 7]], "min_length": 20, "eos_token_id": [2, 7, 9],
+    },
+}  # fmt: skip
+# The library runs all layers of GPT-2 for an early exit, over a cache for the first ones, and fails.
+CASES = [
+    *(("llama", drafter, base) for drafter in DRAFTERS for base in BASES),
+    *(("gpt2", drafter, base) for drafter in ("prompt lookup", "model") for base in BASES),
+    *(("gemma3", drafter, base) for drafter in ("heuristic", "early exit") for base in ("greedy", "sample")),
+]
+
+
+def asks_for_a_model(fields: dict[str, Any]) -> bool:
+    return not {"prompt_lookup_num_tokens", "assistant_early_exit"} & set(fields)
+
+
+def assisted(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
+    name = "draft" if asks_for_a_model(fields) else None
+    return submission(family, prompt_ids, fields, assistant_model=name, **outside)
+
+
+def repeating(seed: int, family: str = "llama") -> list[int]:
+    return prompt(seed, 7, family) * 4
+
+
+def used_blocks(engine: Engine) -> tuple[int, ...]:
+    """Of the main cache, and of every draft model's."""
+    strategies = engine._parts.strategies
+    drafters = strategies[next(mode for mode in strategies if mode == "assisted_generation")]._assistants  # type: ignore[attr-defined]
+    runners = [drafters.models["draft"]._runner, drafters.early_exit._model._runner]
+    return engine._parts.cache.num_used, *(runner.cache.num_used for runner in runners)
+
+
+@pytest.mark.parametrize(("family", "drafter", "base"), CASES)
+def test_alone_equals_generate(family: str, drafter: str, base: str) -> None:
+    fields = DRAFTERS[drafter] | BASES[base] | {"max_new_tokens": 24, "output_scores": True}
+    for seed, prompt_ids in ((1, prompt(1, 1, family)), (2, repeating(2, family)), (3, prompt(3, 60, family))):
+        asked = {name: value for name, value in fields.items() if name != "output_scores"}
+        expected, scores = generate_assisted(family, prompt_ids, asked, seed, with_model=asks_for_a_model(fields))
+        answer = alone(assisted_engine(family), assisted(family, prompt_ids, fields, seed=seed))
+        assert answer.sequences == [expected]
+        assert_same_scores(answer.tensor("scores")[:, 0], scores)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"cache_tokens": 8 * 16}, {"step_tokens": 12, "max_rows": 8}, {"cache_tokens": 8 * 14, "max_rows": 6}],
+)
+def test_in_company_equals_generate(settings: dict[str, int]) -> None:
+    engine = make_engine("llama", **settings)
+    arrivals: dict[int, list[Submission]] = {}
+    expected = {}
+    cases = [(drafter, base) for drafter in DRAFTERS for base in ("greedy", "sample")]
+    for number, (drafter, base) in enumerate(cases):
+        fields = DRAFTERS[drafter] | BASES[base] | {"max_new_tokens": 6 + number}
+        prompt_ids = repeating(number) if number % 2 else prompt(number, 1 + 5 * number, "llama")
+        one = assisted("llama", prompt_ids, fields, seed=number)
+        arrivals.setdefault(number // 3, []).append(one)
+        expected[one.request_id], _ = generate_assisted(
+            "llama", prompt_ids, fields, number, with_model=asks_for_a_model(fields)
+        )
+    plain = submission("llama", prompt(9, 12, "llama"), {"max_new_tokens": 30})
+    arrivals[2].append(plain)
+    answers = run(engine, arrivals)
+    expected[plain.request_id] = alone(engine_of("llama"), plain).sequences[0]
+    assert {name: answer.sequences[0] for name, answer in answers.items()} == expected
+    assert used_blocks(engine) == (0, 0, 0)
+    assert (engine._parts.scheduler.num_preemptions > 0) == ("cache_tokens" in settings)
+
+
+def test_drafting_requests_share_the_passes_of_the_draft_model() -> None:
+    engine = make_engine("llama")
+    model = engine._parts.strategies[assisted_mode(engine)]._assistants.models["draft"]  # type: ignore[attr-defined]
+    forward, rows = model._runner.runner.forward, []
+    model._runner.runner.forward = lambda batch: rows.append(len(batch.feeds)) or forward(batch)
+    fields = {"num_assistant_tokens": 3, "assistant_confidence_threshold": 0.0, "max_new_tokens": 12}
+    run(engine, {0: [assisted("llama", prompt(seed, 5, "llama"), fields) for seed in range(6)]})
+    assert max(rows) == 6
+
+
+def assisted_mode(engine: Engine) -> Any:
+    return next(mode for mode in engine._parts.strategies if mode == "assisted_generation")
+
+
+def test_drafted_and_accepted_tokens_are_counted() -> None:
+    fields = {"assistant_early_exit": 2, "num_assistant_tokens": 4, "assistant_confidence_threshold": 0.0}
+    prompt_ids = prompt(5, 9, "llama")
+    plain = alone(engine_of("llama"), submission("llama", prompt_ids, {"max_new_tokens": 15, "eos_token_id": None}))
+    answer = alone(assisted_engine("llama"), assisted("llama", prompt_ids, fields | {"max_new_tokens": 15}))
+    assert answer.finished is not None
+    assert len(plain.sequences[0]) == 15
+    # All layers draft what the model says: three times four drafts and one more token.
+    assert answer.sequences == plain.sequences
+    assert (answer.finished.drafted_tokens, answer.finished.accepted_tokens) == (12, 12)
+
+
+def test_a_draft_is_cut_behind_an_end_token_and_counts_what_stays() -> None:
+    prompt_ids = prompt(5, 9, "llama")
+    plain = alone(engine_of("llama"), submission("llama", prompt_ids, {"max_new_tokens": 15})).sequences[0]
+    fields = {"assistant_early_exit": 2, "num_assistant_tokens": 9, "assistant_confidence_threshold": 0.0}
+    end = plain[2]
+    answer = alone(assisted_engine("llama"), assisted("llama", prompt_ids, fields | {"eos_token_id": end}))
+    assert answer.sequences == [plain[: plain.index(end) + 1]]
+    assert answer.reasons[0].type == "eos_token"
+    assert answer.finished is not None
+    assert answer.finished.accepted_tokens == len(answer.sequences[0])
+
+
+def test_a_schedule_never_leaks_to_other_requests() -> None:
+    engine = assisted_engine("llama")
+    fields = {"num_assistant_tokens": 3, "assistant_confidence_threshold": 0.0, "max_new_tokens": 20}
+    prompt_ids = prompt(3, 20, "llama")
+    first = alone(engine, assisted("llama", prompt_ids, fields)).finished
+    alone(engine, assisted("llama", prompt_ids, fields | {"num_assistant_tokens_schedule": "heuristic"}))
+    again = alone(engine, assisted("llama", prompt_ids, fields)).finished
+    assert first is not None
+    assert again is not None
+    assert first.drafted_tokens == again.drafted_tokens
+
+
+@pytest.mark.parametrize("drafter", ["prompt lookup", "model", "early exit"])
+def test_guided_drafts_change_no_token(drafter: str) -> None:
+    guided = {"guidance_scale": 1.8, "max_new_tokens": 20}
+    negative = prompt(8, 6, "llama")
+    plain = alone(engine_of("llama"), submission("llama", repeating(4), guided, negative_prompt_ids=negative)).sequences
+    answer = alone(
+        assisted_engine("llama"),
+        assisted("llama", repeating(4), guided | DRAFTERS[drafter], negative_prompt_ids=negative),
+    )
+    assert answer.sequences == plain
+
+
+def test_a_cancelled_request_gives_its_draft_blocks_back() -> None:
+    engine = make_engine("llama")
+    one = assisted("llama", prompt(1, 30, "llama"), {"num_assistant_tokens": 3, "max_new_tokens": 40})
+    engine.submit(one)
+    engine.step()
+    assert used_blocks(engine)[1] > 0
+    engine.cancel([one.request_id])
+    assert used_blocks(engine) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "field"),
+    [
+        ({}, "nobody", "assistant_model"),
+        ({"assistant_early_exit": 3}, None, "generation_config.assistant_early_exit"),
+        ({"num_assistant_tokens": 96, "max_new_tokens": 200}, "draft", "generation_config.num_assistant_tokens"),
+        ({"prompt_lookup_num_tokens": 96, "max_new_tokens": 200}, None, "generation_config.prompt_lookup_num_tokens"),
+        ({"prompt_lookup_num_tokens": 4}, "draft", "assistant_model"),
+        (
+            {"num_assistant_tokens": 50, "guidance_scale": 2.0, "max_new_tokens": 200},
+            "draft",
+            "generation_config.num_assistant_tokens",
+        ),
+    ],
+)
+def test_what_cannot_be_drafted_is_refused_by_its_field(fields: dict[str, Any], name: str | None, field: str) -> None:
+    one = submission("llama", prompt(1, 5, "llama"), fields, assistant_model=name)
+    finished = alone(assisted_engine("llama"), one).finished
+    assert finished is not None
+    assert [problem.field for problem in finished.problems] == [field]
+
+
+def test_random_choices_are_distributed_as_without_drafts() -> None:
+    """Speculative sampling is exact: the first token, drafted, of many seeds."""
+    fields = {"do_sample": True, "top_k": 4, "max_new_tokens": 2, "min_new_tokens": 2, "num_assistant_tokens": 3}
+    prompt_ids = prompt(6, 11, "llama")
+    submissions = [assisted("llama", prompt_ids, fields, seed=seed) for seed in range(600)]
+    answers = [run(assisted_engine("llama"), {0: submissions[at : at + 60]}) for at in range(0, 600, 60)]
+    firsts = [answer.sequences[0][0] for group in answers for answer in group.values()]
+    with torch.inference_mode():
+        logits = reference("llama")(torch.tensor([prompt_ids])).logits[0, -1]
+        logits[2] = -torch.inf
+        best = logits.topk(4)
+    for token, share in zip(best.indices.tolist(), best.values.softmax(-1).tolist(), strict=True):
+        assert abs(firsts.count(token) / 600 - share) < 0.06
