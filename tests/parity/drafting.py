@@ -1,6 +1,7 @@
 """Draft models for the tests, and assisted decoding as the library does it."""
 
 import copy
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -54,6 +55,11 @@ def _from_the_start(self: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
     return _get_candidates(self, input_ids, **kwargs)
 
 
+def right_drafts() -> AbstractContextManager[Any]:
+    """While this lasts the library's draft model reads the right context."""
+    return patch.object(AssistedCandidateGenerator, "get_candidates", _from_the_start)
+
+
 def generate_assisted(
     family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int, *, with_model: bool
 ) -> tuple[list[int], torch.Tensor]:
@@ -68,7 +74,7 @@ def generate_assisted(
     torch.manual_seed(seed)
     config = LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True)
     try:
-        with torch.inference_mode(), patch.object(AssistedCandidateGenerator, "get_candidates", _from_the_start):
+        with torch.inference_mode(), right_drafts():
             out = model.generate(
                 torch.tensor([prompt_ids]), generation_config=config, assistant_model=draft if with_model else None
             )
