@@ -291,7 +291,6 @@ class Engine:
         if problems:
             raise InvalidRequest(problems)
 
-
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
         num_new = (request.config.max_length or 0) - request.num_prompt
