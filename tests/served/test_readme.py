@@ -15,9 +15,9 @@ README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding=
 EXAMPLES = re.findall(r"```sh\n# (.+)\n(curl [^`]+)```\n\n```\w*\n([^`]+)```", README)
 
 
-def test_there_are_five() -> None:
-    assert len(EXAMPLES) == 5
-    assert README.count("\ncurl ") == 5
+def test_there_are_eight() -> None:
+    assert len(EXAMPLES) == 8
+    assert README.count("\ncurl ") == 8
 
 
 def assert_holds(actual: Any, printed: Any, where: str) -> None:
