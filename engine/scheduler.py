@@ -91,7 +91,7 @@ class Scheduler:
         while budget > 0 and self._waiting and self._admit(self._waiting[0][2], budget, now):
             started = self.running[-1]
             propose([started])
-            if self._make_room(started, budget):
+            if started in self.running and self._make_room(started, budget):
                 budget -= self._feed(started, budget, batch)
         return batch
 

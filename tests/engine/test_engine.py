@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import pytest
 import torch
 
 from engine.engine import Engine
 from engine.logits.registry import Registry
 from engine.messages import Constraint, Named
+from engine.request import Request
+from schemas.generation import GenerationMode
 from tests.engine.scripted import VOCAB_SIZE, drain, make_engine, next_number, submit
 
 
@@ -131,6 +134,23 @@ def test_a_long_negative_prompt_needs_room_of_its_own() -> None:
     submit(engine, "long", [1], guidance_scale=2.0, negative_prompt_ids=[2] * 20)
     _, errors = drain(engine)
     assert errors == {"short": None, "long": "invalid_request"}
+
+
+def test_a_drafter_that_fails_ends_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    drafting = engine._parts.strategies[GenerationMode.ASSISTED_GENERATION]
+
+    def propose(requests: list[Request], pipeline: object) -> None:
+        if any(request.id == "broken" for request in requests):
+            raise RuntimeError("broken drafter")
+
+    monkeypatch.setattr(drafting, "propose", propose)
+    submit(engine, "whole", [1, 2, 1], prompt_lookup_num_tokens=2)
+    submit(engine, "broken", [1, 2, 1], prompt_lookup_num_tokens=2)
+    tokens, errors = drain(engine)
+    assert errors == {"whole": None, "broken": "request_failed"}
+    assert tokens["whole"] == [2, 3, 4, 5]
+    assert used_blocks(engine) == 0
 
 
 def test_a_full_queue_refuses() -> None:
