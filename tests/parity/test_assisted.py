@@ -205,3 +205,25 @@ def test_random_choices_are_distributed_as_without_drafts() -> None:
         best = logits.topk(4)
     for token, share in zip(best.indices.tolist(), best.values.softmax(-1).tolist(), strict=True):
         assert abs(firsts.count(token) / 600 - share) < 0.06
+
+
+@pytest.mark.parametrize("drafter", ["prompt lookup", "model", "early exit"])
+def test_marked_text_equals_generate(drafter: str) -> None:
+    fields = DRAFTERS[drafter] | {
+        "do_sample": True,
+        "max_new_tokens": 20,
+        "watermarking_config": {"greenlist_ratio": 0.3, "bias": 3.0, "seeding_scheme": "lefthash"},
+    }
+    expected, _ = generate_assisted("llama", repeating(3), fields, 3, with_model=asks_for_a_model(fields))
+    assert alone(assisted_engine("llama"), assisted("llama", repeating(3), fields, seed=3)).sequences == [expected]
+
+
+@pytest.mark.parametrize("drafter", ["prompt lookup", "model", "early exit"])
+def test_rejected_drafts_leave_no_trace_in_what_a_watermark_remembers(drafter: str) -> None:
+    """The library's SynthID counts the contexts of rejected tokens; here greedy tokens are the plain ones."""
+    marked = {"max_new_tokens": 24, "watermarking_config": {"ngram_len": 3, "keys": [3, 5, 7, 11]}}
+    plain = alone(engine_of("llama"), submission("llama", repeating(3), marked)).sequences
+    answer = alone(assisted_engine("llama"), assisted("llama", repeating(3), marked | DRAFTERS[drafter]))
+    assert answer.finished is not None
+    assert answer.finished.drafted_tokens > answer.finished.accepted_tokens
+    assert answer.sequences == plain
