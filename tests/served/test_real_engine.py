@@ -76,6 +76,50 @@ async def test_the_same_request_alone_and_among_31_others(http: httpx.AsyncClien
     assert len(answers) == 32
 
 
+MODES: dict[str, dict[str, Any]] = {
+    "greedy_search": {},
+    "sample": {"seed": 5, "generation_config": {"do_sample": True}},
+    "beam_search": {"generation_config": {"num_beams": 3, "num_return_sequences": 3}},
+    "beam_sample": {"seed": 6, "generation_config": {"num_beams": 3, "do_sample": True}},
+    "group_beam_search": {"generation_config": {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.8}},
+    "constrained_beam_search": {"force_words": ["dragon"], "generation_config": {"num_beams": 4}},
+    "contrastive_search": {"generation_config": {"penalty_alpha": 0.6, "top_k": 4}},
+    "dola_generation": {"generation_config": {"dola_layers": "low"}},
+    "assisted_generation": {"assistant_model": "draft"},
+}
+
+
+async def test_every_mode_answers_at_once_as_it_does_alone(http: httpx.AsyncClient) -> None:
+    async def ask(mode: str, is_stream: bool) -> list[dict[str, Any]]:
+        config = MODES[mode].get("generation_config", {}) | {"max_new_tokens": 20}
+        body = {"inputs": "Once upon a time", "mode": mode} | MODES[mode] | {"generation_config": config}
+        if not is_stream:
+            return (await http.post("/generate", json=body)).json()["sequences"]
+        async with http.stream("POST", "/generate", json=body | {"stream": True}) as response:
+            received = [event async for event in events(response.aiter_lines())]
+        pieces: dict[int, str] = {}
+        for name, data in received:
+            if name in ("token", "tokens"):
+                pieces[data["sequence"]] = pieces.get(data["sequence"], "") + data["text"]
+        sequences = received[-1][1]["sequences"]
+        assert [pieces.get(sequence["index"], "") for sequence in sequences] == [one["text"] for one in sequences]
+        return sequences
+
+    alone = {mode: await ask(mode, is_stream=False) for mode in MODES}
+    together: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+
+    async def keep(mode: str, is_stream: bool) -> None:
+        together[mode, is_stream] = await ask(mode, is_stream)
+
+    async with anyio.create_task_group() as group:
+        for mode in MODES:
+            group.start_soon(keep, mode, False)
+            group.start_soon(keep, mode, True)
+    for (mode, _), sequences in together.items():
+        assert [one["token_ids"] for one in sequences] == [one["token_ids"] for one in alone[mode]], mode
+    assert "dragon" in together["constrained_beam_search", True][0]["text"]
+
+
 async def test_fifty_clients_at_once_share_steps(http: httpx.AsyncClient) -> None:
     await until_idle(http)
     answers: dict[int, httpx.Response] = {}
@@ -113,7 +157,7 @@ async def test_a_client_that_goes_away_stops_its_work(http: httpx.AsyncClient, i
         (b'{"inputs": "\\ud800"}', 400),
         (b"[" * 100_000, 400),
         (b'{"inputs": "a", "generation_config": {"top_p": 1.5}}', 422),
-        (b'{"inputs": "a", "generation_config": {"num_beams": 3}}', 422),
+        (b'{"inputs": "a", "generation_config": {"num_beams": 3, "num_return_sequences": 4}}', 422),
         (b'{"inputs": [[5000]]}', 422),
         (b'{"inputs": []}', 422),
     ],
