@@ -89,6 +89,16 @@ def continue_prompts(model: Any, prompts: list[list[int]], options: dict[str, An
     return new
 
 
+def write_text(model: Any, seed: int, num_tokens: int) -> list[int]:
+    """Tokens that the model draws itself, from its start token on: a text that a draft model can follow."""
+    first = model.generation_config.bos_token_id
+    start = [first] if first is not None else [0]
+    torch.manual_seed(seed)
+    num_new = num_tokens - len(start)
+    options = {"do_sample": True, "max_new_tokens": num_new, "min_new_tokens": num_new}
+    return start + continue_prompts(model, [start], options)[0]
+
+
 @torch.inference_mode()
 def unlikely_token(model: Any, prompts: list[list[int]]) -> int:
     """The token whose greatest probability anywhere in these prompts is the least."""

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +23,7 @@ import httpx
 
 from benchmarks.comparisons import Comparison, compare, draft_table, mode_table
 from benchmarks.legacy import Worker, WorkerFailed, started_worker
-from benchmarks.library import InProcess, load_model, unlikely_token
+from benchmarks.library import InProcess, load_model, unlikely_token, write_text
 from benchmarks.measures import draw_ids
 from benchmarks.options import add_common, positive
 from benchmarks.reports import describe, show, write_json
@@ -147,7 +148,8 @@ def draw_like(options: Options, vocab_size: int, library: InProcess) -> Drawing:
         "assistant_confidence_threshold": options.draft_threshold,
     }
     end_id = unlikely_token(library.model, probes)
-    return Drawing(options.seed, vocab_size, options.prompt_tokens, options.new_tokens, end_id, drafting)
+    write = partial(write_text, library.model)
+    return Drawing(options.seed, vocab_size, options.prompt_tokens, options.new_tokens, end_id, drafting, write)
 
 
 def measured(mode: Mode, num_requests: int, drawing: Drawing, num_rounds: int, sides: Sides) -> Comparison:

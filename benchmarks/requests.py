@@ -1,7 +1,7 @@
 """The decoding modes that are compared, and the requests of their rounds: plain data that every side can be asked."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
@@ -90,7 +90,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How requests are drawn. end_id: a token that no answer leads to; drafting: the fields of drafts.
+    """How requests are drawn. end_id: a token that no answer leads to; drafting: the fields of drafts. write: a text of
+    so many tokens by the model itself, from a seed: what a draft is worth shows in text alone, not in random tokens.
 
     The end token of the model would make lengths differ, and forbidding it takes a processor whose cost is not the
     mode's.
@@ -102,6 +103,7 @@ class Drawing:
     new_tokens: int
     end_id: int
     drafting: dict[str, Any]
+    write: Callable[[int, int], list[int]]
 
     def rounds(self, mode: Mode, num_requests: int, num_rounds: int) -> list[list[Request]]:
         """No prompt comes twice, so that no cache of prefixes answers."""
@@ -109,7 +111,10 @@ class Drawing:
         return [[self._request(mode, draw) for _ in range(num_requests)] for _ in range(num_rounds)]
 
     def _request(self, mode: Mode, draw: random.Random) -> Request:
-        prompt = draw_ids(draw, self.prompt_tokens, self.vocab_size)
+        if mode.is_drafting:
+            prompt = self.write(draw.randrange(2**31), self.prompt_tokens)
+        else:
+            prompt = draw_ids(draw, self.prompt_tokens, self.vocab_size)
         config = mode.config | {"max_new_tokens": self.new_tokens, "eos_token_id": self.end_id}
         negative_prompt = None
         if mode.needs is Needs.PHRASE:

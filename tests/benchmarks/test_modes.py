@@ -29,7 +29,15 @@ DRAFTING = {
     "num_assistant_tokens_schedule": "constant",
     "assistant_confidence_threshold": 0.4,
 }
-DRAWING = Drawing(seed=3, vocab_size=1000, prompt_tokens=8, new_tokens=NUM_NEW, end_id=END, drafting=DRAFTING)
+DRAWING = Drawing(
+    3,
+    1000,
+    prompt_tokens=8,
+    new_tokens=NUM_NEW,
+    end_id=END,
+    drafting=DRAFTING,
+    write=lambda seed, size: [seed % 99] * size,
+)
 COMPARISON = Comparison("beam_search", 8, 120.0, 40.0, 90.0, None, 24, 23, 1152, 0, 0)
 ONE_MODE = {mode.name: mode for mode in MODES}
 
