@@ -10,6 +10,7 @@ _SURVIVOR_CHUNK = 8
 _RANK_CHUNK = 64
 _SUM_WIDTH = 64
 _MIN_VOCAB = 1024
+_MIN_SEARCHED = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,13 @@ class Survivors:
     def of(cls, scores: Tensor, floor: Tensor | None = None) -> "Survivors":
         """floor: (R, 1); without it, those above -inf are sought, with it also lower ones are left out.
 
-        On a CPU the vocabulary is searched in chunks; other devices sort faster than they answer questions.
+        On a CPU the vocabulary is searched in chunks; other devices sort faster than they answer questions. Where a
+        floor alone is to be drawn, under `_MIN_SEARCHED` scores, that takes less than the search.
         """
         num_rows, vocab_size = scores.shape
         every = torch.arange(vocab_size, device=scores.device)
-        if scores.device.type != "cpu" or vocab_size < _MIN_VOCAB:
+        is_quick = floor is not None and scores.numel() < _MIN_SEARCHED
+        if is_quick or scores.device.type != "cpu" or vocab_size < _MIN_VOCAB:
             return cls(every.expand(num_rows, -1), vocab_size)
         chunked, tail = _in_chunks(scores, _SURVIVOR_CHUNK)
         peaks = chunked.amax(1)  # (R, C)
