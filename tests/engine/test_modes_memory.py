@@ -19,6 +19,8 @@ MODES: list[dict[str, Any]] = [
     {"num_beams": 3, "force_words_ids": [[4, 5], [[6], [7, 8]]]},
     {"guidance_scale": 2.0},
     {"num_beams": 2, "guidance_scale": 2.0},
+    {"prompt_lookup_num_tokens": 3},
+    {"prompt_lookup_num_tokens": 2, "do_sample": True, "guidance_scale": 1.5},
 ]
 
 

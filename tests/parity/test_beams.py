@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 from transformers import GenerationConfig as LibraryConfig
 
+from engine.build import Extensions, assemble
+from engine.logits.registry import Registry
 from engine.messages import Submission, Wanted
-from tests.parity.models import FAMILIES, reference
-from tests.parity.running import Answer, alone, engine_of, run, submission
+from engine.text import Text
+from tests.parity.models import BUILTIN, FAMILIES, reference, served
+from tests.parity.running import SETTINGS, Answer, alone, engine_of, run, submission
 from tests.parity.test_modes import assert_same_scores, prompt
 
 SEVERAL_ENDS = {"eos_token_id": [2, 17, 30, 45]}
@@ -142,3 +146,26 @@ def test_progress_tells_the_live_hypotheses_best_first() -> None:
         scores = [hypothesis.score for hypothesis in one.hypotheses]
         assert len(scores) == 4
         assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("fields", [{"num_beams": 4, "num_return_sequences": 3}, {"num_beams": 3, "do_sample": True}])
+def test_a_stop_string_ends_one_hypothesis_as_in_the_library(fields: dict[str, Any]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(BUILTIN)
+    token_bytes = Text.load(str(BUILTIN / "tokenizer.json"), None, {}).token_bytes()
+    _, engine = assemble(served("builtin"), SETTINGS, Extensions(Registry({}, {}, token_bytes), {}))
+    fields, ended = fields | {"stop_strings": [" little", " there", "y."]}, set()
+    for seed, text in enumerate(("Once upon a time", "The dog", "She was")):
+        prompt_ids = tokenizer(text).input_ids
+        torch.manual_seed(seed)
+        with torch.inference_mode():
+            out = reference("builtin").generate(
+                torch.tensor([prompt_ids]),
+                tokenizer=tokenizer,
+                generation_config=LibraryConfig(
+                    **fields, max_new_tokens=NUM_NEW, output_scores=True, return_dict_in_generate=True
+                ),
+            )
+        answer = alone(engine, asked("builtin", prompt_ids, fields, seed))
+        assert_same(answer, out, len(prompt_ids), 1.0)
+        ended |= {reason.type for reason in answer.reasons.values()}
+    assert "stop_string" in ended
