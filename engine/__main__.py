@@ -8,6 +8,7 @@ The standard input stays open as long as the parent lives; its end, however the 
 import gc
 import logging
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from engine.errors import EngineError
 from engine.messages import (
     Cancel,
     Launch,
+    Load,
     LoadFailed,
     Loading,
     Outbound,
@@ -30,6 +32,9 @@ from engine.messages import (
 )
 
 logger = logging.getLogger("engine")
+
+LOAD_EVERY_S = 0.05
+"""How often the load is told while nothing else is to be said."""
 
 
 class Loop:
@@ -52,9 +57,15 @@ class Loop:
 
     def run(self, engine: Engine) -> None:
         """Until told to shut down or left alone."""
+        told, told_at = Load(), 0.0
         while self._listen(engine, wait=not engine.has_work):
-            # A cancelled request may leave nothing to do; that too is told.
-            self.say(engine.step())
+            outputs, now = engine.step(), time.monotonic()
+            # A cancelled request may leave nothing to do; that too is told. How busy the engine is can wait a little:
+            # each message wakes the other process.
+            is_news = bool(outputs.tokens or outputs.progress or outputs.finished)
+            if is_news or _counts(outputs.load) != _counts(told) or now - told_at > LOAD_EVERY_S:
+                self.say(outputs)
+                told, told_at = outputs.load, now
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in all that has arrived; False at the end."""
@@ -73,6 +84,10 @@ class Loop:
             elif isinstance(message, Submission):
                 engine.submit(message)
         return True
+
+
+def _counts(load: Load) -> tuple[int, int]:
+    return load.running_requests, load.waiting_requests
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ class Engine:
         self._requests: dict[str, Request] = {}
         self._traces: dict[Request, Trace] = {}
         self._tokens: list[Tokens] = []
+        self._held: dict[str, list[Tokens]] = {}
         self._progress: list[Progress] = []
         self._finished: list[Finished] = []
         self._num_steps = 0
@@ -184,7 +185,8 @@ class Engine:
         output = request.outputs[gain.index]
         output.token_ids.extend(gain.token_ids)
         output.finish_reason = gain.finish_reason
-        self._tokens.append(
+        told = self._tokens if request.submission.is_streamed else self._held.setdefault(request.id, [])
+        told.append(
             Tokens(
                 request.id,
                 gain.index,
@@ -203,6 +205,7 @@ class Engine:
             logger.exception("the tensors of a request could not be computed")
             self._fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
             return
+        self._tokens.extend(self._held.pop(request.id, ()))
         started, first = request.started_at or now, request.first_token_at or now
         self._finished.append(
             Finished(
@@ -225,6 +228,7 @@ class Engine:
         self._strategy_of(request).release(request)
         self._parts.scheduler.remove(request)
         self._requests.pop(request.id, None)
+        self._held.pop(request.id, None)
         self._traces.pop(request, None)
 
     def _collect(self, batch: Batch) -> StepOutputs:

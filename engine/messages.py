@@ -53,7 +53,8 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     prompt_ids: at least one token. config: the resolved `GenerationConfig` as a dict of its set fields, `max_length`
     included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
     assistant_model: name of a draft model. negative_prompt_ids: what guidance leads away from (None: the last token of
-    the prompt), without the `num_negative_masked` positions before it that nothing attends to.
+    the prompt), without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether
+    somebody reads the tokens as they come; else they are told with the last of them.
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     priority: int = 0
     deadline_s: float | None = None
     cache_salt: str = ""
+    is_streamed: bool = True
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):

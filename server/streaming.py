@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from engine.client import Update
 from engine.errors import EngineError, invalid
-from engine.messages import Finished, Progress, Tensor, Tokens
+from engine.messages import Finished, Progress, Tensor, Timings, Tokens
 from schemas.answers import Answer, ProgressEvent, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
 from server.admission import Pass
@@ -113,7 +113,7 @@ class Run:
         finished = [stream.finished for stream in self.streams if stream.finished is not None]
         for message in finished:
             if message.timings is not None:
-                self.service.metrics.queue.observe(message.timings.queue_s)
+                self._observe(message.timings)
         self.tensors = named_tensors(finished)
         answer = make_answer(self.plan, self._rows, finished)
         await add_flags(self.service, self.model, self.plan, answer)
@@ -134,8 +134,20 @@ class Run:
             message = f"the tensors take {size} bytes; allowed: at most {limit}"
             raise invalid("outputs.tensors", "out_of_range", message)
 
+    def _observe(self, timings: Timings) -> None:
+        """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""
+        metrics = self.service.metrics
+        metrics.queue.observe(timings.queue_s)
+        if not self.plan.is_streamed:
+            metrics.first_token.observe(timings.queue_s + timings.prefill_s)
+            num_more = max(len(row.token_ids) for row in self._rows) - 1
+            for _ in range(num_more):  # as many observations as there are gaps, as for a stream
+                metrics.inter_token.observe(timings.decode_s / num_more)
+
     def _measure(self, row: int, num_tokens: int) -> None:
-        """Latency of the first token of a row, and of each following one."""
+        """Latency of the first token of a row, and of each following one, where they are read as they come."""
+        if not self.plan.is_streamed:
+            return
         now = time.monotonic()
         before = self._last_at.get(row)
         self._last_at[row] = now

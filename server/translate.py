@@ -31,6 +31,11 @@ class Plan:
     warnings: list[str]
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether somebody reads the tokens as they come."""
+        return self.submissions[0].is_streamed
+
+    @property
     def num_rows(self) -> int:
         """Sequences of each prompt."""
         return self.config.num_return_sequences or 1
@@ -125,6 +130,7 @@ def submission(
         priority=body.priority or 0,
         deadline_s=body.deadline_s,
         cache_salt=body.cache_salt or "",
+        is_streamed=bool(body.stream),
     )
 
 

@@ -95,6 +95,21 @@ def test_a_failing_forward_pass_ends_the_running_batch_and_the_loop_goes_on() ->
     assert used_blocks(engine) == 0
 
 
+def test_tokens_nobody_reads_as_they_come_are_told_with_the_last() -> None:
+    engine = make_engine()
+    submit(engine, "read", [1, 2])
+    submit(engine, "collected", [1, 2], is_streamed=False)
+    told = []
+    while engine.has_work:
+        outputs = engine.step()
+        told.append([tokens.token_ids[0] for tokens in outputs.tokens if tokens.request_id == "collected"])
+    assert told == [[], [], [], [3, 4, 5, 6]]
+    submit(engine, "cancelled", [1, 2], is_streamed=False)
+    engine.step()
+    engine.cancel(["cancelled"])
+    assert not engine._held
+
+
 def test_cancelled_requests_are_gone_at_once() -> None:
     engine = make_engine()
     submit(engine, "a", [1, 2, 3])
