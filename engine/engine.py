@@ -22,6 +22,7 @@ from engine.settling import Settler
 from engine.stopping import Stopping
 from engine.trace import Trace
 from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation_mode import row_field
 from schemas.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -268,7 +269,7 @@ class Engine:
             arrived_at=time.monotonic(),
         )
         strategy = self._parts.strategies[request.mode]
-        request.width = strategy.width(config) * len(request.sequences[0].with_shadow)
+        request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)
         self._check(request)
         strategy.prepare(request)
         self._parts.pipeline.prepare(request)
@@ -283,7 +284,7 @@ class Engine:
             problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
         rows, length = request.width, config.max_length or 0
         if rows > limits.max_rows:
-            field = self._strategy_of(request).width_field
+            field = row_field(request.mode)
             guided = " with guidance" if request.sequences[0].shadow is not None else ""
             text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
             problem = f"{text}; allowed: at most {limits.max_rows}"

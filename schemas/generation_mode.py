@@ -81,3 +81,10 @@ def mode_of(config: GenerationFields, assistant_model: object | None = None) -> 
     if config.dola_layers is not None and mode in plain:
         mode = GenerationMode.DOLA_GENERATION
     return mode
+
+
+def row_field(mode: GenerationMode) -> str:
+    """The field that says how many rows of a step a prompt takes."""
+    if mode in BEAM_MODES:
+        return "num_beams"
+    return "top_k" if mode is GenerationMode.CONTRASTIVE_SEARCH else "num_return_sequences"

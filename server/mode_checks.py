@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from engine.messages import ModelInfo
 from schemas.explain import shown
 from schemas.generation import GenerationConfig, GenerationMode, is_neutral
-from schemas.generation_mode import BEAM_MODES, TELLING_FIELDS
+from schemas.generation_mode import BEAM_MODES, TELLING_FIELDS, row_field
 from schemas.native import GenerateRequest, Outputs
 from schemas.problems import Problem
 from server.prompts import Prompt
@@ -63,13 +63,6 @@ def check_rows(config: GenerationConfig, assistant_model: str | None, info: Mode
         if is_guided:
             message += f", and guidance takes two for each, so {needed} here"
         yield Problem(f"generation_config.{field if rows > 1 else 'guidance_scale'}", "out_of_range", message)
-
-
-def row_field(mode: GenerationMode) -> str:
-    """The field that says how many rows of a step a prompt takes."""
-    if mode in BEAM_MODES:
-        return "num_beams"
-    return "top_k" if mode is GenerationMode.CONTRASTIVE_SEARCH else "num_return_sequences"
 
 
 def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) -> Iterator[Problem]:

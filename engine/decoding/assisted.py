@@ -15,7 +15,7 @@ from engine.decoding.verification import Check, Verdict, verify
 from engine.errors import invalid
 from engine.logits.pipeline import Pipeline
 from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 READS = frozenset(
     {
@@ -58,9 +58,6 @@ class Assisted(Strategy):
     def __init__(self, assistants: Assistants) -> None:
         self._assistants = assistants
         self._lookup = PromptLookup()
-
-    def width(self, config: GenerationConfig) -> int:
-        return 1
 
     def prepare(self, request: Request) -> None:
         """Find the drafter. Raises InvalidRequest where there is none, or the draft does not fit a step."""

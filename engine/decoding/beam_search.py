@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from engine.batch import Outcome
-from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, live_slices, num_candidates, tell
+from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, num_candidates, searches_of, tell
 from engine.decoding.hypotheses import Pool
-from engine.decoding.strategy import Step, Strategy, failures, live_rows
+from engine.decoding.strategy import Step, Strategy, failures, live
 from engine.logits.guard import bad_rows
 from engine.request import Request, Row
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 Picks = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Totals of the candidates and their places in the flattened (K, V) scores, both (C,); the largest total, ()."""
@@ -31,11 +31,6 @@ class BeamSearch(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.BEAM_SEARCH
     reads: ClassVar[frozenset[str]] = READS
-
-    width_field: ClassVar[str] = "num_beams"
-
-    def width(self, config: GenerationConfig) -> int:
-        return config.num_beams or 1
 
     def prepare(self, request: Request) -> None:
         size = request.config.num_beams or 1
@@ -61,8 +56,7 @@ class BeamSample(BeamSearch):
 
 def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
     """A row for each live sequence; its logits, and their log-softmax before the processors. Both (R, V)."""
-    rows = [row for request in requests for row in live_rows(request, step.forward)]
-    logits = step.forward.last([row.sequence for row in rows])
+    rows, logits = live(requests, step)
     return rows, logits, logits.log_softmax(-1)
 
 
@@ -70,12 +64,7 @@ def search(requests: Seq[Request], step: Step, pick: Callable[[Request, torch.Te
     """One step of all requests, which all search in the same way. pick: places of the candidates in (K * V,) totals."""
     rows, logits, log_probs = log_probabilities(requests, step)
     scores = step.pipeline.process(rows, log_probs)
-    searches: list[Search] = []
-    end = 0
-    for request in requests:
-        (beams, sequences), start = next(live_slices(request)), end
-        end += len(sequences)
-        searches.append(Search.of(request, step, beams, sequences, (logits[start:end], scores[start:end])))
+    searches = searches_of(requests, step, logits, scores)
     picks: list[Picks] = []
     for one in searches:
         totals = one.totals().flatten()

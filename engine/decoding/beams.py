@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -183,7 +182,7 @@ def groups_of(request: Request) -> list[Beams]:
 
 def live_slices(request: Request) -> Iterator[tuple[Beams, list[Sequence]]]:
     """Each group that still searches, and its rows."""
-    rows: list[Any] = request.sequences
+    rows = request.sequences
     is_first = len(rows) == 1 and not rows[0].num_generated
     start = 0
     for beams in groups_of(request):
@@ -192,6 +191,17 @@ def live_slices(request: Request) -> Iterator[tuple[Beams, list[Sequence]]]:
         end = len(rows) if is_first else start + len(beams.totals)
         yield beams, rows[start:end]
         start = 0 if is_first else end
+
+
+def searches_of(requests: Seq[Request], step: Step, logits: torch.Tensor, scores: torch.Tensor) -> list[Search]:
+    """A search for each request, which has one group of beams. logits, scores: of all their rows in order, (R, V)."""
+    searches: list[Search] = []
+    end = 0
+    for request in requests:
+        (beams, rows), start = next(live_slices(request)), end
+        end += len(rows)
+        searches.append(Search.of(request, step, beams, rows, (logits[start:end], scores[start:end])))
+    return searches
 
 
 def num_candidates(request: Request, size: int) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from engine.batch import Outcome
 from engine.decoding.beam_search import BeamSearch, log_probabilities
-from engine.decoding.beams import Candidate, Search, finish, groups_of, live_slices, tell
+from engine.decoding.beams import Candidate, Search, finish, groups_of, searches_of, tell
 from engine.decoding.constraint_progress import Progress, demands_of
 from engine.decoding.group_beam_search import LAST, best_of
 from engine.decoding.strategy import Step, failures
@@ -42,16 +42,10 @@ class ConstrainedBeamSearch(BeamSearch):
         rows, logits, log_probs = log_probabilities(requests, step)
         scores = step.pipeline.process(rows, log_probs)
         failed = failures(rows, bad_rows(scores, for_sampling=False).tolist())
-        advances = {}
-        end = 0
-        for request in requests:
-            (beams, sequences), start = next(live_slices(request)), end
-            end += len(sequences)
-            if request not in failed:
-                one = Search.of(request, step, beams, sequences, (logits[start:end], scores[start:end]))
-                search_constrained(one)
-                advances[request] = one.advance
-        return Outcome(advances, failed)
+        searches = [one for one in searches_of(requests, step, logits, scores) if one.request not in failed]
+        for one in searches:
+            search_constrained(one)
+        return Outcome({one.request: one.advance for one in searches}, failed)
 
 
 def progress_of(sequence: Sequence) -> Progress:

@@ -10,7 +10,7 @@ from engine.batch import Advance, Choice, Outcome
 from engine.decoding.strategy import Grown, Step, Strategy, failures, gain_of, kept_of
 from engine.logits.guard import bad_rows
 from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,6 @@ class Contrastive(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.CONTRASTIVE_SEARCH
     reads: ClassVar[frozenset[str]] = frozenset({"penalty_alpha", "top_k", "low_memory"})
-    width_field: ClassVar[str] = "top_k"
-
-    def width(self, config: GenerationConfig) -> int:
-        return config.top_k or 1
 
     def prepare(self, request: Request) -> None:
         request.layers, request.reads_every_position = (-1,), True

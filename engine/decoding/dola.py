@@ -11,10 +11,10 @@ from torch.nn.functional import kl_div
 from engine.batch import Outcome
 from engine.decoding.greedy import choose_best
 from engine.decoding.sample import draw
-from engine.decoding.strategy import Scored, Step, Strategy, live_rows
+from engine.decoding.strategy import Scored, Step, Strategy, live
 from engine.errors import invalid
 from engine.request import Request, Row
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 LEAST_SHARE = 0.1
 """Tokens less probable than this share of the likeliest one's probability in the last layer are dropped."""
@@ -49,15 +49,11 @@ class Dola(Strategy):
     def __init__(self, model: ModelFacts) -> None:
         self._model = model
 
-    def width(self, config: GenerationConfig) -> int:
-        return config.num_return_sequences or 1
-
     def prepare(self, request: Request) -> None:
         request.layers = candidate_layers(request.config.dola_layers or [], self._model)
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
-        rows = [row for request in requests for row in live_rows(request, step.forward)]
-        logits = step.forward.last([row.sequence for row in rows])
+        rows, logits = live(requests, step)
         given = Scored(rows, logits, step.pipeline.process(rows, _contrasted(rows, logits, step)))
         outcome = Outcome({})
         for do_sample in (False, True):

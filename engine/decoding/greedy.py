@@ -6,7 +6,7 @@ from typing import ClassVar
 from engine.batch import Outcome
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
 from engine.request import Request
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 
 class Greedy(Strategy):
@@ -17,9 +17,6 @@ class Greedy(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.GREEDY_SEARCH
     reads: ClassVar[frozenset[str]] = frozenset({"do_sample", "num_beams", "num_return_sequences"})
-
-    def width(self, config: GenerationConfig) -> int:
-        return 1
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         return choose_best(scored(requests, step), step)

@@ -14,7 +14,7 @@ from engine.decoding.strategy import Step, Strategy, failures
 from engine.logits.guard import bad_rows
 from engine.messages import FinishReason
 from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 LAST = ("length", "time")
 """Reasons that end all beams at once, so that each is a hypothesis."""
@@ -30,11 +30,6 @@ class GroupBeamSearch(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.GROUP_BEAM_SEARCH
     reads: ClassVar[frozenset[str]] = READS | {"num_beam_groups", "diversity_penalty", "pad_token_id"}
-
-    width_field: ClassVar[str] = "num_beams"
-
-    def width(self, config: GenerationConfig) -> int:
-        return config.num_beams or 1
 
     def prepare(self, request: Request) -> None:
         config = request.config

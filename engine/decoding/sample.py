@@ -9,7 +9,7 @@ from engine.batch import Outcome
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
 from engine.logits.guard import bad_rows
 from engine.request import Request
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 
 class Sample(Strategy):
@@ -22,9 +22,6 @@ class Sample(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.SAMPLE
     reads: ClassVar[frozenset[str]] = frozenset({"do_sample", "num_beams", "num_return_sequences"})
-
-    def width(self, config: GenerationConfig) -> int:
-        return config.num_return_sequences or 1
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         return draw(scored(requests, step), requests, step)

@@ -14,7 +14,7 @@ from engine.messages import FinishReason
 from engine.request import Request, Row, Sequence
 from engine.stopping import Stopping
 from engine.trace import keeps_rows, token_scores, top_tokens
-from schemas.generation import GenerationConfig, GenerationMode
+from schemas.generation import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,11 @@ class Step:
 class Strategy(Protocol):
     """A decoding mode. It keeps nothing between steps; what must last stands on the requests and their sequences.
 
-    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria. width_field: the
-    one that says how many rows it needs.
+    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria.
     """
 
     mode: ClassVar[GenerationMode]
     reads: ClassVar[frozenset[str]]
-    width_field: ClassVar[str] = "num_return_sequences"
-
-    def width(self, config: GenerationConfig) -> int:
-        """The most rows a request can occupy, shadows not counted."""
-        ...
 
     def prepare(self, request: Request) -> None:
         """Set what a new request needs: its state, and the hidden states it reads. Raises InvalidRequest."""
@@ -84,9 +78,14 @@ class Scored:
 
 def scored(requests: Seq[Request], step: Step) -> Scored:
     """A row for each live sequence, in order."""
-    rows = [row for request in requests for row in live_rows(request, step.forward)]
-    logits = step.forward.last([row.sequence for row in rows])
+    rows, logits = live(requests, step)
     return Scored(rows, logits, step.pipeline.process(rows, logits))
+
+
+def live(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor]:
+    """A row for each live sequence, in order, and the logits behind its newest token, (R, V) float32."""
+    rows = [row for request in requests for row in live_rows(request, step.forward)]
+    return rows, step.forward.last([row.sequence for row in rows])
 
 
 def live_rows(request: Request, forward: Forward) -> Iterator[Row]:
