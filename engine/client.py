@@ -8,35 +8,32 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import msgspec
 import zmq
 import zmq.asyncio
 
 from config.settings import Settings
-from engine.errors import BY_CODE, EngineError, EngineUnavailable, InvalidRequest, RequestFailed
+from engine.child import COMMAND, Child
+from engine.errors import EngineError, EngineUnavailable
 from engine.messages import (
     Cancel,
-    Finished,
     Inbound,
     Launch,
     Load,
     LoadFailed,
     Loading,
     ModelInfo,
-    Progress,
     Shutdown,
     StepOutputs,
     Submission,
-    Tokens,
     decode_outbound,
     encode,
 )
+from engine.stream import Stream, Update
 
 logger = logging.getLogger(__name__)
 
@@ -57,59 +54,12 @@ class EngineStatus:
         return self.stage == "ready"
 
 
-Update = Tokens | Progress
-"""What a submission brings while it runs."""
-
-
-class Stream:
-    """The updates of one submission as they come; ends after its last message, which `finished` then holds.
-
-    Iterating raises the request's EngineError if it failed. Leaving the `async with` block early cancels the request.
-    """
-
-    def __init__(self, client: "EngineClient", request_id: str) -> None:
-        self._client, self.request_id = client, request_id
-        self._arrived: asyncio.Queue[Update | Finished | EngineError] = asyncio.Queue()
-        self._is_over = False
-        self.finished: Finished | None = None
-
-    async def __aenter__(self) -> "Stream":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
-
-    async def __aiter__(self) -> AsyncIterator[Update]:
-        while not self._is_over:
-            message = await self._arrived.get()
-            if isinstance(message, Tokens | Progress):
-                yield message
-                continue
-            self._is_over = True
-            if isinstance(message, EngineError):
-                raise message
-            self.finished = message
-            if message.error_code is not None:
-                raise _error_of(message)
-
-    def cancel(self) -> None:
-        """Stop the request within one step and free what it holds; does nothing once it has ended."""
-        if not self._is_over:
-            self._is_over = True
-            self._client.forget(self.request_id)
-
-    def put(self, message: Update | Finished | EngineError) -> None:
-        self._arrived.put_nowait(message)
-
-
 @dataclass(slots=True)
 class Process:
     """One life of the engine process."""
 
-    child: asyncio.subprocess.Process
-    directory: str
+    child: Child
+    launch: Launch
     inbox: zmq.asyncio.Socket
     outbox: zmq.asyncio.Socket
 
@@ -118,11 +68,14 @@ class Process:
 class EngineClient:
     """The engine, seen from the HTTP process.
 
-    status: where it stands. info: the loaded model, None until it is ready. load: how busy it was after its last step.
-    A process that dies is started again; what was running ends with EngineUnavailable.
+    ahead: a process that was started before this one had imported everything; the first life is its. command: starts
+    each further one. status: where it stands. info: the loaded model, None until it is ready. load: how busy it was
+    after its last step. A process that dies is started again; what was running ends with EngineUnavailable.
     """
 
     settings: Settings
+    ahead: Child | None = None
+    command: Sequence[str] = COMMAND
     status: EngineStatus = EngineStatus("starting")
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
@@ -148,7 +101,7 @@ class EngineClient:
         if self._process is not None:
             self._say(Shutdown())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.child.wait(), 5)
+                await asyncio.wait_for(self._process.child.ended(), 5)
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -177,7 +130,7 @@ class EngineClient:
         if not self.status.is_ready or self._process is None:
             reason = f": {self.status.error}" if self.status.error else ""
             raise EngineUnavailable(f"the engine is not ready ({self.status.stage}){reason}")
-        stream = Stream(self, submission.request_id)
+        stream = Stream(submission.request_id, self.forget)
         self._streams[submission.request_id] = stream
         self._say(submission)
         return stream
@@ -196,7 +149,7 @@ class EngineClient:
         """One life of the process after another."""
         failures = len(RESTARTS)  # a first start that fails would fail again
         while True:
-            started = await self._launch()
+            started = self._launch()
             self._process = started
             try:
                 was_ready = await self._listen(started)
@@ -216,7 +169,7 @@ class EngineClient:
             self._set(EngineStatus("starting", error=error))
             await asyncio.sleep(RESTARTS[failures])
 
-    async def _launch(self) -> Process:
+    def _launch(self) -> Process:
         directory = tempfile.mkdtemp(prefix="beamhouse-")
         launch = Launch(
             self.settings.model.model_dump(mode="json"), self.settings.engine.model_dump(mode="json"), directory
@@ -226,19 +179,15 @@ class EngineClient:
             socket.set_hwm(0)
             socket.linger = 0
             socket.bind(address)
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the engine in order.
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "engine", stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
-        assert child.stdin is not None
-        child.stdin.write(msgspec.json.encode(launch) + b"\n")
-        return Process(child, directory, inbox, outbox)
+        child, self.ahead = self.ahead or Child(self.command), None
+        return Process(child, launch, inbox, outbox)
 
     async def _listen(self, process: Process) -> bool:
         """Read messages until the process ends; whether it ever got ready."""
         reader = asyncio.create_task(self._read(process))
         try:
-            await process.child.wait()
+            await process.child.tell(msgspec.json.encode(process.launch))
+            await process.child.ended()
             await asyncio.sleep(0.1)  # its last words may still be on their way
             return self.info is not None
         finally:
@@ -260,7 +209,7 @@ class EngineClient:
                         stream.put(update)
                 for finished in message.finished:
                     if (stream := self._streams.pop(finished.request_id, None)) is not None:
-                        stream.put(finished)
+                        stream.end(finished)
             case Loading():
                 self._set(EngineStatus(message.stage, message.share))
             case ModelInfo():
@@ -272,7 +221,7 @@ class EngineClient:
     def _drop_all(self, error: EngineError) -> None:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
-            stream.put(error)
+            stream.end(error)
         self.load = Load()
 
     def _set(self, status: EngineStatus) -> None:
@@ -285,15 +234,9 @@ class EngineClient:
 
 async def _end(process: Process) -> None:
     """Make sure a process and all it used are gone."""
-    if process.child.returncode is None:
-        process.child.kill()
-        await process.child.wait()
+    process.child.kill()
+    await process.child.ended()
+    process.child.close()
     process.inbox.close()
     process.outbox.close()
-    shutil.rmtree(process.directory, ignore_errors=True)
-
-
-def _error_of(message: Finished) -> EngineError:
-    if message.error_code == InvalidRequest.code:
-        return InvalidRequest(message.problems)
-    return BY_CODE.get(message.error_code or "", RequestFailed)(message.error or "")
+    shutil.rmtree(process.launch.directory, ignore_errors=True)

@@ -1,9 +1,9 @@
 """Text to token ids and back, without torch or transformers: loading takes a tenth of a second."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
+from types import TracebackType
 from typing import Any, Self
 
 from tokenizers import Tokenizer
@@ -15,17 +15,22 @@ from engine.errors import EngineError, InvalidRequest, ModelUnsupported, Request
 from engine.healing import Healer, Healing
 
 
-@contextmanager
-def _faults_as(answer: Callable[[str], EngineError]) -> Iterator[None]:
+class _FaultsAs:
     """Turns what `tokenizers` raises into `answer`; a panic in it is no `Exception`, and must not end the process."""
-    try:
-        yield
-    except EngineError:
-        raise
-    except BaseException as fault:
+
+    def __init__(self, answer: Callable[[str], EngineError]) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if fault is None or isinstance(fault, EngineError):
+            return
         if isinstance(fault, Exception) or type(fault).__module__ == "pyo3_runtime":
-            raise answer(str(fault)[:200]) from fault
-        raise
+            raise self._answer(str(fault)[:200]) from fault
 
 
 class TextStream:
@@ -38,7 +43,7 @@ class TextStream:
     def push(self, token_ids: list[int]) -> str:
         """The text that became final with these tokens; it may be empty."""
         pieces = [token for token_id in token_ids if (token := self._token_of(token_id)) is not None]
-        with _faults_as(RequestFailed):
+        with _FaultsAs(RequestFailed):
             for stage in self._stages:
                 pieces = stage.push(pieces)
         return "".join(pieces)
@@ -46,7 +51,7 @@ class TextStream:
     def finish(self) -> str:
         """The rest of the text. Nothing may be pushed afterwards."""
         pieces: list[str] = []
-        with _faults_as(RequestFailed):
+        with _FaultsAs(RequestFailed):
             for stage in self._stages:
                 pieces = stage.push(pieces) + stage.finish()
         return "".join(pieces)
@@ -83,7 +88,7 @@ class Text:
         special_tokens: `bos_token`, `eos_token`, ... as text; those the file lacks are added, as the library does.
         clean_up: `clean_up_tokenization_spaces` of the tokenizer's configuration.
         """
-        with _faults_as(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
+        with _FaultsAs(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
             text = cls(Tokenizer.from_file(tokenizer_file), chat_template, special_tokens, clean_up)
             probe = text._tokenizer.encode_batch_fast(["A probe: 1, 2."])[0].ids
             text._tokenizer.decode(probe)
@@ -96,14 +101,14 @@ class Text:
         """
         for text in texts:
             _check_unicode(text, field)
-        with _faults_as(lambda fault: invalid(field, "not_tokenizable", f"tokenizer: {fault}")):
+        with _FaultsAs(lambda fault: invalid(field, "not_tokenizable", f"tokenizer: {fault}")):
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
             return [encoding.ids for encoding in encodings]
 
     def decode(self, token_ids: list[int], skip_special_tokens: bool = True) -> str:
         """The text of the tokens; ids outside the vocabulary give nothing. Equals `decode` of the library."""
         try:
-            with _faults_as(RequestFailed):
+            with _FaultsAs(RequestFailed):
                 text: str = self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
         except RequestFailed as fault:
             if isinstance(fault.__cause__, OverflowError):

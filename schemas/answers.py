@@ -1,4 +1,4 @@
-"""What `POST /generate` answers: the answer object and the events of a stream. Fields nobody asked for are absent."""
+"""What `POST /generate` answers; the last event of a stream holds the same. Fields nobody asked for are absent."""
 
 from typing import Any, Literal
 
@@ -92,40 +92,3 @@ class Answer(Part):
         description="By name, as nested lists (`NaN` is null, infinities are `Infinity` and `-Infinity` as text) or as "
         '{"dtype", "shape", "data"} with base64 bytes. With several prompts, names begin with `prompt.<index>.`.',
     )
-
-
-class TokenEvent(Part):
-    """One token of one sequence; its text may be empty while a character is incomplete."""
-
-    sequence: int
-    index: int
-    token_id: int
-    text: str | None = None
-    score: float | None = None
-    top_tokens: list[TopTokenAnswer] | None = None
-
-
-class TokensEvent(Part):
-    """Several tokens of one sequence that became final together; `index` is that of the first."""
-
-    sequence: int
-    index: int
-    token_ids: list[int]
-    text: str | None = None
-    scores: list[float | None] | None = None
-    top_tokens: list[list[TopTokenAnswer]] | None = None
-
-
-class HypothesisAnswer(Part):
-    """A live hypothesis of a beam search; `score` is the one it would have if it ended now."""
-
-    text: str | None = None
-    token_ids: list[int]
-    score: float
-
-
-class ProgressEvent(Part):
-    """How a beam search stands after a step, the best hypothesis first."""
-
-    prompt_index: int
-    hypotheses: list[HypothesisAnswer]

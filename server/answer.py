@@ -3,20 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from engine.messages import Finished, FinishReason, Progress, Ranking, Timings, Tokens, TopToken
 from engine.text import Text, TextStream
-from schemas.answers import (
-    Answer,
-    FinishReasonAnswer,
-    HypothesisAnswer,
-    ProgressEvent,
-    SequenceAnswer,
-    TimingsAnswer,
-    TokenEvent,
-    TokensEvent,
-    TopTokenAnswer,
-    Usage,
-)
+from schemas.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
+from schemas.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
 from server.translate import Plan
 
 
@@ -30,7 +22,7 @@ class Row:
     pieces: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     scores: list[float | None] = field(default_factory=list)
-    top_tokens: list[list[TopTokenAnswer]] = field(default_factory=list)
+    top_tokens: list[list[TopTokenEvent]] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     ranking: Ranking | None = None
 
@@ -93,15 +85,15 @@ class Row:
             score=None if self.ranking is None else self.ranking.score,
             beam_indices=None if self.ranking is None else self.ranking.beam_indices,
             transition_scores=self.scores if plan.outputs.transition_scores else None,
-            top_tokens=self.top_tokens if plan.outputs.top_n_tokens else None,
+            top_tokens=msgspec.to_builtins(self.top_tokens) if plan.outputs.top_n_tokens else None,
         )
 
 
-def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -> list[list[TopTokenAnswer]]:
+def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -> list[list[TopTokenEvent]]:
     """The likeliest tokens of each position, with their text if there is a tokenizer."""
     return [
         [
-            TopTokenAnswer(
+            TopTokenEvent(
                 token_id=top.token_id,
                 text=text.token_text(top.token_id) if text is not None else None,
                 logprob=top.logprob,
@@ -117,7 +109,7 @@ def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> Pr
     return ProgressEvent(
         prompt_index=prompt_index,
         hypotheses=[
-            HypothesisAnswer(
+            HypothesisEvent(
                 text=text.decode(hypothesis.token_ids) if text is not None else None,
                 token_ids=hypothesis.token_ids,
                 score=hypothesis.score,

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 
 from config.settings import Settings
@@ -71,8 +70,6 @@ def lifespan_of(client: Engine) -> Callable[[FastAPI], AbstractAsyncContextManag
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # Streams are finished when the server stops; the library would cut them off at the first signal.
-        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # the library has no types
         schema_of(GenerateRequest)  # made once, so that the first wrong request is not slow
         await client.start()
         try:

@@ -1,9 +1,14 @@
-"""The command `beamhouse`."""
+"""The command `beamhouse`.
 
-import asyncio
+What a command needs beside its settings it imports when it runs: the engine process is started first, so that both
+processes import at the same time.
+"""
+
+import gc
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +18,9 @@ from rich.table import Table
 
 from config.settings import KEYS, PARTS, load, sources
 from config.sources import InvalidSettings
-from engine.client import EngineClient
+from engine.child import Child
 from engine.errors import EngineError
-from server import doctor as diagnosis
-from server.app import create_app
-from server.loading_report import loading_report
-from server.local import LocalRequest, RequestRefused, generate_once
-from server.logs import configure_logs
+from server.failures import CommandFailed
 from server.options import (
     generation_config_of,
     generation_options,
@@ -28,8 +29,6 @@ from server.options import (
     setting_options,
     with_options,
 )
-from server.routes.info import version
-from server.web_server import CannotListen, run
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -48,6 +47,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def show_version(is_asked: bool) -> None:
     if is_asked:
+        from server.routes.info import version
+
         print(version())
         raise typer.Exit
 
@@ -70,9 +71,11 @@ def serve(
 ) -> None:
     """Serve a model over HTTP until SIGTERM; running requests are finished first."""
     settings = load(given(options, name), config)
-    configure_logs(settings.server)
-    client = EngineClient(settings)
-    raise typer.Exit(run(create_app(client, settings), client, settings))
+    with closing(Child()) as child:
+        from server import commands
+
+        status = commands.serve(settings, child)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -93,10 +96,11 @@ def generate(
     inputs = sys.stdin.read() if prompt == "-" else prompt
     body = {"inputs": inputs, "generation_config": fields, "seed": seed, **beside}
     shows_pieces = stream and not as_json and fields.get("num_return_sequences", 1) == 1
-    request = LocalRequest(body, print_piece if shows_pieces else ignore_piece)
-    configure_logs(settings.server.model_copy(update={"log_level": "warning"}))
-    client = EngineClient(settings)
-    answer = asyncio.run(generate_once(create_app(client, settings), client, loading_report(), request))
+    with closing(Child()) as child:
+        from server import commands, local
+
+        request = local.LocalRequest(body, print_piece if shows_pieces else ignore_piece)
+        answer = commands.generate(settings, child, request)
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     elif shows_pieces:
@@ -132,6 +136,8 @@ def show_config(config: ConfigFile = None, as_json: AsJson = False, **options: A
 @with_options(setting_options(*PARTS))
 def doctor(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -> None:
     """Look for what would go wrong on this machine; exit status 1 if something would."""
+    from server import doctor as diagnosis
+
     findings = diagnosis.examine(load(given(options), config))
     if as_json:
         print(json.dumps([{"subject": f.subject, "verdict": f.verdict, "text": f.text} for f in findings], indent=2))
@@ -162,11 +168,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def main() -> None:
     """Run the command; a wrong setting or a taken port is one line on stderr, not a traceback."""
+    gc.disable()  # nothing that is made while importing becomes garbage; whoever serves turns it on again
     try:
         app()
     except InvalidSettings as error:
         print(f"beamhouse: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
-    except (CannotListen, RequestRefused, EngineError) as error:
+    except (CommandFailed, EngineError) as error:
         print(f"beamhouse: {error}", file=sys.stderr)
         sys.exit(EXIT_FAILED)

@@ -119,7 +119,8 @@ async def heal(service: Service, model: Model, original: Submission, prompt: Pro
 async def collect(stream: TokenStream) -> list[int]:
     """The tokens of a submission with one sequence."""
     try:
-        return [token_id async for update in stream if isinstance(update, Tokens) for token_id in update.token_ids]
+        updates = [update async for arrived in stream for update in arrived]
+        return [token_id for update in updates if isinstance(update, Tokens) for token_id in update.token_ids]
     finally:
         stream.cancel()
 

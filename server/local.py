@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Scope
 
 from engine.client import EngineClient
+from server.failures import CommandFailed
 from server.loading_report import LoadingReport
 
 Event = tuple[str, dict[str, Any]]
 """Name and data of a server-sent event."""
 
 
-class RequestRefused(Exception):
+class RequestRefused(CommandFailed):
     """The app answered with an error; the text names the fields."""
 
 

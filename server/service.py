@@ -7,9 +7,10 @@ from typing import Protocol
 import anyio
 
 from config.settings import ModelSettings, Settings
-from engine.client import EngineStatus, Update
+from engine.client import EngineStatus
 from engine.errors import EngineUnavailable, ModelUnsupported, invalid
 from engine.messages import Finished, Load, ModelInfo, Submission
+from engine.stream import Update
 from engine.text import Text
 from engine.watermark.profiles import Profiles, load_profiles, without_keys
 from schemas.generation import GenerationConfig
@@ -20,11 +21,11 @@ TOKENIZER_THREADS = 2
 
 
 class TokenStream(Protocol):
-    """The updates of one submission; iterating raises the request's EngineError if it failed."""
+    """The updates of one submission, in lists of what came together; raises the request's EngineError if it failed."""
 
     finished: Finished | None
 
-    def __aiter__(self) -> AsyncIterator[Update]: ...
+    def __aiter__(self) -> AsyncIterator[list[Update]]: ...
     def cancel(self) -> None: ...
 
 

@@ -5,24 +5,25 @@ A plain answer is the collected stream. Whoever holds a `Run` closes it, and wit
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
+import msgspec
 import structlog
 from fastapi import Request
-from sse_starlette import EventSourceResponse
-from starlette.types import Receive, Scope, Send
 
-from engine.client import Update
 from engine.errors import EngineError, invalid
 from engine.messages import Finished, Progress, Tensor, Timings, Tokens
-from schemas.answers import Answer, ProgressEvent, TokenEvent, TokensEvent
+from engine.stream import Update
+from schemas.answers import Answer
+from schemas.events import ProgressEvent, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
 from server.admission import Pass
 from server.answer import Row, make_answer, make_rows, say_progress
 from server.errors import ClientGone, crash_of, problem_of
+from server.event_stream import EventStream, Patience, wait_for_hang_up
 from server.metrics import outcome_of
 from server.service import Model, Service, TokenStream
 from server.tensors import encode_tensors, num_bytes
@@ -32,6 +33,7 @@ from server.watermarks import add_flags
 Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
+encode_json = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -50,15 +52,13 @@ class Run:
     _last_at: dict[int, float] = field(default_factory=dict)
     _is_closed: bool = False
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Events of tokens and of progress, then exactly one Answer or ProblemJson."""
+    async def events(self) -> AsyncIterator[list[Event]]:
+        """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
         self._rows = make_rows(self.plan, self.model.text)
         try:
-            async for prompt_index, update in merge(self.streams):
-                if isinstance(update, Progress):
-                    yield await self._progress(prompt_index, update)
-                elif (event := self._add(prompt_index, update)) is not None:
-                    yield event
+            async for prompt_index, updates in merge(self.streams):
+                if events := await self._say(prompt_index, updates):
+                    yield events
             final: Answer | ProblemJson = await self._answer()
             self.outcome = "ok"
         except EngineError as error:
@@ -67,15 +67,14 @@ class Run:
         except Exception as error:  # a stream has no other way to end than by a last event
             final = crash_of(error, self.request_id)
             self.outcome = "failed"
-        yield final
+        yield [final]
 
     async def result(self) -> Answer | ProblemJson:
         """The last event."""
-        final: Answer | ProblemJson | None = None
-        async for event in self.events():
-            if isinstance(event, Answer | ProblemJson):
-                final = event
-        assert final is not None
+        final: Event | None = None
+        async for events in self.events():
+            final = events[-1]
+        assert isinstance(final, Answer | ProblemJson)
         return final
 
     def close(self) -> None:
@@ -97,6 +96,15 @@ class Run:
             tokens=num_tokens,
             ms=round(self.place.age_s * 1000),
         )
+
+    async def _say(self, prompt_index: int, updates: list[Update]) -> list[Event]:
+        events: list[Event] = []
+        for update in updates:
+            if isinstance(update, Progress):
+                events.append(await self._progress(prompt_index, update))
+            elif (event := self._add(prompt_index, update)) is not None:
+                events.append(event)
+        return events
 
     def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
         row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
@@ -141,8 +149,8 @@ class Run:
         if not self.plan.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
             num_more = max(len(row.token_ids) for row in self._rows) - 1
-            for _ in range(num_more):  # as many observations as there are gaps, as for a stream
-                metrics.inter_token.observe(timings.decode_s / num_more)
+            if num_more > 0:  # as many observations as there are gaps, as for a stream
+                metrics.inter_token.observe(timings.decode_s / num_more, num_more)
 
     def _measure(self, row: int, num_tokens: int) -> None:
         """Latency of the first token of a row, and of each following one, where they are read as they come."""
@@ -168,11 +176,11 @@ def named_tensors(finished: Sequence[Finished]) -> dict[str, Tensor]:
     }
 
 
-async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Update]]:
+async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[Update]]]:
     """What all streams bring, as it comes, with the place of its stream."""
     if len(streams) == 1:
-        async for update in streams[0]:
-            yield 0, update
+        async for updates in streams[0]:
+            yield 0, updates
         return
     iterators = [aiter(stream) for stream in streams]
     waiting = {asyncio.ensure_future(advance(iterator)): index for index, iterator in enumerate(iterators)}
@@ -191,14 +199,14 @@ async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, Upda
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def advance(iterator: AsyncIterator[Update]) -> Update | None:
+async def advance(iterator: AsyncIterator[list[Update]]) -> list[Update] | None:
     return await anext(iterator, None)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """The result of `work`; when the client hangs up first, `work` is cancelled and ClientGone raised."""
     task = asyncio.ensure_future(work)
-    hang_up = asyncio.ensure_future(wait_for_hang_up(request))
+    hang_up = asyncio.ensure_future(wait_for_hang_up(request.receive))
     try:
         await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -210,35 +218,16 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
         await asyncio.gather(task, hang_up, return_exceptions=True)
 
 
-async def wait_for_hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-class RunResponse(EventSourceResponse):
+def respond_as_events(run: Run) -> EventStream:
     """The events of a run as server-sent events; hanging up closes the run."""
-
-    def __init__(self, run: Run) -> None:
-        settings = run.service.settings.server
-        super().__init__(
-            written(run),
-            headers={"Cache-Control": "no-cache"},
-            ping=settings.ping_s,
-            sep="\n",
-            send_timeout=settings.write_timeout_s,
-        )
-        self.run = run
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self.run.close()
+    settings = run.service.settings.server
+    return EventStream(written(run), run.close, Patience(settings.ping_s, settings.write_timeout_s))
 
 
-async def written(run: Run) -> AsyncIterator[bytes]:
-    async for event in run.events():
-        yield write_event(event)
+async def written(run: Run) -> AsyncGenerator[bytes, None]:
+    """What came together travels together."""
+    async for events in run.events():
+        yield b"".join(map(write_event, events))
 
 
 def write_event(event: Event) -> bytes:
@@ -254,5 +243,8 @@ def write_event(event: Event) -> bytes:
         case _:
             name = b"error"
     # JSON has no raw line breaks, so the data is one line.
-    data = event.model_dump_json(exclude_none=True).encode()
+    if isinstance(event, msgspec.Struct):
+        data = encode_json(event)
+    else:
+        data = event.model_dump_json(exclude_none=True).encode()
     return b"event: " + name + b"\ndata: " + data + b"\n\n"

@@ -1,5 +1,6 @@
 """Run the app: bind the port, tell how loading goes, and finish what runs before stopping."""
 
+import gc
 import socket
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.settings import Settings
+from server.failures import CommandFailed
 from server.loading_report import LoadingReport, loading_report
 from server.service import Engine
 
@@ -17,7 +19,7 @@ LAST_WORDS_S = 2  # seconds that answers cut by the end of the drain have to rea
 BACKLOG = 2048  # connections the system holds until they are accepted
 
 
-class CannotListen(Exception):
+class CannotListen(CommandFailed):
     """The port is taken, or the address is not one of this machine."""
 
 
@@ -38,6 +40,9 @@ def run(app: FastAPI, client: Engine, settings: Settings) -> int:
     server = DrainingServer(uvicorn_config(app, settings), client, address)
     server.close_doors = app.state.service.gate.close
     server.drain_s = settings.server.shutdown_s
+    # What lives as long as the process need not be looked at by each collection between two tokens.
+    gc.freeze()
+    gc.enable()
     with listener:
         server.run(sockets=[listener])
     return server.status

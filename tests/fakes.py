@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.client import EngineStatus, Update
+from engine.client import EngineStatus
 from engine.errors import EngineError, EngineUnavailable
 from engine.messages import (
     Finished,
@@ -23,6 +23,7 @@ from engine.messages import (
     Tokens,
     TopToken,
 )
+from engine.stream import Update
 from schemas.generation import GenerationMode
 
 Script = Callable[[Submission], list[Update | EngineError]]
@@ -101,13 +102,17 @@ class FakeStream:
         self.finished: Finished | None = None
         self.is_over = False
 
-    async def __aiter__(self) -> AsyncIterator[Update]:
-        for message in self.engine.script(self.submission):
+    async def __aiter__(self) -> AsyncIterator[list[Update]]:
+        script = self.engine.script(self.submission)
+        if self.engine.together:
+            yield [message for message in script if not isinstance(message, EngineError)]
+            script = []
+        for message in script:
             await self.engine.gate.wait()
             if isinstance(message, EngineError):
                 self.is_over = True
                 raise message
-            yield message
+            yield [message]
             await asyncio.sleep(0)
         self.finished = self.engine.finish(self.submission)
         self.is_over = True
@@ -123,8 +128,8 @@ class FakeStream:
 class FakeEngine:
     """The engine as the application sees it.
 
-    gate: cleared, it holds every stream. cancelled: ids of submissions whose readers left. changed: set whenever
-    something is submitted or cancelled.
+    gate: cleared, it holds every stream. together: all that a script says comes at once. cancelled: ids of submissions
+    whose readers left. changed: set whenever something is submitted or cancelled.
     """
 
     info: ModelInfo | None
@@ -135,6 +140,7 @@ class FakeEngine:
     submissions: list[Submission] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    together: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     calls: Counter[str] = field(default_factory=Counter)
 

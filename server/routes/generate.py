@@ -12,7 +12,7 @@ from schemas.problem_json import ProblemJson
 from server.body import Served, StrictRoute
 from server.errors import request_id_of, respond
 from server.generating import start
-from server.streaming import Run, RunResponse, unless_gone
+from server.streaming import Run, respond_as_events, unless_gone
 from server.tensors import write_safetensors
 
 router = APIRouter(route_class=StrictRoute, tags=["generation"])
@@ -38,7 +38,7 @@ async def generate(body: GenerateRequest, request: Request, service: Served) -> 
     is_stream = accepts_events if body.stream is None else body.stream
     checked = body.model_copy(update={"stream": is_stream})
     run = await unless_gone(request, start(service, checked, request_id_of(request)))
-    return RunResponse(run) if is_stream else await plain(request, run)
+    return respond_as_events(run) if is_stream else await plain(request, run)
 
 
 async def plain(request: Request, run: Run) -> Response:

@@ -45,7 +45,7 @@ async def until(holds: object, seconds: float = 30) -> None:
 
 async def test_a_stream_ends_with_its_last_message(client: EngineClient) -> None:
     async with client.submit(Submission("a", [1, 400], {"max_length": 7})) as stream:
-        tokens = [token async for message in stream for token in message.token_ids]
+        tokens = [token async for updates in stream for message in updates for token in message.token_ids]
     assert len(tokens) == 5
     assert stream.finished is not None
     assert stream.finished.timings is not None
@@ -55,7 +55,7 @@ async def test_progress_travels_in_the_stream_if_it_is_wanted(client: EngineClie
     for wanted in (Wanted(), Wanted(progress=True)):
         beams = Submission(f"p-{wanted.progress}", [1, 400], {"max_length": 6, "num_beams": 2}, wanted=wanted)
         async with client.submit(beams) as stream:
-            updates = [update async for update in stream]
+            updates = [update async for updates in stream for update in updates]
         progress = [update for update in updates if isinstance(update, Progress)]
         assert bool(progress) == wanted.progress
         assert all(len(update.hypotheses) == 2 for update in progress)
@@ -99,7 +99,7 @@ async def test_a_killed_engine_ends_its_streams_and_comes_back(client: EngineCli
         client.submit(long_one("g"))
     await until(lambda: client.status.is_ready, 120)
     async with client.submit(Submission("h", [1, 400], {"max_length": 4})) as stream:
-        assert len([message async for message in stream]) == 2
+        assert len([update async for updates in stream for update in updates]) == 2
 
 
 async def test_a_model_that_is_not_there_fails_with_its_reason() -> None:

@@ -214,3 +214,21 @@ async def test_a_reader_that_never_reads_is_given_up(connect, engine):
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(caller.call(), 1)
     assert engine.cancelled == [engine.submissions[0].request_id]
+
+
+async def test_events_that_came_together_travel_together(app, engine):
+    engine.together = True
+    caller = Caller(app, b'{"inputs": [3], "stream": true, "generation_config": {"max_new_tokens": 5}}')
+    await asyncio.wait_for(caller.call(), 1)
+    bodies = [message["body"] for message in caller.sent if message["type"] == "http.response.body"]
+    assert [body.count(b"event: ") for body in bodies] == [5, 1, 0]
+    assert [message["type"] for message in caller.sent].count("http.response.start") == 1
+    assert [message.get("more_body") for message in caller.sent[1:]] == [True, True, False]
+
+
+async def test_a_comment_never_comes_after_the_end(connect, engine):
+    app = (await connect(ping_s=0.001))._transport.app
+    caller = Caller(app, b'{"inputs": [3], "stream": true, "generation_config": {"max_new_tokens": 100}}')
+    await asyncio.wait_for(caller.call(), 5)
+    assert caller.sent[-1]["body"] == b""
+    assert not caller.sent[-1]["more_body"]

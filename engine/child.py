@@ -1,0 +1,67 @@
+"""The engine process as its parent holds it. Imports the standard library alone: it starts before all else is there."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+COMMAND = (sys.executable, "-m", "engine")
+
+
+class Child:
+    """A process that imports what it needs, then waits for its first line. It ends when its standard input does.
+
+    Whoever makes one closes it.
+    """
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        # A session of its own: Ctrl-C reaches the parent alone, which then ends the engine in order.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    async def tell(self, line: bytes) -> None:
+        """Write its first line. A process that is gone takes nothing; `ended` tells."""
+        # It reads only when its imports are done, and a pipe holds little.
+        await asyncio.to_thread(self._write, line + b"\n")
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit status. Several may wait at once."""
+        if (status := self.returncode) is not None:
+            return status
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        handle = os.pidfd_open(self.pid)
+        loop.add_reader(handle, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(handle)
+            os.close(handle)
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it now; does nothing once it has ended."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Make sure that it is gone. Later calls do nothing."""
+        self.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return

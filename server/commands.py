@@ -1,0 +1,30 @@
+"""What the commands that run an engine do once their settings are read.
+
+`server.cli` imports this only after it has started the engine process, whose own imports take longest.
+"""
+
+import asyncio
+from typing import Any
+
+from config.settings import Settings
+from engine.child import Child
+from engine.client import EngineClient
+from server.app import create_app
+from server.loading_report import loading_report
+from server.local import LocalRequest, generate_once
+from server.logs import configure_logs
+from server.web_server import run
+
+
+def serve(settings: Settings, child: Child) -> int:
+    """Serve until SIGTERM; the exit status. Raises CannotListen."""
+    configure_logs(settings.server)
+    client = EngineClient(settings, child)
+    return run(create_app(client, settings), client, settings)
+
+
+def generate(settings: Settings, child: Child, request: LocalRequest) -> Any:
+    """The answer to one request, as JSON has it. Raises RequestRefused or EngineError."""
+    configure_logs(settings.server.model_copy(update={"log_level": "warning"}))
+    client = EngineClient(settings, child)
+    return asyncio.run(generate_once(create_app(client, settings), client, loading_report(), request))
