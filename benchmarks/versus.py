@@ -1,0 +1,194 @@
+"""This server and its peers under the same loads in one run, over HTTP.
+
+    python -m benchmarks.versus [--model llama|builtin|DIRECTORY] [--sides NAME ...] [--loads NAME ...] [--rounds 3]
+
+In each round every load is put to all sides in turn (A B C, A B C, ...), so that a machine that slows down slows all;
+printed are medians of the rounds. Each run is kept at once: the same command goes on where it was cut off.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.facts import describe
+from benchmarks.figures import Figures
+from benchmarks.ledger import Ledger, OtherSettings, Run
+from benchmarks.limits import Limits, measured_apart
+from benchmarks.loads import LOADS, Load, burst, word_ids
+from benchmarks.options import positive
+from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
+from benchmarks.peers.models import Model, NotWritten, llama_shape
+from benchmarks.processes import NotStarted, Running, started
+from benchmarks.versus_tables import report
+from benchmarks.wire import BadAnswer, drive
+from engine.loading.files import BUILTIN, BUILTIN_FILES
+
+LLAMA = "llama"
+HEAD_TOKENS = 8
+WARM_UP = burst("warm-up", "", 8, 64, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. for_s: begin no run later than so many seconds after the start."""
+
+    model: str
+    sides: list[str]
+    loads: list[str]
+    rounds: int
+    seed: int
+    threads: int
+    set: dict[str, str]
+    peers: Path
+    out: Path | None
+    fresh: bool
+    for_s: float
+    wait_s: float
+
+
+def main() -> None:
+    options = read_options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers are stopped on the way out
+    try:
+        ledger = run(options)
+    except (OtherSettings, NotWritten, BadAnswer) as error:
+        sys.exit(f"benchmarks.versus: {error}")
+    print(report(ledger))
+
+
+def read_options(arguments: Sequence[str] | None = None) -> Options:
+    loads = [load.name for load in LOADS]
+    parser = argparse.ArgumentParser(prog="benchmarks.versus", description="This server beside its peers.")
+    parser.add_argument("--model", default=LLAMA, help="llama (generated, default), builtin, or a Llama's directory")
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), metavar="NAME")
+    parser.add_argument("--loads", nargs="+", choices=loads, default=loads, metavar="NAME", help=", ".join(loads))
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the prompts and arrivals")
+    parser.add_argument("--threads", type=positive, default=2, help="of each side")
+    parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="KEY=VALUE", help="more for this server")
+    parser.add_argument("--peers", type=Path, default=Path(".peers"), help="where `make peers` put them")
+    parser.add_argument("--out", type=Path, help="where the runs are kept; PEERS/runs/MODEL.jsonl")
+    parser.add_argument("--fresh", action="store_true", help="forget the runs that are kept")
+    parser.add_argument("--for-s", type=float, default=float("inf"), help="begin no run later than this")
+    parser.add_argument("--wait-s", type=float, default=180.0, help="how long a server may take to get ready")
+    chosen = vars(parser.parse_args(arguments))
+    return Options(**chosen | {"set": dict(chosen["set"]), "peers": chosen["peers"].resolve()})
+
+
+def setting(text: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not mark:
+        raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE")
+    return key, value
+
+
+def run(options: Options) -> Ledger:
+    """Every run that the ledger lacks."""
+    model = find(options)
+    choice = Choice(model, options.peers, options.threads, options.set)
+    sides, left_out = prepared(options.sides, choice)
+    path = options.out or options.peers / "runs" / f"{Path(options.model).name}.jsonl"
+    ledger = Ledger.opened(path, describe(choice, sides, options.seed), options.fresh)
+    ledger.left_out |= left_out
+    with ExitStack() as stack:
+        bench = Bench(ledger, sides, options, word_ids(model.source), stack)
+        for number in range(1, options.rounds + 1):
+            for load in LOADS:
+                if load.name in options.loads:
+                    bench.put(load, number)
+    return ledger
+
+
+def find(options: Options) -> Model:
+    if options.model == LLAMA:
+        return llama_shape(options.peers)
+    source = BUILTIN_FILES if options.model == BUILTIN else Path(options.model)
+    return Model(source, options.peers / "models" / Path(options.model).name, options.peers)
+
+
+def prepared(names: Sequence[str], choice: Choice) -> tuple[list[Side], dict[str, str]]:
+    """Those that can be started, and why the others cannot."""
+    sides, left_out = [], {}
+    for name in names:
+        try:
+            sides.append(SIDES[name](choice))
+        except (NotInstalled, NotWritten) as error:
+            left_out[name] = str(error)
+    return sides, left_out
+
+
+@dataclass(slots=True)
+class Bench:
+    """Starts each server when it is first asked, and keeps it until the end; one at a time is under load."""
+
+    ledger: Ledger
+    sides: list[Side]
+    options: Options
+    words: list[int]
+    stack: ExitStack
+    running: dict[str, Running] = field(default_factory=dict)
+    start_s: float = field(default_factory=time.monotonic)
+
+    def put(self, load: Load, number: int) -> None:
+        """Puts the load to each side that lacks this round of it."""
+        limits: Limits | None = None
+        for side in self.sides:
+            if not self.lacks(side, load, number) or not (server := self.server(side)):
+                continue
+            limits = limits or measured_apart(self.options.threads)
+            print(f"round {number}: {load.title}, {side.name}", file=sys.stderr)
+            try:
+                self.ledger.add(self.measured(side, server, load, number, limits))
+            except BadAnswer as error:
+                self.ledger.left_out[side.name] = f"{load.title}: {error}"
+
+    def lacks(self, side: Side, load: Load, number: int) -> bool:
+        return (
+            (side.loads is None or load.name in side.loads)
+            and number <= min(load.max_rounds or number, side.max_rounds or number)
+            and side.name not in self.ledger.left_out
+            and not self.ledger.has(number, load.name, side.name)
+            and time.monotonic() - self.start_s < self.options.for_s
+        )
+
+    def server(self, side: Side) -> Running | None:
+        """Warmed up; None where it does not start, which the ledger tells."""
+        if side.name not in self.running:
+            logs = self.options.peers / "logs"
+            logs.mkdir(parents=True, exist_ok=True)
+            log = logs / f"{side.name.replace(' ', '-')}.log"
+            server = started(side.command, side.environment, side.ready, self.options.wait_s, log)
+            try:
+                self.running[side.name] = self.stack.enter_context(server)
+                drive(self.running[side.name].port, side.dialect, WARM_UP.lanes(self.options.seed, 0, self.words))
+            except (NotStarted, BadAnswer, OSError) as error:
+                self.ledger.left_out[side.name] = str(error)
+                return None
+        return self.running[side.name]
+
+    def measured(self, side: Side, server: Running, load: Load, number: int, limits: Limits) -> Run:
+        lanes = load.lanes(self.options.seed, number, self.words)
+        others = [other for name, other in self.running.items() if name != side.name]
+        idle_s, client_s, start_s = sum(other.cpu_s() for other in others), time.process_time(), time.perf_counter()
+        answers = drive(server.port, side.dialect, lanes)
+        took_s = time.perf_counter() - start_s
+        return Run(
+            number,
+            load.name,
+            side.name,
+            Figures.of(answers, len(lanes)),
+            limits,
+            peak_mib=server.peak_mib(),
+            client_cpu=(time.process_time() - client_s) / took_s,
+            other_cpu=(sum(other.cpu_s() for other in others) - idle_s) / took_s,
+            heads=[answer.token_ids[:HEAD_TOKENS] for answer in answers],
+        )
+
+
+if __name__ == "__main__":
+    main()
