@@ -2,8 +2,10 @@
 # make serve     the server; MODEL=directory or Hub id, PORT=8000, ARGS="--max-rows 16"
 # make test      the tests; ARGS="-k haproxy"
 # make check     format, lint, types, import rules
-# make bench     tokens per second beside model.generate(); ARGS="--help"
-# make bench-modes   the same for every decoding mode; ARGS="--legacy-python PATH" for those of transformers 4.x
+# make bench     this server beside its peers, into docs/performance.md; goes on where it was cut off; ARGS="--fresh"
+# make bench-quick   beside model.generate() alone, in a few minutes
+# make bench-modes   every decoding mode beside model.generate(); ARGS="--legacy-python PATH" for those of transformers 4.x
+# make peers     builds the peers under PEERS=.peers; ARGS="--only openvino"
 # make lock      resolve the dependencies of pyproject.toml anew into the two lock files
 #
 # TORCH_INDEX=URL adds an index for other builds of torch, TORCH=2.13.0 is the version `make lock` starts from.
@@ -14,13 +16,14 @@ TORCH  ?= 2.13.0
 MODEL  ?=
 PORT   ?=
 ARGS   ?=
+PEERS  ?= .peers
 
 BIN     := $(VENV)/bin
 PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := config schemas engine server benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools serve test test-slow check format bench bench-modes lock wheel clean
+.PHONY: help install install-dev tools serve test test-slow check format bench bench-quick bench-modes peers lock wheel clean
 
 help:
 	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
@@ -67,11 +70,23 @@ format: install-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# Peers that are not there are told with the reason; `make peers` builds them.
 bench: install-dev
-	$(BIN)/python -m benchmarks.streams $(ARGS)
+	$(BIN)/python -m benchmarks.versus --peers $(PEERS) $(ARGS)
+	$(BIN)/python -m benchmarks.versus --peers $(PEERS) --model builtin $(ARGS)
+	$(BIN)/python -m benchmarks.publish $(PEERS)/runs/llama.jsonl
+	$(BIN)/python -m benchmarks.publish $(PEERS)/runs/builtin.jsonl
+
+QUICK := --fresh --sides beamhouse generate --loads streams-1 streams-8 prefill
+bench-quick: install-dev
+	$(BIN)/python -m benchmarks.versus --peers $(PEERS) --out $(PEERS)/runs/quick-builtin.jsonl --model builtin $(QUICK) $(ARGS)
+	$(BIN)/python -m benchmarks.versus --peers $(PEERS) --out $(PEERS)/runs/quick-small.jsonl --model small $(QUICK) $(ARGS)
 
 bench-modes: install-dev
 	$(BIN)/python -m benchmarks.modes $(ARGS)
+
+peers: install-dev
+	$(BIN)/python -m benchmarks.peers.build --peers $(PEERS) $(ARGS)
 
 # A fresh environment resolves the newest versions that pyproject.toml allows; what it holds becomes the lock. The
 # build label of torch (+cpu, +cu…) is dropped, so that each machine takes the build its own index offers.

@@ -50,11 +50,11 @@ class Worker:
 
 
 @contextmanager
-def started_worker(python: Path, model: Path, device: str, num_threads: int) -> Iterator[Worker]:
-    """A worker with the model loaded, in float32; ended with the block. Raises WorkerFailed."""
+def started_worker(python: Path, model: Path, device: str, dtype: str, num_threads: int) -> Iterator[Worker]:
+    """A worker with the model loaded; ended with the block. Raises WorkerFailed."""
     # The worker starts elsewhere; links stay, since an environment is known by the path of its interpreter.
     paths = str(python.absolute()), "-m", "benchmarks.legacy", str(model.absolute())
-    command = [*paths, f"--device={device}", f"--threads={num_threads}"]
+    command = [*paths, f"--device={device}", f"--dtype={dtype}", f"--threads={num_threads}"]
     environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error"}
     try:
         process = subprocess.Popen(
@@ -80,7 +80,7 @@ def read_line(process: subprocess.Popen[str]) -> Any:  # Any: whatever the worke
     return json.loads(line)
 
 
-def load_legacy(path: Path, device: str) -> Any:  # Any: the library types no model
+def load_legacy(path: Path, device: str, dtype: str) -> Any:  # Any: the library types no model
     """4.x neither knows `rope_parameters` nor reads `dtype`, so both are told in its own words."""
     config: Any = AutoConfig.from_pretrained(path)
     rope = getattr(config, "rope_parameters", None) or {}
@@ -88,7 +88,7 @@ def load_legacy(path: Path, device: str) -> Any:  # Any: the library types no mo
         raise SystemExit(f"transformers {transformers.__version__} cannot be told of {rope['rope_type']} positions")
     if "rope_theta" in rope:
         config.rope_theta = rope["rope_theta"]
-    model: Any = AutoModelForCausalLM.from_pretrained(path, config=config, torch_dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(path, config=config, torch_dtype=getattr(torch, dtype))
     return model.to(device).eval()
 
 
@@ -107,13 +107,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.legacy", description="The worker of benchmarks.modes.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--dtype", required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     # What the library prints must not come between the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
-    serve(InProcess(load_legacy(options.model, options.device)), sys.stdin, answers)
+    serve(InProcess(load_legacy(options.model, options.device, options.dtype)), sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -8,32 +8,12 @@ from typing import Any, Protocol
 
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.generation.streamers import BaseStreamer
 
-from benchmarks.measures import Answer, Workload
+from benchmarks.measures import Answer
 from benchmarks.requests import Request
 
 DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 """What `generate()` reads of the draft model's own configuration, and ignores among its arguments."""
-
-
-class Clock(BaseStreamer):
-    """Notes every token and when it came; the first call brings the prompt."""
-
-    def __init__(self, start: float) -> None:
-        self._start = start
-        self._is_prompt = True
-        self.answer = Answer([], [])
-
-    def put(self, value: torch.Tensor) -> None:
-        if self._is_prompt:
-            self._is_prompt = False
-            return
-        self.answer.token_ids.extend(value.tolist())
-        self.answer.arrived_s.append(time.perf_counter() - self._start)
-
-    def end(self) -> None:
-        """Nothing is left to note."""
 
 
 class Library(Protocol):
@@ -104,16 +84,3 @@ def unlikely_token(model: Any, prompts: list[list[int]]) -> int:
     """The token whose greatest probability anywhere in these prompts is the least."""
     logits: torch.Tensor = model(torch.tensor(prompts, device=model.device)).logits.float()  # (R, L, V)
     return int(logits.log_softmax(-1).amax((0, 1)).argmin())
-
-
-def generate_round(model: Any, workload: Workload) -> list[Answer]:
-    """All prompts are there at the start; each waits for those before it."""
-    start = time.perf_counter()
-    return [_stream(model, prompt, workload.num_new, start) for prompt in workload.prompts]
-
-
-def _stream(model: Any, prompt: list[int], num_new: int, start: float) -> Answer:
-    clock = Clock(start)
-    options = {"do_sample": False, "max_new_tokens": num_new, "min_new_tokens": num_new, "streamer": clock}
-    continue_prompts(model, [prompt], options)
-    return clock.answer

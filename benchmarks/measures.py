@@ -2,18 +2,8 @@
 
 import math
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
-from statistics import median
-from typing import Self
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Prompts that are all asked at the same moment, and how many tokens each is continued by."""
-
-    prompts: list[list[int]]
-    num_new: int
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +17,6 @@ class Answer:
     arrived_s: list[float]
     num_drafted: int = 0
     num_accepted: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """tokens_per_s: of all requests together. first_*: from the start of the round to a request's first token.
-    between_*: between two tokens of a request. p50 is the median, p99 what 99 of 100 stay below."""
-
-    tokens_per_s: float
-    first_p50_ms: float
-    first_p99_ms: float
-    between_p50_ms: float
-    between_p99_ms: float
-
-    @classmethod
-    def of_round(cls, answers: Sequence[Answer]) -> Self:
-        first = [answer.arrived_s[0] for answer in answers]
-        between = [
-            later - earlier
-            for answer in answers
-            for earlier, later in zip(answer.arrived_s, answer.arrived_s[1:], strict=False)
-        ]
-        spread = (quantile(values, share) * 1e3 for values in (first, between) for share in (0.5, 0.99))
-        return cls(tokens_per_s(answers), *spread)
-
-    @classmethod
-    def median_of(cls, rounds: Iterable[Self]) -> Self:
-        """The median of each figure by itself."""
-        return cls(*(median(values) for values in zip(*(astuple(one) for one in rounds), strict=True)))
-
-    def over(self, other: Self) -> list[float]:
-        """Each figure divided by that of `other`; nan where there is nothing to divide by."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return [mine / theirs if theirs else math.nan for mine, theirs in pairs]
-
-
-FIGURE_NAMES = [field.name for field in fields(Figures)]
 
 
 def draw_ids(draw: random.Random, num_tokens: int, vocab_size: int) -> list[int]:

@@ -3,7 +3,7 @@
     python -m benchmarks.modes [--modes MODE ...] [--requests 1 8] [--legacy-python PATH] [--json FILE]
 
 The server gets all requests of a round at the same moment over HTTP, as plain requests; `generate()` gets them one
-after another and, where the mode allows, also as one batch. Both compute in float32. Rounds of the two alternate
+after another and, where the mode allows, also as one batch. Both compute in the same type. Rounds of the two alternate
 (A B A B ...); printed is the median of the rounds, in tokens of the returned sequences per second. Four modes are in
 transformers 4.x alone: `--legacy-python` names an interpreter that has one (4.45.2 with torch), else only the server
 is measured.
@@ -57,6 +57,7 @@ class Options:
     device: str
     wait_s: float
     json: Path | None
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--draft", type=Path, metavar="DIRECTORY", help="draft model; of builtin its own by default")
     parser.add_argument("--draft-tokens", type=positive, default=5, help="tokens drafted at once, on both sides")
     parser.add_argument("--draft-threshold", type=float, default=0.4, help="confidence below which a draft ends")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default=DTYPE, help=f"of both sides ({DTYPE})")
     add_common(parser, device="cpu", new_tokens=48, threads=1)
     chosen = vars(parser.parse_args(arguments))
     if chosen["draft"] is None and chosen["model"] == BUILTIN:
@@ -124,17 +126,19 @@ def started_sides(options: Options, modes: Sequence[Mode]) -> Iterator[Sides]:
     settings = load({"model": options.model, "device": options.device})
     path = find_model(settings.model, lambda stage, share: None)
     draft = options.draft if any(mode.needs is Needs.DRAFT_MODEL for mode in modes) else None
-    server = {"model": options.model, "dtype": DTYPE, "device": options.device}
+    server = {"model": options.model, "dtype": options.dtype, "device": options.device}
     server |= {"num_threads": str(options.threads)} if options.threads else {}
     server |= {"assistant": f"{DRAFT_NAME}={draft}"} if draft else {}
     python = options.legacy_python if any(mode.is_legacy for mode in modes) else None
     with started_server(server, options.wait_s) as address:
         device = server_info(address)["model"]["device"]
         library = InProcess(
-            load_model(path, DTYPE, device, options.threads),
-            load_model(draft, DTYPE, device, options.threads) if draft else None,
+            load_model(path, options.dtype, device, options.threads),
+            load_model(draft, options.dtype, device, options.threads) if draft else None,
         )
-        with started_worker(python, path, device, options.threads) if python else nullcontext() as worker:
+        with (
+            started_worker(python, path, device, options.dtype, options.threads) if python else nullcontext() as worker
+        ):
             yield Sides(address, library, worker)
 
 

@@ -1,23 +1,18 @@
-"""The server's side of a round: concurrent requests over HTTP, streamed or plain."""
+"""The server's side of a round of modes: concurrent plain requests over HTTP."""
 
 import asyncio
-import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
-from benchmarks.measures import Answer, Workload
+from benchmarks.measures import Answer
 from benchmarks.requests import Request
-
-Asked = TypeVar("Asked")
-Ask = Callable[[httpx.AsyncClient, Asked, float], Awaitable[Answer]]
-"""Sends one request; the number is the start of the round."""
 
 DRAFT_NAME = "draft"
 """Under which the server holds the draft model."""
@@ -71,26 +66,17 @@ def server_info(address: str) -> dict[str, Any]:
     return info
 
 
-def serve_round(address: str, workload: Workload) -> list[Answer]:
-    """All prompts at once, as streams, each on a connection of its own."""
-
-    async def ask(client: httpx.AsyncClient, prompt: list[int], start: float) -> Answer:
-        return await _stream(client, prompt, workload.num_new, start)
-
-    return asyncio.run(_at_once(address, ask, workload.prompts))
-
-
 def answer_round(address: str, requests: Sequence[Request]) -> list[Answer]:
     """All requests at once, each on a connection of its own; a whole answer arrives with its last token."""
-    return asyncio.run(_at_once(address, _whole, requests))
+    return asyncio.run(_at_once(address, requests))
 
 
-async def _at_once(address: str, ask: Ask[Asked], asked: Sequence[Asked]) -> list[Answer]:
+async def _at_once(address: str, requests: Sequence[Request]) -> list[Answer]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=None) as client:
         await client.get("/health/live")
         start = time.perf_counter()
-        return list(await asyncio.gather(*(ask(client, one, start) for one in asked)))
+        return list(await asyncio.gather(*(_whole(client, request, start) for request in requests)))
 
 
 async def _whole(client: httpx.AsyncClient, request: Request, start: float) -> Answer:
@@ -119,34 +105,3 @@ def body_of(request: Request) -> dict[str, Any]:
     if request.has_draft:
         body["assistant_model"] = DRAFT_NAME
     return body
-
-
-async def _stream(client: httpx.AsyncClient, prompt: list[int], num_new: int, start: float) -> Answer:
-    config = {"do_sample": False, "max_new_tokens": num_new, "min_new_tokens": num_new}
-    body = {"inputs": prompt, "generation_config": config, "stream": True}
-    answer = Answer([], [])
-    async with client.stream("POST", "/generate", json=body) as response:
-        if not response.is_success:
-            raise ServerFailed((await response.aread()).decode(errors="replace"))
-        async for name, data in events(response.aiter_lines()):
-            if name == "error":
-                raise ServerFailed(str(data.get("detail", data)))
-            new = data["token_ids"] if name == "tokens" else [data["token_id"]] if name == "token" else []
-            answer.token_ids.extend(new)
-            answer.arrived_s.extend([time.perf_counter() - start] * len(new))
-    if len(answer.token_ids) != num_new:
-        raise ServerFailed(f"a stream ended after {len(answer.token_ids)} of {num_new} tokens")
-    return answer
-
-
-async def events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """The name and the data of each server-sent event; comments are left out."""
-    name, data = "", ""
-    async for line in lines:
-        if line.startswith("event:"):
-            name = line.removeprefix("event:").strip()
-        elif line.startswith("data:"):
-            data += line.removeprefix("data:").strip()
-        elif not line and data:
-            yield name, json.loads(data)
-            name, data = "", ""

@@ -1,6 +1,6 @@
 """This server and its peers under the same loads in one run, over HTTP.
 
-    python -m benchmarks.versus [--model llama|builtin|DIRECTORY] [--sides NAME ...] [--loads NAME ...] [--rounds 3]
+    python -m benchmarks.versus [--model llama|small|builtin|DIRECTORY] [--sides NAME ...] [--loads NAME ...]
 
 In each round every load is put to all sides in turn (A B C, A B C, ...), so that a machine that slows down slows all;
 printed are medians of the rounds. Each run is kept at once: the same command goes on where it was cut off.
@@ -22,13 +22,12 @@ from benchmarks.limits import Limits, measured_apart
 from benchmarks.loads import LOADS, Load, burst, word_ids
 from benchmarks.options import positive
 from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
-from benchmarks.peers.models import Model, NotWritten, llama_shape
+from benchmarks.peers.models import GENERATED, Model, NotWritten, generated
 from benchmarks.processes import NotStarted, Running, started
 from benchmarks.versus_tables import report
 from benchmarks.wire import BadAnswer, drive
 from engine.loading.files import BUILTIN, BUILTIN_FILES
 
-LLAMA = "llama"
 HEAD_TOKENS = 8
 WARM_UP = burst("warm-up", "", 8, 64, 8)
 
@@ -52,19 +51,21 @@ class Options:
 
 
 def main() -> None:
-    options = read_options()
+    options, start_s = read_options(), time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers are stopped on the way out
     try:
         ledger = run(options)
     except (OtherSettings, NotWritten, BadAnswer) as error:
         sys.exit(f"benchmarks.versus: {error}")
     print(report(ledger))
+    if time.monotonic() - start_s > options.for_s:
+        sys.exit("benchmarks.versus: the time is up; the same command goes on")
 
 
 def read_options(arguments: Sequence[str] | None = None) -> Options:
     loads = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(prog="benchmarks.versus", description="This server beside its peers.")
-    parser.add_argument("--model", default=LLAMA, help="llama (generated, default), builtin, or a Llama's directory")
+    parser.add_argument("--model", default="llama", help="llama (default) or small, generated; builtin; a directory")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), metavar="NAME")
     parser.add_argument("--loads", nargs="+", choices=loads, default=loads, metavar="NAME", help=", ".join(loads))
     parser.add_argument("--rounds", type=positive, default=3)
@@ -105,8 +106,8 @@ def run(options: Options) -> Ledger:
 
 
 def find(options: Options) -> Model:
-    if options.model == LLAMA:
-        return llama_shape(options.peers)
+    if options.model in GENERATED:
+        return generated(options.model, options.peers)
     source = BUILTIN_FILES if options.model == BUILTIN else Path(options.model)
     return Model(source, options.peers / "models" / Path(options.model).name, options.peers)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from statistics import median
 
+from benchmarks.dialects import UNKNOWN
 from benchmarks.figures import Figures
 from benchmarks.ledger import Ledger, Run, sides_of
 from benchmarks.reports import markdown
@@ -88,13 +89,26 @@ def limits_table(ledger: Ledger) -> str:
     if not shown:
         return ""
     read, gemm = (median(getattr(run.limits, name) for run in ledger.runs) for name in ("read_gb_s", "gemm_gflop_s"))
-    peaks = [[side, cell(max(r.peak_mib for r in ledger.runs if r.side == side))] for side in sides_of(ledger.runs)]
     return (
         f"Per cent of what the machine can do, measured before each load: {read:.1f} GB/s read in huge pages and "
         f"{gemm:.0f} GFLOP/s of bfloat16 products (medians).\n\n{shown}\n\n"
-        f"Peak memory of all processes of a side, 1 GiB of keys and values included where it is reserved.\n\n"
-        f"{markdown([['side', 'MiB'], *peaks], names=1)}"
+        f"Peak memory of all processes of a side, 1 GiB of keys and values included where it is reserved; and how many "
+        f"answers begin with the tokens that this server gave.\n\n{markdown(peaks(ledger), names=1)}"
     )
+
+
+def peaks(ledger: Ledger) -> list[list[str]]:
+    """Heads and rows."""
+    sides = sides_of(ledger.runs)
+    ours = {(run.round, run.load): run.heads for run in ledger.runs if run.side == sides[0]}
+    rows = [["side", "MiB", "same beginnings"]]
+    for side in sides:
+        runs = [run for run in ledger.runs if run.side == side]
+        pairs = [pair for run in runs for pair in zip(run.heads, ours.get((run.round, run.load), []), strict=False)]
+        known = [left == right for left, right in pairs if UNKNOWN not in left]
+        same = f"{sum(known)} of {len(known)}" if known and side != sides[0] else ABSENT
+        rows.append([side, cell(max(run.peak_mib for run in runs)), same])
+    return rows
 
 
 def mixed_table(ledger: Ledger) -> str:

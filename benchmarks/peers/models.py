@@ -10,6 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
+GENERATED = {"llama": 24, "small": 2}
+"""Layers: 0.4 billion weights, and few enough for every day."""
+
+
 class NotWritten(Exception):
     """A model could not be written in the format of a peer."""
 
@@ -43,11 +47,11 @@ class Model:
         return path
 
 
-def llama_shape(peers: Path) -> Model:
-    """The generated model of 0.4 billion weights."""
-    folder = peers / "models" / "llama-0.4b"
+def generated(name: str, peers: Path) -> Model:
+    """A model of random weights, of which all tokens are words."""
+    folder = peers / "models" / name
     if not (folder / "source" / "config.json").exists():
-        run([sys.executable, "-m", "benchmarks.llama_shape", str(folder / "source")])
+        run([sys.executable, "-m", "benchmarks.llama_shape", str(folder / "source"), f"--layers={GENERATED[name]}"])
     return Model(folder / "source", folder, peers)
 
 

@@ -76,7 +76,7 @@ def test_every_decoding_mode_of_the_contract_is_among_them():
 
 
 def test_one_thread_and_full_precision_are_the_defaults():
-    assert (read_options([]).threads, read_options([]).device, DTYPE) == (1, "cpu", "float32")
+    assert (read_options([]).threads, read_options([]).device, read_options([]).dtype) == (1, "cpu", "float32")
 
 
 def test_the_builtin_model_brings_its_draft_and_others_need_one():
@@ -223,7 +223,7 @@ def test_a_worker_answers_call_after_call():
     ("python", "said"), [("missing", "No such file"), (shutil.which("false") or sys.executable, "exit status")]
 )
 def test_an_interpreter_that_does_not_work_is_told(python: str, said: str, tmp_path: Path):
-    with pytest.raises(WorkerFailed, match=said), started_worker(tmp_path / python, tmp_path, "cpu", 1):
+    with pytest.raises(WorkerFailed, match=said), started_worker(tmp_path / python, tmp_path, "cpu", DTYPE, 1):
         pass
 
 

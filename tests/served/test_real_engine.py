@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from benchmarks.served import events
+from benchmarks.wire import events
 from tests.deploy.processes import Replica
 from tests.parity.running import generate
 
@@ -53,7 +53,7 @@ async def test_a_stream_carries_the_same_answer_piece_by_piece(http: httpx.Async
     plain = (await http.post("/generate", json=sampled(2))).json()
     async with http.stream("POST", "/generate", json=sampled(2) | {"stream": True}) as response:
         assert response.headers["x-accel-buffering"] == "no"
-        received = [event async for event in events(response.aiter_lines())]
+        received = [event for _, *event in events([(0.0, await response.aread())])]
     assert [name for name, _ in received].count("done") == 1
     assert received[-1][0] == "done"
     pieces = [data for name, data in received if name in ("token", "tokens")]
@@ -96,7 +96,7 @@ async def test_every_mode_answers_at_once_as_it_does_alone(http: httpx.AsyncClie
         if not is_stream:
             return (await http.post("/generate", json=body)).json()["sequences"]
         async with http.stream("POST", "/generate", json=body | {"stream": True}) as response:
-            received = [event async for event in events(response.aiter_lines())]
+            received = [event for _, *event in events([(0.0, await response.aread())])]
         pieces: dict[int, str] = {}
         for name, data in received:
             if name in ("token", "tokens"):
