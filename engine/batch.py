@@ -54,7 +54,7 @@ class Forward:
         """These rows of the logits, as they are where they are all of them."""
         if rows == list(range(len(self.logits))):
             return self.logits
-        return self.logits[torch.tensor(rows, device=self.logits.device)]
+        return self.logits.index_select(0, torch.tensor(rows, device=self.logits.device))
 
 
 @dataclass(frozen=True, slots=True)

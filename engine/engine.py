@@ -82,6 +82,7 @@ class Engine:
             if request is not None:
                 self._forget(request)
 
+    @torch.inference_mode()
     def step(self) -> StepOutputs:
         """Run one step and return all that became known since the last."""
         now = time.monotonic()

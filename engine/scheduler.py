@@ -20,6 +20,13 @@ class Limits:
     max_waiting: int
 
 
+_SPARE_DEADLINES = 64
+"""Of requests that no longer wait; they are forgotten together."""
+
+Shares = list[tuple[Sequence, int]]
+"""How many tokens each sequence feeds."""
+
+
 class Scheduler:
     """Holds waiting and running requests; plans a step within the token budget and the free blocks.
 
@@ -34,6 +41,7 @@ class Scheduler:
         self.running: list[Request] = []
         self.num_preemptions = 0
         self._waiting: list[tuple[int, int, Request]] = []
+        self._deadlines: list[tuple[float, int, Request]] = []
         self._order: dict[Request, tuple[int, int]] = {}
         self._counter = itertools.count()
 
@@ -52,8 +60,11 @@ class Scheduler:
 
     def add(self, request: Request) -> None:
         """Queue a request: higher `priority` first, then first come, first served."""
-        self._order[request] = (-request.submission.priority, next(self._counter))
+        number = next(self._counter)
+        self._order[request] = (-request.submission.priority, number)
         heapq.heappush(self._waiting, (*self._order[request], request))
+        if request.submission.deadline_s is not None:
+            heapq.heappush(self._deadlines, (request.arrived_at + request.submission.deadline_s, number, request))
 
     def remove(self, request: Request) -> None:
         """Forget a request, waiting or running, and free all it holds."""
@@ -68,14 +79,19 @@ class Scheduler:
         self._free(request)
 
     def expired(self, now: float) -> list[Request]:
-        """Requests whose deadline passed before they first ran."""
-        return [
-            request
-            for _, _, request in self._waiting
-            if request.started_at is None
-            and request.submission.deadline_s is not None
-            and now - request.arrived_at > request.submission.deadline_s
-        ]
+        """Requests whose deadline passed before they first ran; each is named once."""
+        if len(self._deadlines) > 2 * len(self._waiting) + _SPARE_DEADLINES:
+            self._deadlines = [entry for entry in self._deadlines if self._is_new(entry[2])]
+            heapq.heapify(self._deadlines)
+        found = []
+        while self._deadlines and self._deadlines[0][0] < now:
+            _, _, request = heapq.heappop(self._deadlines)
+            if self._is_new(request):
+                found.append(request)
+        return found
+
+    def _is_new(self, request: Request) -> bool:
+        return request in self._order and request.started_at is None
 
     def schedule(self, now: float, propose: Callable[[Seq[Request]], None] = lambda requests: None) -> Batch:
         """Plan one step. The first to start were admitted first, so the oldest always makes progress.
@@ -86,13 +102,11 @@ class Scheduler:
         budget = self.limits.step_tokens
         propose(self.running)
         for request in sorted(self.running, key=self._order.__getitem__):
-            if request in self.running and self._make_room(request, budget):
-                budget -= self._feed(request, budget, batch)
+            budget -= self._feed(request, budget, batch)
         while budget > 0 and self._waiting and self._admit(self._waiting[0][2], budget, now):
             started = self.running[-1]
             propose([started])
-            if started in self.running and self._make_room(started, budget):
-                budget -= self._feed(started, budget, batch)
+            budget -= self._feed(started, budget, batch)
         return batch
 
     def _admit(self, request: Request, budget: int, now: float) -> bool:
@@ -114,11 +128,9 @@ class Scheduler:
             request.num_matched = sum(sequence.num_cached for sequence in request.sequences)
         return True
 
-    def _make_room(self, request: Request, budget: int) -> bool:
-        """Preempt later requests until this one can feed; False if it had to give way itself, or has no budget."""
-        if budget <= 0:
-            return False
-        while sum(self.cache.num_needed(s, n) for s, n in self._shares(request, budget)) > self.cache.num_free:
+    def _make_room(self, request: Request, shares: Shares) -> bool:
+        """Preempt later requests until this one can feed; False if it had to give way itself."""
+        while sum(self.cache.num_needed(sequence, share) for sequence, share in shares) > self.cache.num_free:
             last = max(self.running, key=self._order.__getitem__)
             self._preempt(last)
             if last is request:
@@ -131,24 +143,28 @@ class Scheduler:
         heapq.heappush(self._waiting, (*self._order[request], request))
         self.num_preemptions += 1
 
-    def _shares(self, request: Request, budget: int) -> list[tuple[Sequence, int]]:
+    def _shares(self, request: Request, budget: int) -> Shares:
         """How many tokens each sequence of a request feeds within a budget.
 
         What is too much for one step is fed in parts, of which the last holds at least the newest token and the drafts.
         """
-        fed = request.fed_sequences
-        if sum(sequence.num_to_feed for sequence in fed) <= budget:
-            return [(sequence, sequence.num_to_feed) for sequence in fed]
+        shares = [(sequence, sequence.num_to_feed) for sequence in request.fed_sequences]
+        if sum(share for _, share in shares) <= budget:
+            return shares
         shares = []
-        for sequence in fed:
+        for sequence in request.fed_sequences:
             share = min(sequence.num_missing - 1, budget)
             shares.append((sequence, share))
             budget -= share
         return shares
 
     def _feed(self, request: Request, budget: int, batch: Batch) -> int:
-        """Add a request's feeds to the step; the number of tokens they hold."""
+        """Add a request's feeds to the step, if it still runs and there is room; the number of tokens they hold."""
+        if budget <= 0 or request not in self.running:
+            return 0
         shares = self._shares(request, budget)
+        if not self._make_room(request, shares):
+            return 0
         is_ready = all(share == sequence.num_to_feed for sequence, share in shares)
         for sequence, share in shares:
             if not share:

@@ -107,38 +107,38 @@ class Stopping:
             request.prepared[_CRITERIA] = self._registry.build_criteria(request)
 
     def check(
-        self, request: Request, token_ids: list[int], num_new: int, now: float
+        self, request: Request, known: list[int], added: list[int], now: float
     ) -> tuple[int, FinishReason] | None:
-        """Test the last `num_new` of all tokens of a row. Returns how many of them stay, and why it ends; or None.
+        """Test the tokens added behind those of a row. Returns how many of them stay, and why it ends; or None.
 
         Where several criteria hold at one token, the first of these is named: eos_token, stop_string,
         stopping_criterion, length, time. Time is looked at once per step, behind its last token. now: as
         `request.started_at`. A registered criterion that raises ends the sequence with the reason `error`.
         """
-        for num_kept in range(1, num_new + 1):
-            num_cut = num_new - num_kept
-            reason = _reason(request, token_ids[:-num_cut] if num_cut else token_ids)
+        for num_kept in range(1, len(added) + 1):
+            reason = _reason(request, known, added[:num_kept])
             if reason is not None:
                 return num_kept, reason
         max_time, start = request.config.max_time, request.started_at
         if max_time is not None and start is not None and now - start > max_time:
-            return num_new, FinishReason("time")
+            return len(added), FinishReason("time")
         return None
 
 
-def _reason(request: Request, token_ids: list[int]) -> FinishReason | None:
-    if token_ids[-1] in request.eos_token_ids:
-        return FinishReason("eos_token", token_id=token_ids[-1])
+def _reason(request: Request, known: list[int], added: list[int]) -> FinishReason | None:
+    """Why the last of the added tokens ends the row. All tokens are put together only where somebody reads them."""
+    if added[-1] in request.eos_token_ids:
+        return FinishReason("eos_token", token_id=added[-1])
     matcher: StopStrings | None = request.prepared.get(_STOP_STRINGS)
-    stop_string = matcher.completed_by_last(token_ids) if matcher else None
+    stop_string = matcher.completed_by_last(known[-matcher.longest :] + added) if matcher else None
     if stop_string is not None:
         return FinishReason("stop_string", stop_string=stop_string)
     criteria = request.prepared.get(_CRITERIA)
-    reason = _registered(criteria, token_ids) if criteria else None
+    reason = _registered(criteria, known + added) if criteria else None
     if reason is not None:
         return reason
     max_length = request.config.max_length
-    if max_length is not None and len(token_ids) >= max_length:
+    if max_length is not None and len(known) + len(added) >= max_length:
         return FinishReason("length")
     return None
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-
 from engine.batch import Advance, Outcome
 from engine.decoding.drafting.drafter import Draft, Drafter, Drafting, drafting_of, room_of, view
 from engine.decoding.drafting.lookup import PromptLookup
-from engine.decoding.strategy import Grown, Step, Strategy, advanced, failures
+from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
 from engine.decoding.verification import Check, Verdict, verify
 from engine.errors import invalid
 from engine.logits.pipeline import Pipeline
@@ -100,7 +98,7 @@ class Assisted(Strategy):
             if failed:
                 outcome.failed.update(failed)
                 continue
-            grown = _grown(rows[used], verdict, logits[used], scores[used])
+            grown = _grown(Scored(rows, logits, scores), used, verdict)
             outcome.advances[request] = _accept(request, grown, verdict, step)
         return outcome
 
@@ -170,14 +168,15 @@ def _spans(rows: Seq[Row]) -> dict[Request, range]:
     return spans
 
 
-def _grown(rows: Seq[Row], verdict: Verdict, logits: torch.Tensor, scores: torch.Tensor) -> Grown:
-    """What the sequence gains: the accepted tokens, and the next one unless they end it. rows: where it was chosen."""
+def _grown(given: Scored, used: slice, verdict: Verdict) -> Grown:
+    """What a sequence gains: the accepted tokens, and the next one unless they end it. used: where it was chosen."""
+    rows = given.rows[used]
     sequence: Sequence = rows[0].request.sequences[0]
     token_ids = sequence.draft_ids[: verdict.num_accepted]
     if len(rows) > len(token_ids):
         token_ids = [*token_ids, verdict.token]
     sequence.memory = rows[-1].sequence.memory
-    return Grown(sequence, 0, token_ids, logits, scores)
+    return Grown(sequence, 0, token_ids, given, used.start)
 
 
 def _accept(request: Request, grown: Grown, verdict: Verdict, step: Step) -> Advance:

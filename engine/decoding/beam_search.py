@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from engine.batch import Outcome
+from engine.decoding import race
 from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, num_candidates, searches_of, tell
 from engine.decoding.hypotheses import Pool
 from engine.decoding.strategy import Step, Strategy, failures, live
 from engine.logits.guard import bad_rows
+from engine.logits.survivors import largest
 from engine.request import Request, Row
 from schemas.generation import GenerationMode
 
@@ -83,13 +85,14 @@ def search(requests: Seq[Request], step: Step, pick: Callable[[Request, torch.Te
 
 
 def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
-    return totals.topk(size).indices
+    return largest(totals[None], size)[1][0]
 
 
 def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
-    """An exponential race over all continuations, the first `size` of which are drawn; as `torch.multinomial`."""
-    race = torch.empty_like(totals).exponential_(generator=request.generator)
-    return (totals.softmax(-1) / race).topk(size).indices
+    """A race of all continuations, of which the first `size` are drawn."""
+    probabilities = totals.softmax(-1)[None]
+    drawn = race.draw(request.generator, race.undrawn(1, probabilities))
+    return race.winners(probabilities, drawn, size)[0]
 
 
 def _go_on(one: Search, candidates: list[Candidate]) -> None:

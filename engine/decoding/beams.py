@@ -52,11 +52,6 @@ class Candidate:
     total: np.float32
 
     @property
-    def token_ids(self) -> list[int]:
-        """Prompt and all."""
-        return [*self.parent.token_ids, self.token]
-
-    @property
     def generated_ids(self) -> list[int]:
         return [*self.parent.generated_ids, self.token]
 
@@ -109,7 +104,7 @@ class Search:
 
     def ends(self, candidate: Candidate) -> FinishReason | None:
         """Why a candidate would end, if it would."""
-        ended = self.step.stopping.check(self.request, candidate.token_ids, 1, self.step.now)
+        ended = self.step.stopping.check(self.request, candidate.parent.token_ids, [candidate.token], self.step.now)
         return None if ended is None else ended[1]
 
     def path(self, candidate: Candidate) -> Path:

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 
 from engine.batch import Advance, Choice, Outcome
-from engine.decoding.strategy import Grown, Step, Strategy, failures, gain_of, kept_of
+from engine.decoding.strategy import Grown, Scored, Step, Strategy, failures, gain_of, kept_of
 from engine.logits.guard import bad_rows
+from engine.logits.survivors import largest
 from engine.request import Request, Row, Sequence
 from schemas.generation import GenerationMode
 
@@ -114,8 +115,8 @@ def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
 def _won(request: Request, winner: Sequence, step: Step) -> Advance:
     """The winner's token becomes final, with the scores it was drawn from. No choices yet."""
     recall: Recall = request.state.recall
-    grown = Grown(winner, 0, winner.token_ids[-1:], recall.logits, recall.scores)
-    ended = step.stopping.check(request, winner.token_ids, 1, step.now)
+    grown = Grown(winner, 0, winner.token_ids[-1:], Scored([], recall.logits, recall.scores), 0)
+    ended = step.stopping.check(request, winner.token_ids[:-1], grown.token_ids, step.now)
     gain = gain_of(request, grown, grown.token_ids, None if ended is None else ended[1])
     return Advance([], [gain], list(kept_of(request, grown, 1)))
 
@@ -134,18 +135,18 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
     logits = step.forward.last([row.sequence for row in rows])
     scores = step.pipeline.process(rows, logits)
     probabilities = scores.softmax(-1)  # (R, V)
-    best = [probabilities[at].topk(row.request.config.top_k or 1) for at, row in enumerate(rows)]
+    best = [largest(probabilities[at : at + 1], row.request.config.top_k or 1) for at, row in enumerate(rows)]
     is_bad = bad_rows(scores, for_sampling=True)
-    packed = torch.cat([*(one.indices for one in best), is_bad.long()]).tolist()  # one transfer
+    packed = torch.cat([*(places[0] for _, places in best), is_bad.long()]).tolist()  # one transfer
     failed = failures(rows, [bool(flag) for flag in packed[-len(rows) :]])
     end = 0
-    for at, (row, one) in enumerate(zip(rows, best, strict=True)):
-        start, end = end, end + len(one.indices)
+    for at, (row, (values, _)) in enumerate(zip(rows, best, strict=True)):
+        start, end = end, end + values.shape[1]
         if row.request in failed:
             continue
         advance = advances.setdefault(row.request, Advance([]))
         advance.choices.extend(Choice(row.sequence, [token], 0) for token in packed[start:end])
-        row.request.state.recall = Recall(one.values, logits[at : at + 1], scores[at : at + 1])
+        row.request.state.recall = Recall(values[0], logits[at : at + 1], scores[at : at + 1])
         # The context is whole and is kept from here on: what is fed again later need not be observed again.
         row.request.reads_every_position = False
     return failed

@@ -6,13 +6,13 @@ from math import log
 from typing import ClassVar
 
 import torch
-from torch.nn.functional import kl_div
 
 from engine.batch import Outcome
 from engine.decoding.greedy import choose_best
 from engine.decoding.sample import draw
 from engine.decoding.strategy import Scored, Step, Strategy, live
 from engine.errors import invalid
+from engine.logits.survivors import at_least, keep
 from engine.request import Request, Row
 from schemas.generation import GenerationMode
 
@@ -22,7 +22,6 @@ LEAST_SHARE = 0.1
 _FIELD = "generation_config.dola_layers"
 _DEEP = 40
 _SPAN = 20
-_DROPPED_BASE = -1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,35 +99,34 @@ def _contrasted(rows: Seq[Row], logits: torch.Tensor, step: Step) -> torch.Tenso
         hidden = torch.stack([step.forward.hidden[rows[place].sequence][:, -1] for place in places], dim=1)
         early = step.project(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # (layers, r, V)
         at = torch.tensor(places, device=logits.device)
-        contrasted[at] = _contrast(logits[at], _farthest(logits[at], early))
+        last = logits.index_select(0, at)
+        contrasted.index_copy_(0, at, _contrast(last, early))
     return contrasted
 
 
-def _farthest(logits: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
-    """Of the early layers' logits (layers, r, V), for each row those that differ most from the last layer's. (r, V)"""
-    if len(early) == 1:
-        return early[0]
-    last, log_last = logits.softmax(-1), logits.log_softmax(-1)
-    divergences = torch.stack([_divergence(last, log_last, layer) for layer in early])  # (layers, r)
-    return early[divergences.argmax(0), torch.arange(early.shape[1], device=early.device)]
+def _contrast(last: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of the last layer less those of the early one that differs most; improbable tokens are dropped.
 
-
-def _divergence(last: torch.Tensor, log_last: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
-    """How far an early layer's distribution is from the last one's, for each row. (r, V) to (r,)
-
-    The Jensen-Shannon divergence with the arguments of its two terms exchanged, as in the library.
+    last: (r, V) logits. early: (layers, r, V) logits. Returns (r, V).
     """
-    middle = 0.5 * (last + early.softmax(-1))
-    from_last = kl_div(log_last, middle, reduction="none").mean(-1)
-    from_early = kl_div(early.log_softmax(-1), middle, reduction="none").mean(-1)
-    return 0.5 * (from_last + from_early)
+    log_last, log_early = last.log_softmax(-1), early.log_softmax(-1)
+    farthest = log_early[0] if len(early) == 1 else _farthest(last, log_last, early, log_early)
+    is_kept = at_least(log_last, log_last.amax(-1, keepdim=True) + log(LEAST_SHARE))
+    return keep(log_last - farthest, is_kept)
 
 
-def _contrast(logits: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities of the last layer less those of the early one, both (r, V); improbable tokens are dropped."""
-    log_last, log_early = logits.log_softmax(-1), early.log_softmax(-1)
-    is_dropped = log_last < log_last.amax(-1, keepdim=True) + log(LEAST_SHARE)
-    return log_last.masked_fill(is_dropped, -torch.inf) - log_early.masked_fill(is_dropped, _DROPPED_BASE)
+def _farthest(last: torch.Tensor, log_last: torch.Tensor, early: torch.Tensor, log_early: torch.Tensor) -> torch.Tensor:
+    """The log-probabilities of the early layer that differs most, for each row by itself. (r, V)
+
+    By the Jensen-Shannon divergence with the arguments of its two terms exchanged, as in the library.
+    """
+    probabilities, divergences = last.softmax(-1), []
+    for logits, log_probs in zip(early, log_early, strict=True):
+        middle = 0.5 * (probabilities + logits.softmax(-1))
+        own = torch.xlogy(middle, middle)
+        from_last, from_early = ((own - middle * one).mean(-1) for one in (log_last, log_probs))
+        divergences.append(0.5 * (from_last + from_early))
+    return log_early[torch.stack(divergences).argmax(0), torch.arange(len(last), device=last.device)]
 
 
 def _only(given: Scored, requests: set[Request]) -> Scored:
@@ -137,4 +135,5 @@ def _only(given: Scored, requests: set[Request]) -> Scored:
     if len(places) == len(given.rows):
         return given
     at = torch.tensor(places, device=given.scores.device)
-    return Scored([given.rows[place] for place in places], given.logits[at], given.scores[at])
+    logits, scores = (one.index_select(0, at) for one in (given.logits, given.scores))
+    return Scored([given.rows[place] for place in places], logits, scores)

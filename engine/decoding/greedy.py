@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from engine.batch import Outcome
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
+from engine.logits.survivors import best
 from engine.request import Request
 from schemas.generation import GenerationMode
 
@@ -24,14 +25,14 @@ class Greedy(Strategy):
 
 def choose_best(given: Scored, step: Step) -> Outcome:
     """Every row, one for each request, goes on with its best token."""
-    best = given.scores.argmax(-1)  # (R,), the place of a NaN where a row holds one
-    is_bad = given.scores.gather(1, best[:, None])[:, 0].isnan()
-    picked = best.masked_fill(is_bad, -1).tolist()  # one transfer
+    places = best(given.scores)  # (R,), the place of a NaN where a row holds one
+    is_bad = given.scores.gather(1, places[:, None])[:, 0].isnan()
+    picked = places.masked_fill(is_bad, -1).tolist()  # one transfer
     failed = failures(given.rows, [token < 0 for token in picked])
     advances = {
         row.request: advanced(
             row.request,
-            [Grown(row.sequence, 0, [token], given.logits[at : at + 1], given.scores[at : at + 1])],
+            [Grown(row.sequence, 0, [token], given, at)],
             step,
         )
         for at, (row, token) in enumerate(zip(given.rows, picked, strict=True))

@@ -12,6 +12,7 @@ from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, l
 from engine.decoding.hypotheses import Pool
 from engine.decoding.strategy import Step, Strategy, failures
 from engine.logits.guard import bad_rows
+from engine.logits.survivors import largest
 from engine.messages import FinishReason
 from engine.request import Request, Row, Sequence
 from schemas.generation import GenerationMode
@@ -94,11 +95,12 @@ class GroupsStep:
         if not rows:
             return
         at = torch.tensor([self.rows[row.sequence][0] for row in rows], device=self.logits.device)
-        scores = self.step.pipeline.process(rows, self.log_probs[at])
+        scores = self.step.pipeline.process(rows, self.log_probs.index_select(0, at))
         self.failed |= failures(rows, bad_rows(scores, for_sampling=False).tolist())
         for request, beams, sequences, span in spans:
             if request not in self.failed:
-                given = self.logits[at[span]], scores[span]
+                first = self.rows[sequences[0]][0]
+                given = self.logits[first : first + len(sequences)], scores[span]
                 one = Search.of(request, self.step, beams, sequences, given, self.advances[request])
                 one.keep()
                 self.taken[request] += walk(one)
@@ -106,9 +108,9 @@ class GroupsStep:
 
 def best_of(one: Search, totals: torch.Tensor) -> list[Candidate]:
     """The best continuations, best first. totals: (K, V)"""
-    flat = totals.flatten()
-    best = flat.topk(min(num_candidates(one.request, len(one.beams.totals)), len(flat)))
-    return one.candidates(best.values.tolist(), best.indices.tolist())
+    size = min(num_candidates(one.request, len(one.beams.totals)), totals.numel())
+    values, places = largest(totals.flatten()[None], size)
+    return one.candidates(values[0].tolist(), places[0].tolist())
 
 
 def walk(one: Search) -> list[int]:

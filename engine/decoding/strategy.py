@@ -97,13 +97,13 @@ def live_rows(request: Request, forward: Forward) -> Iterator[Row]:
 
 @dataclass(slots=True)
 class Grown:
-    """What one row adds to a returned sequence. logits, scores: (n, V) float32, a row for each of its tokens."""
+    """What one row adds to a returned sequence. given: what its tokens were chosen from, row by row from `at` on."""
 
     sequence: Sequence
     index: int
     token_ids: list[int]
-    logits: torch.Tensor
-    scores: torch.Tensor
+    given: Scored
+    at: int
 
 
 def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
@@ -114,7 +114,7 @@ def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
     advance = Advance([])
     for row in grown:
         token_ids = row.token_ids
-        ended = step.stopping.check(request, row.sequence.token_ids + token_ids, len(token_ids), step.now)
+        ended = step.stopping.check(request, row.sequence.token_ids, token_ids, step.now)
         if ended is None:
             advance.choices.append(Choice(row.sequence, token_ids, row.index))
         else:
@@ -126,7 +126,7 @@ def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
 
 def gain_of(request: Request, row: Grown, token_ids: list[int], reason: FinishReason | None) -> Gain:
     """The tokens that stay of a row, with what was asked for about them."""
-    wanted, scores = request.submission.wanted, row.scores[: len(token_ids)]
+    wanted, scores = request.submission.wanted, row.given.scores[row.at : row.at + len(token_ids)]
     return Gain(
         row.index,
         token_ids,
@@ -141,4 +141,5 @@ def kept_of(request: Request, row: Grown, num_tokens: int) -> Iterator[KeptRow]:
     if keeps_rows(request.config):
         first = len(request.outputs[row.index].token_ids)
         for place in range(num_tokens):
-            yield KeptRow(first + place, row.index, row.logits[place], row.scores[place])
+            at = row.at + place
+            yield KeptRow(first + place, row.index, row.given.logits[at], row.given.scores[at])

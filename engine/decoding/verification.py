@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.decoding import race
 from engine.decoding.drafting.drafter import Draft
 from engine.logits.guard import bad_rows
+from engine.logits.survivors import best
 from engine.request import Request
 
 
@@ -61,20 +63,20 @@ def _compared(check: Check, own: torch.Tensor) -> torch.Tensor:
 def _best(check: Check) -> torch.Tensor:
     """The best token of every position, of the mix of both models where one is asked for."""
     scores, weight = check.scores, check.request.config.assistant_ensemble_weight
-    best = scores.argmax(-1)
+    own = best(scores)
     if weight is None or check.draft.probabilities is None:
-        return best
+        return own
     num_drafted = len(check.draft.token_ids)
     mixed = weight * scores[:num_drafted].softmax(-1) + (1.0 - weight) * check.draft.probabilities
-    return torch.cat([mixed.argmax(-1), best[num_drafted:]])
+    return torch.cat([best(mixed), own[num_drafted:]])
 
 
 def _drawn(check: Check) -> torch.Tensor:
     """A draw at every position, as one call of `torch.multinomial` over the whole proposal makes them."""
     probabilities = check.scores.softmax(-1)
-    num_rows = check.draft.num_proposed + 1
-    race = _race(check.request, probabilities.new_empty(num_rows, probabilities.shape[1]))
-    return (probabilities / race[: len(probabilities)]).argmax(-1)
+    drawn = race.undrawn(check.draft.num_proposed + 1, probabilities)
+    race.draw(check.request.generator, drawn)
+    return race.winners(probabilities, drawn[: len(probabilities)])[:, 0]
 
 
 def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
@@ -99,9 +101,5 @@ def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
     total = rest.sum()
     is_own = (num_accepted == num_drafted) | (total <= torch.finfo(rest.dtype).tiny)
     chosen = torch.where(is_own, own, rest / total)
-    token = (chosen / _race(request, torch.empty_like(chosen))).argmax(-1)
-    return torch.cat([num_accepted[None], token])
-
-
-def _race(request: Request, empty: torch.Tensor) -> torch.Tensor:
-    return empty.exponential_(generator=request.generator)
+    drawn = race.draw(request.generator, race.undrawn(1, chosen))
+    return torch.cat([num_accepted[None], race.winners(chosen, drawn)[:, 0]])

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
-from engine.logits.survivors import Survivors, by_width, kth_largest
+from engine.logits.survivors import Survivors, at_least, by_width, keep, kth_largest, order_of
 from engine.logits.warpers import num_kept
 from engine.request import Request
 
@@ -54,18 +54,23 @@ class TypicalP(Processor):
         mass = rows.column("typical_p")[:, None]
         kept = rows.ints([num_kept(row) for row in rows])[:, None]
 
-        def cut(at: Tensor, scores: Tensor) -> Tensor:
-            survivors = Survivors.of(scores)
+        def cut(at: Tensor, scores: Tensor, survivors: Survivors | None) -> Tensor:
             logprobs = scores.log_softmax(-1)
             entropy = -(logprobs * logprobs.exp()).nansum(-1, keepdim=True)
-            distance, order = survivors.gather((-logprobs - entropy).abs()).sort(dim=-1, stable=True)  # (R, M)
-            cumulated = survivors.gather(scores).gather(1, order).softmax(-1).cumsum(-1)
+            distance, values = (-logprobs - entropy).abs_(), scores
+            if survivors is not None:
+                distance, values = survivors.gather(distance, torch.inf), survivors.gather(scores)  # (R, M)
+            order = order_of(distance)
+            ascending = distance.gather(1, order)
+            cumulated = values.gather(1, order).softmax(-1).cumsum(-1)
             last = (cumulated < mass[at]).sum(-1, keepdim=True)
-            limit = distance.gather(1, last.clamp(max=distance.shape[1] - 1))
-            ranks = torch.arange(distance.shape[1], device=scores.device)
-            return survivors.drop(scores, order, (distance > limit) & (ranks >= kept[at]))
+            limit = ascending.gather(1, last.clamp(max=ascending.shape[1] - 1))
+            ranks = torch.arange(ascending.shape[1], device=scores.device)
+            is_dropped = (ascending > limit) & (ranks >= kept[at])
+            left = values.masked_fill(torch.empty_like(is_dropped).scatter_(1, order, is_dropped), -torch.inf)
+            return left if survivors is None else survivors.put(scores, left)
 
-        return by_width(scores, cut)
+        return by_width(scores, rows.survivors, cut)
 
 
 class EpsilonCutoff(Processor):
@@ -114,5 +119,4 @@ def _entropy(logprobs: Tensor, probabilities: Tensor) -> Tensor:
 def _cut(rows: Rows, scores: Tensor, limit: Tensor) -> Tensor:
     """-inf for tokens less likely than `limit`, (R, 1), except the best ones."""
     kept = [min(num_kept(row), scores.shape[1]) for row in rows]
-    is_dropped = (scores.softmax(-1) < limit) & (scores < kth_largest(scores, kept))
-    return scores.masked_fill_(is_dropped, -torch.inf)
+    return keep(scores, at_least(scores.softmax(-1), limit) | at_least(scores, kth_largest(scores, kept)))

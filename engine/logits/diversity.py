@@ -1,5 +1,6 @@
 """What keeps the groups of a diverse beam search apart."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,5 +26,8 @@ class HammingDiversity(Processor):
         return bool(row.taken)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        counts = torch.stack([torch.bincount(rows.ints(row.taken), minlength=scores.shape[1]) for row in rows])
-        return scores - rows.column("diversity_penalty")[:, None] * counts
+        found = [np.unique(row.taken, return_counts=True) for row in rows]
+        at = rows.places([tokens for tokens, _ in found])
+        counts = torch.from_numpy(np.concatenate([nums for _, nums in found])).to(rows.device)
+        scores[at] -= rows.column("diversity_penalty")[at[0]] * counts
+        return scores

@@ -157,17 +157,23 @@ class Pipeline:
                 scores = processor(every, scores)
                 continue
             at = torch.tensor(places, device=self.device)
-            scores[at] = processor(every.pick(places), scores[at])
+            scores.index_copy_(0, at, processor(every.pick(places), scores.index_select(0, at)))
         return self._mark_failed(rows, scores)
 
     def _acting(self, rows: Seq[Row], asked: Container[int]) -> list[tuple[Processor, list[int]]]:
         """The processors of this step in order, each with the places of its rows. asked: the numbers of those meant."""
-        found: dict[int, list[int]] = {}
+        meant: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             for number in row.request.prepared[_PREPARED]:
-                if number in asked and self.processors[number].acts(row):
-                    found.setdefault(number, []).append(place)
-        return [(self.processors[number], found[number]) for number in sorted(found)]
+                meant.setdefault(number, []).append(place)
+        found = []
+        for number in sorted(meant):
+            if number in asked:
+                processor = self.processors[number]
+                places = [place for place in meant[number] if processor.acts(rows[place])]
+                if places:
+                    found.append((processor, places))
+        return found
 
     def _mark_failed(self, rows: Seq[Row], scores: Tensor) -> Tensor:
         failed = [failure_of(row.request) is not None for row in rows]

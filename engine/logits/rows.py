@@ -8,17 +8,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.logits.survivors import Survivors
 from engine.request import Row, Sequence
 
 Ids = npt.NDArray[np.int64]
 
-_PROMPT = "prompt_ids"
+_PROMPT, _TOKENS = "prompt_ids", "token_ids"
 
 
 class Rows:
-    """Some rows of a step. Built once per step; what is costly is computed when first asked for."""
+    """Some rows of a step. Built once per step; what is costly is computed when first asked for.
 
-    __slots__ = ("_history", "_picked", "_prompts", "_rows", "device")
+    survivors: the tokens that a cut has left of all these rows, or more; None while nobody knows.
+    """
+
+    __slots__ = ("_history", "_picked", "_prompts", "_rows", "device", "survivors")
 
     def __init__(self, rows: Seq[Row], device: torch.device) -> None:
         self._rows = rows
@@ -26,6 +30,7 @@ class Rows:
         self._prompts: Tensor | None = None
         self._picked: dict[tuple[int, ...], Rows] = {}
         self.device = device
+        self.survivors: Survivors | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -88,7 +93,14 @@ def prompt_array(sequence: Sequence) -> Ids:
 
 
 def token_array(sequence: Sequence) -> Ids:
-    return np.concatenate([prompt_array(sequence), as_ids(sequence.generated_ids)])
+    """All tokens as an array, to which each step adds its own."""
+    known: Ids | None = sequence.memory.get(_TOKENS)
+    if known is None:
+        known = prompt_array(sequence)
+    if len(known) < len(sequence.token_ids):
+        known = np.concatenate([known, as_ids(sequence.token_ids[len(known) :])])
+        sequence.memory[_TOKENS] = known
+    return known
 
 
 def as_ids(token_ids: Seq[int]) -> Ids:

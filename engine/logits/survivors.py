@@ -1,116 +1,189 @@
-"""Work on the few tokens that earlier processors left, instead of on the whole vocabulary."""
+"""Work on the few tokens that count, instead of on the whole vocabulary."""
 
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_SURVIVOR_CHUNK = 8
-_RANK_CHUNK = 64
 _SUM_WIDTH = 64
+_CHUNK = 128
 _MIN_VOCAB = 1024
-_MIN_SEARCHED = 2**18
+_MOST_SHARE = 8
+"""Rows of which less than one token in so many counts are narrow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Places of the vocabulary that hold every score that counts. indices: (R, M) ascending, M at most V.
+    """The tokens of some rows that count, in a narrow form: (R, M), each row's own in ascending order, then padding.
 
     M and V leave the same remainder by `_SUM_WIDTH`, the most lanes a vector unit sums in: so softmax and cumsum over
-    the survivors round as over the whole row, whose other terms are zeros.
+    what was sorted in the narrow form round as over whole rows, whose other terms are zeros.
+    shape: R and M. places, slots: (N,) where each survivor stands in the flattened (R, V) and (R, M).
     """
 
-    indices: Tensor
-    vocab_size: int
+    shape: tuple[int, int]
+    places: Tensor
+    slots: Tensor
 
     @classmethod
-    def of(cls, scores: Tensor, floor: Tensor | None = None) -> "Survivors":
-        """floor: (R, 1); without it, those above -inf are sought, with it also lower ones are left out.
+    def of(cls, counts: Tensor) -> "Survivors":
+        """counts: (R, V) bool, on the host."""
+        num_rows, vocab_size = counts.shape
+        places = np.flatnonzero(counts.numpy())
+        rows = places // vocab_size
+        nums = np.bincount(rows, minlength=num_rows)
+        width = int(nums.max())
+        width += (vocab_size - width) % _SUM_WIDTH
+        slots = rows * width + np.arange(len(places)) - np.repeat(np.cumsum(nums) - nums, nums)
+        return cls((num_rows, width), torch.from_numpy(places), torch.from_numpy(slots))
 
-        On a CPU the vocabulary is searched in chunks; other devices sort faster than they answer questions. Where a
-        floor alone is to be drawn, under `_MIN_SEARCHED` scores, that takes less than the search.
-        """
-        num_rows, vocab_size = scores.shape
-        every = torch.arange(vocab_size, device=scores.device)
-        is_quick = floor is not None and scores.numel() < _MIN_SEARCHED
-        if is_quick or scores.device.type != "cpu" or vocab_size < _MIN_VOCAB:
-            return cls(every.expand(num_rows, -1), vocab_size)
-        chunked, tail = _in_chunks(scores, _SURVIVOR_CHUNK)
-        peaks = chunked.amax(1)  # (R, C)
-        is_alive = peaks.ne(-torch.inf) if floor is None else ~(peaks < floor)
-        num_alive = int(is_alive.sum(-1).max())  # the scores are on the host already
-        num_chunks = num_alive + (peaks.shape[1] - num_alive) % (_SUM_WIDTH // _SURVIVOR_CHUNK)
-        if num_chunks * 4 > peaks.shape[1]:
-            return cls(every.expand(num_rows, -1), vocab_size)
-        chunks = peaks.topk(num_chunks).indices.sort(-1).values  # (R, chunks)
-        starts = torch.arange(_SURVIVOR_CHUNK)[:, None] * peaks.shape[1]
-        inside = (chunks[:, None, :] + starts).flatten(1)
-        return cls(torch.cat([inside, every[vocab_size - tail.shape[1] :].expand(num_rows, -1)], 1), vocab_size)
-
-    @property
-    def is_narrow(self) -> bool:
-        return self.indices.shape[1] < self.vocab_size
-
-    def gather(self, values: Tensor) -> Tensor:
+    def gather(self, values: Tensor, padding: float = -torch.inf) -> Tensor:
         """(R, V) to (R, M)"""
-        return values.gather(1, self.indices) if self.is_narrow else values
-
-    def drop(self, scores: Tensor, order: Tensor, is_dropped: Tensor) -> Tensor:
-        """-inf where dropped. order: (R, M) places among the survivors; is_dropped: (R, M) in that order."""
-        dropped = torch.empty_like(is_dropped).scatter_(1, order, is_dropped)
-        return self.put(scores, self.gather(scores).masked_fill_(dropped, -torch.inf))
+        return values.new_full(self.shape, padding).put_(self.slots, values.take(self.places))
 
     def put(self, scores: Tensor, left: Tensor) -> Tensor:
-        """Write what is left of the survivors, (R, M), and -inf everywhere else."""
-        return scores.fill_(-torch.inf).scatter_(1, self.indices, left) if self.is_narrow else left
+        """Write the narrow form back into (R, V) scores."""
+        return scores.put_(self.places, left.take(self.slots))
+
+    def tokens(self, vocab_size: int) -> Tensor:
+        """Which token stands where, (R, M); 0 for padding."""
+        return self.slots.new_zeros(self.shape).put_(self.slots, self.places % vocab_size)
 
 
-def by_width(scores: Tensor, cut: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Cut the rows with few survivors apart from the others, so that one wide row does not make all of them slow.
+def is_searched(scores: Tensor) -> bool:
+    """Whether looking for the survivors pays: other devices sort faster than they answer questions."""
+    return scores.device.type == "cpu" and scores.shape[1] >= _MIN_VOCAB
 
-    cut: gets the places of some rows and their scores, and returns new ones.
+
+def at_least(values: Tensor, floor: Tensor) -> Tensor:
+    """Which values are not below the floor; NaN is not. values: (R, V); floor: (R, 1). Returns (R, V) bool.
+
+    numpy compares several times as fast as torch on a CPU.
+    """
+    if values.device.type != "cpu":
+        return ~(values < floor)
+    return torch.from_numpy(~(values.numpy() < floor.numpy()))
+
+
+def keep(scores: Tensor, is_kept: Tensor) -> Tensor:
+    """-inf for all others. Writes into the scores; fast where few are kept."""
+    if scores.device.type != "cpu":
+        return scores.masked_fill_(~is_kept, -torch.inf)
+    places = torch.from_numpy(np.flatnonzero(is_kept.numpy()))
+    left = scores.take(places)
+    return scores.fill_(-torch.inf).put_(places, left)
+
+
+Cut = Callable[[Tensor, Tensor, Survivors | None], Tensor]
+"""Takes the places of some rows, their scores and their survivors, None where all count; returns new scores."""
+
+
+def by_width(scores: Tensor, known: Survivors | None, cut: Cut) -> Tensor:
+    """Cut the rows with few tokens left apart from the others, so that one wide row does not make all of them slow.
+
+    known: the survivors of all rows, where an earlier cut has found them.
     """
     every = torch.arange(len(scores), device=scores.device)
-    if scores.device.type != "cpu" or scores.shape[1] < _MIN_VOCAB:
-        return cut(every, scores)
-    chunked, _ = _in_chunks(scores, _SURVIVOR_CHUNK)
-    is_wide = chunked.amax(1).ne(-torch.inf).sum(-1) * 8 > chunked.shape[2]
+    if known is not None or not is_searched(scores):
+        return cut(every, scores, known)
+    counts = torch.from_numpy(scores.numpy() != -np.inf)
+    nums = np.array([np.count_nonzero(row) for row in counts.numpy()])
+    is_wide = torch.from_numpy(nums * _MOST_SHARE > scores.shape[1])
     wide, narrow = every[is_wide], every[~is_wide]
-    if not len(wide) or not len(narrow):
-        return cut(every, scores)
-    for places in (narrow, wide):
-        scores[places] = cut(places, scores[places])
+    if not len(wide):
+        return cut(every, scores, Survivors.of(counts))
+    if not len(narrow):
+        return cut(every, scores, None)
+    scores[wide] = cut(wide, scores[wide], None)
+    scores[narrow] = cut(narrow, scores[narrow], Survivors.of(counts[narrow]))
     return scores
 
 
-def kth_largest(scores: Tensor, k: list[int]) -> Tensor:
-    """The k-th largest score of each row, k per row from 1 to V. (R, 1)
+def keep_largest(scores: Tensor, k: Seq[int]) -> tuple[Tensor, Survivors | None]:
+    """-inf for all scores below the k-th largest of their row, k per row from 1 to V. Also returns who may be left.
 
-    Rows with a large k are ranked apart. Only chunks with one of the k largest peaks can hold the k-th score, since all
-    larger ones lie in fewer than k chunks.
+    Rows with a large k are ranked apart. No score below the k-th largest peak of all chunks can be the k-th.
     """
+    is_small = [2 * one <= scores.shape[1] // _CHUNK for one in k]
+    if any(is_small) and not all(is_small):
+        for kind in (True, False):
+            at = [place for place, one in enumerate(is_small) if one is kind]
+            scores[at], _ = keep_largest(scores[at], [k[place] for place in at])
+        return scores, None
+    if not (is_small[0] and is_searched(scores)):
+        return keep(scores, at_least(scores, kth_largest(scores, k))), None
+    survivors = Survivors.of(at_least(scores, kth_largest(_peaks(scores), k)))
+    left = survivors.gather(scores)
+    left.masked_fill_(left < kth_largest(left, k), -torch.inf)
+    return survivors.put(scores.fill_(-torch.inf), left), survivors
+
+
+def kth_largest(scores: Tensor, k: Seq[int]) -> Tensor:
+    """The k-th largest score of each row, k per row from 1 to V. (R, 1)"""
     most = max(k)
     if most == 1:
         return scores.amax(-1, keepdim=True)
-    is_small = [one * 4 < scores.shape[1] // _RANK_CHUNK for one in k]
-    if any(is_small) and not all(is_small):
-        limits = scores.new_empty(len(k), 1)
-        for kind in (True, False):
-            at = [place for place, one in enumerate(is_small) if one is kind]
-            limits[at] = kth_largest(scores[at], [k[place] for place in at])
-        return limits
-    if is_small[0]:
-        chunked, tail = _in_chunks(scores, _RANK_CHUNK)
-        chunks = chunked.amax(1).topk(most).indices  # (R, most)
-        inside = chunked.gather(2, chunks[:, None, :].expand(-1, _RANK_CHUNK, -1))
-        scores = torch.cat([inside.flatten(1), tail], 1)
-    places = torch.tensor(k, device=scores.device)[:, None] - 1
-    return scores.topk(most).values.gather(1, places)
+    values = scores.topk(most).values
+    return values[:, -1:] if most == min(k) else values.gather(1, torch.tensor(k, device=scores.device)[:, None] - 1)
 
 
-def _in_chunks(scores: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Scores as (R, size, C), a chunk being every C-th token, which a CPU reduces fastest; and the few left over."""
-    num_chunks = scores.shape[1] // size
-    whole = scores[:, : num_chunks * size].view(len(scores), size, num_chunks)
-    return whole, scores[:, num_chunks * size :]
+def drop_smallest(scores: Tensor, ascending: Tensor, num: Tensor) -> Tensor:
+    """-inf for the `num` smallest scores of each row, the first of them on ties. Writes into the scores.
+
+    ascending: the scores in order, (R, M). num: (R, 1), less than M.
+    """
+    floor = ascending.gather(1, num)
+    num_tied = num - torch.searchsorted(ascending, floor)
+    if scores.device.type != "cpu" or bool(num_tied.any()):
+        is_tied = scores == floor
+        scores.masked_fill_(is_tied & (is_tied.cumsum(-1) <= num_tied), -torch.inf)
+    return keep(scores, at_least(scores, floor))
+
+
+def in_order(scores: Tensor) -> Tensor:
+    """Each row in ascending order. numpy sorts four times as fast as torch on a CPU."""
+    if scores.device.type != "cpu":
+        return scores.sort(-1).values
+    return torch.from_numpy(np.sort(scores.numpy(), axis=-1))
+
+
+def order_of(distances: Tensor) -> Tensor:
+    """The places of each row's numbers in ascending order, the first of them on ties; NaN comes last. (R, M) int64
+
+    distances: none below zero, so that their bits are in the same order and sort together with their places.
+    """
+    if distances.device.type != "cpu":
+        return distances.sort(dim=-1, stable=True).indices
+    bits = distances.numpy().view(np.uint32).astype(np.int64) << 32
+    keys = np.sort(bits | np.arange(distances.shape[1]), axis=-1)
+    return torch.from_numpy(keys & (2**32 - 1))
+
+
+def _peaks(scores: Tensor) -> Tensor:
+    """The largest score of each chunk. (R, C). The few tokens left over belong to none."""
+    num_chunks = scores.shape[1] // _CHUNK
+    return scores[:, : num_chunks * _CHUNK].view(len(scores), num_chunks, _CHUNK).amax(-1)
+
+
+def best(scores: Tensor) -> Tensor:
+    """The place of the largest score of each row, the first of them on ties; of the first NaN where there is one. (R,)
+
+    numpy is ten times as fast as torch on a CPU.
+    """
+    if scores.device.type != "cpu":
+        return scores.argmax(-1)
+    return torch.from_numpy(scores.numpy().argmax(-1))
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest scores of each row and their places, as `topk` gives them, whose call decides where any tie."""
+    if not (is_searched(scores) and 2 * k <= scores.shape[1] // _CHUNK):
+        return scores.topk(k)
+    survivors = Survivors.of(at_least(scores, _peaks(scores).topk(k + 1).values[:, k:]))
+    values, slots = survivors.gather(scores).topk(k + 1)
+    if bool((values[:, 1:] == values[:, :-1]).any()):
+        return scores.topk(k)
+    return values[:, :k], survivors.tokens(scores.shape[1]).gather(1, slots[:, :k])

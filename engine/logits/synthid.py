@@ -1,5 +1,6 @@
 """SynthID: a tournament of pseudo-random bits between the tokens, one round for each key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -127,33 +128,46 @@ class Tournament:
     def play(self, scores: Tensor, context_hashes: Ids) -> Tensor:
         """scores: (R, V). context_hashes: (R,)."""
         offsets = self.table.offsets(self.hashes.layer_hashes(context_hashes))  # (R, depth)
-        # A sum whose terms are divided among threads rounds as the number of rows has it.
-        most = max(1, _UNDIVIDED // scores.shape[1]) if scores.device.type == "cpu" else len(scores)
 
-        def cut(at: Tensor, scores: Tensor) -> Tensor:
-            parts = zip(scores.split(most), offsets[at].split(most), strict=True)
-            return torch.cat([self._play(part, begin) for part, begin in parts])
+        def cut(at: Tensor, scores: Tensor, survivors: Survivors | None) -> Tensor:
+            probabilities = scores.softmax(-1)
+            if survivors is None:
+                tokens = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
+                logs = self._left(probabilities, offsets[at], tokens, _sums).log()
+            else:
+                # Summed over the whole vocabulary, so that it rounds as in the library.
+                every = torch.zeros_like(scores)
+                left = self._left(
+                    survivors.gather(probabilities, 0.0),
+                    offsets[at],
+                    survivors.tokens(scores.shape[1]),
+                    lambda won: _sums(survivors.put(every, won)),
+                )
+                logs = survivors.put(every.fill_(-torch.inf), left.log())
+            is_broken = probabilities[:, :1].isnan()
+            return torch.where(is_broken, scores, logs.nan_to_num_(lowest, lowest, lowest))
 
-        return by_width(scores, cut)
-
-    def _play(self, scores: Tensor, offsets: Tensor) -> Tensor:
-        survivors = Survivors.of(scores)
-        probabilities = scores.softmax(-1)
-        is_broken = probabilities[:, :1].isnan()
-        left = survivors.gather(probabilities)  # (R, M)
-        every = torch.zeros_like(scores) if survivors.is_narrow else left
-        for offset in offsets.unbind(1):
-            bits = self.table.of_tokens(offset, survivors.indices)  # (R, M)
-            won = left * bits
-            # Summed over the whole vocabulary, so that it rounds as in the library.
-            mass = (every.scatter_(1, survivors.indices, won) if survivors.is_narrow else won).sum(1, keepdim=True)
-            left = left * (1 + bits - mass)
         lowest = torch.finfo(scores.dtype).min
-        logs = left.log()
-        logs = logs.where(logs.isfinite(), lowest)
-        if survivors.is_narrow:
-            logs = every.fill_(lowest).scatter_(1, survivors.indices, logs)
-        return torch.where(is_broken, scores, logs)
+        return by_width(scores, None, cut)
+
+    def _left(self, left: Tensor, offsets: Tensor, tokens: Tensor, sums: Callable[[Tensor], Tensor]) -> Tensor:
+        """What all rounds leave of the probabilities. left, tokens: (R, M). offsets: (R, depth). Returns (R, M)."""
+        for offset in offsets.unbind(1):
+            bits = self.table.of_tokens(offset, tokens)  # (R, M)
+            left = left * (1 + bits - sums(left * bits))
+        return left
+
+
+def _sums(values: Tensor) -> Tensor:
+    """The sum of each row, (R, 1), rounded as of one row alone.
+
+    On a CPU torch divides a sum among its threads where it is long, and where there are fewer rows than threads.
+    """
+    num_threads = torch.get_num_threads()
+    is_divided = values.shape[1] > _UNDIVIDED or len(values) < num_threads
+    if values.device.type == "cpu" and num_threads > 1 and is_divided:
+        return torch.cat([row.sum(1, keepdim=True) for row in values.split(1)])
+    return values.sum(1, keepdim=True)
 
 
 class _Seen(msgspec.Struct, frozen=True):

@@ -1,11 +1,10 @@
 """Temperature and the cuts by rank, by mass and by share of the best. For sampling only."""
 
-import torch
 from torch import Tensor
 
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
-from engine.logits.survivors import Survivors, by_width, kth_largest
+from engine.logits.survivors import Survivors, at_least, by_width, drop_smallest, in_order, keep, keep_largest
 from engine.request import Request, Row
 
 
@@ -42,10 +41,8 @@ class TopK(Processor):
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         k = [min(max(row.request.config.top_k or 0, num_kept(row)), scores.shape[1]) for row in rows]
-        limit = kth_largest(scores, k)
-        survivors = Survivors.of(scores, limit)
-        left = survivors.gather(scores)
-        return survivors.put(scores, left.masked_fill(left < limit, -torch.inf))
+        scores, rows.survivors = keep_largest(scores, k)
+        return scores
 
 
 class TopP(Processor):
@@ -67,14 +64,14 @@ class TopP(Processor):
         limit = rows.column("top_p", lambda top_p: 1 - top_p)[:, None]
         kept = rows.ints([num_kept(row) for row in rows])[:, None]
 
-        def cut(at: Tensor, scores: Tensor) -> Tensor:
-            survivors = Survivors.of(scores)
-            ascending, order = survivors.gather(scores).sort(dim=-1, stable=True)  # (R, M)
-            ranks = torch.arange(ascending.shape[1], 0, -1, device=scores.device)
-            is_dropped = (ascending.softmax(-1).cumsum(-1) <= limit[at]) & (ranks > kept[at])
-            return survivors.drop(scores, order, is_dropped)
+        def cut(at: Tensor, scores: Tensor, survivors: Survivors | None) -> Tensor:
+            values = scores if survivors is None else survivors.gather(scores)  # (R, M)
+            ascending = in_order(values)
+            num_below = (ascending.softmax(-1).cumsum(-1) <= limit[at]).sum(-1, keepdim=True)
+            left = drop_smallest(values, ascending, num_below.minimum(ascending.shape[1] - kept[at]).clamp_(min=0))
+            return left if survivors is None else survivors.put(scores, left)
 
-        return by_width(scores, cut)
+        return by_width(scores, rows.survivors, cut)
 
 
 class MinP(Processor):
@@ -92,12 +89,11 @@ class MinP(Processor):
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         probabilities = scores.softmax(-1)
-        limit = probabilities.amax(-1, keepdim=True) * rows.column("min_p")[:, None]
+        is_kept = at_least(probabilities, probabilities.amax(-1, keepdim=True) * rows.column("min_p")[:, None])
+        # The likeliest token always stays. Requests may keep different numbers; each asks for its own best, since ties
+        # have no fixed order.
         kept = [min(num_kept(row), scores.shape[1]) for row in rows]
-        is_dropped = probabilities < limit
-        # Several requests may keep different numbers; each asks for its own best, since ties have no fixed order.
-        for most in set(kept):
+        for most in set(kept) - {1}:
             group = rows.ints([place for place, one in enumerate(kept) if one == most])
-            best = probabilities[group].topk(most).indices
-            is_dropped[group[:, None], best] = False
-        return scores.masked_fill_(is_dropped, -torch.inf)
+            is_kept[group[:, None], probabilities[group].topk(most).indices] = True
+        return keep(scores, is_kept)

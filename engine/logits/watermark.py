@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.logits.processor import Processor
 from engine.logits.rows import Ids, Rows, as_ids
+from engine.logits.survivors import largest
 from engine.request import Request, Row
 from engine.watermark.greenlist import GreenLists
 from engine.watermark.profiles import Profiles, find_profile
@@ -124,7 +125,7 @@ def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
 
     Where the last of them ties with the next, the library's own call decides, whatever order it gives equal scores.
     """
-    values, best = scores.topk(min(_NUM_CANDIDATES + 1, scores.shape[1]))
+    values, best = largest(scores, min(_NUM_CANDIDATES + 1, scores.shape[1]))
     if values.shape[1] > _NUM_CANDIDATES:
         last = values[:, _NUM_CANDIDATES - 1]
         is_tied = (last == values[:, _NUM_CANDIDATES]) & last.isfinite()

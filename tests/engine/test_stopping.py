@@ -45,8 +45,8 @@ def prepared(request: Request, started_at: float = 0.0) -> tuple[Stopping, Reque
 
 def check(request: Request, new: list[int], now: float = 0.0, before: list[int] | None = None):
     stopping, request = prepared(request)
-    row = make_row(request, [*(before or []), *new])
-    return stopping.check(request, row.sequence.token_ids, len(new), now)
+    row = make_row(request, before or [])
+    return stopping.check(request, row.sequence.token_ids, new, now)
 
 
 def ids(text: str) -> list[int]:

@@ -9,7 +9,7 @@ import torch
 from engine.decoding.drafting.drafter import Draft, Drafter, room_of, view
 from engine.errors import invalid
 from engine.logits.pipeline import Pipeline
-from engine.logits.rows import Ids, as_ids
+from engine.logits.rows import Ids, token_array
 from engine.request import Request, Row
 
 DEFAULT_NGRAM = 2
@@ -50,7 +50,7 @@ def _look_up(request: Request, pipeline: Pipeline) -> list[int]:
 
 def _continuations(request: Request) -> Iterator[list[int]]:
     """What followed each earlier occurrence, in the order in which they are tried."""
-    config, token_ids = request.config, as_ids(request.sequences[0].token_ids)
+    config, token_ids = request.config, token_array(request.sequences[0])
     longest = min(config.max_matching_ngram_size or DEFAULT_NGRAM, len(token_ids) - 1)
     for size in range(longest, 0, -1):
         for start in _occurrences(token_ids, size) + size:
@@ -59,8 +59,10 @@ def _continuations(request: Request) -> Iterator[list[int]]:
 
 def _occurrences(token_ids: Ids, size: int) -> Ids:
     """Where the last `size` tokens stand, their own place left out: nothing follows there."""
-    windows = np.lib.stride_tricks.sliding_window_view(token_ids[:-1], size)
-    return np.flatnonzero((windows == token_ids[-size:]).all(1))
+    starts = np.flatnonzero(token_ids[:-size] == token_ids[-size])
+    for place in range(1, size):
+        starts = starts[token_ids[starts + place] == token_ids[place - size]]
+    return starts
 
 
 def allowed_beginning(request: Request, token_ids: list[int], pipeline: Pipeline) -> list[int]:

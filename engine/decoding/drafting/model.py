@@ -8,8 +8,10 @@ import torch
 
 from engine.decoding.drafting.draft_runner import DraftRunner, Job
 from engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
+from engine.decoding.race import draw, undrawn, winners
 from engine.logits.guard import bad_rows
 from engine.logits.pipeline import Pipeline
+from engine.logits.survivors import best
 from engine.request import Request, Row, Sequence
 
 
@@ -111,13 +113,13 @@ class DraftModel(Drafter):
 def _pick(jobs: list[Job], scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
     """The best token of each row, or one drawn with the request's next random numbers. (R,) int64"""
     drawing = [place for place, job in enumerate(jobs) if job.request.config.do_sample]
-    picked = scores.argmax(-1)
+    picked = best(scores)
     if drawing:
-        races = [
-            torch.empty_like(scores[:1]).exponential_(generator=jobs[place].request.generator) for place in drawing
-        ]
+        drawn = undrawn(len(drawing), probabilities)
+        for row, place in enumerate(drawing):
+            draw(jobs[place].request.generator, drawn[row])
         at = torch.tensor(drawing, device=scores.device)
-        picked[at] = (probabilities[at] / torch.cat(races)).argmax(-1)
+        picked[at] = winners(probabilities[at], drawn)[:, 0]
     return picked
 
 
