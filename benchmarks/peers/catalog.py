@@ -22,6 +22,8 @@ CACHE_TOKENS = 81_920
 """What 1 GiB holds of the generated model, and what llama.cpp divides among its streams."""
 
 LARGE_WEIGHTS = 100_000_000
+QUANTISED_LOADS = ("streams-1", "streams-8", "streams-32", "prefill")
+"""What sides with fewer bits are asked: their speed, not their manners."""
 
 
 class NotInstalled(Exception):
@@ -89,7 +91,8 @@ def beamhouse(choice: Choice, name: str = "beamhouse", precision: str = "", **ex
     settings = {"model": str(choice.model.source), "num_threads": str(choice.threads), "cache_gib": str(CACHE_GIB)}
     options = [f"--{key.replace('_', '-')}={value}" for key, value in (settings | extra | choice.settings).items()]
     command = [sys.executable, "-m", "server", "serve", "--port={port}", "--log-level=warning", *options]
-    return Side(name, precision or choice.precision, command, Native(), ready="/health/ready")
+    loads = QUANTISED_LOADS if precision else None
+    return Side(name, precision or choice.precision, command, Native(), ready="/health/ready", loads=loads)
 
 
 def beamhouse_int8(choice: Choice) -> Side:
@@ -102,7 +105,9 @@ def llama_cpp(choice: Choice, kind: str = "") -> Side:
     streams = ["--parallel", str(MAX_STREAMS), "--ctx-size", str(CACHE_TOKENS), "--cache-ram", "0"]
     threads = ["--threads", str(choice.threads)]
     command = [str(server), "--model", str(model), "--port", "{port}", *streams, *threads]
-    return Side("llama.cpp Q8_0" if kind == "q8_0" else "llama.cpp", kind or choice.precision, command, Completion())
+    if kind:
+        return Side(f"llama.cpp {kind.upper()}", kind, command, Completion(), loads=QUANTISED_LOADS)
+    return Side("llama.cpp", choice.precision, command, Completion())
 
 
 def openvino(choice: Choice) -> Side:

@@ -189,3 +189,9 @@ def test_the_shortest_time_counts():
     calls: list[int] = []
     assert 0 <= best_of(3, lambda: calls.append(1)) < 1
     assert len(calls) == 4
+
+
+@pytest.mark.parametrize("name", ["llama", "builtin"])
+def test_the_page_on_performance_has_a_place_for_each_model(name: str):
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert between_marks(page, name, "tables") != page
