@@ -18,7 +18,8 @@ class OtherSettings(Exception):
 class Run:
     """One load on one side. limits: of the machine, just before this load was put to the sides.
 
-    peak_mib: the server's most memory so far. client_cpu, other_cpu: cores that the client and the idle servers took.
+    peak_mib: the server's most memory so far. client_cpu, other_cpu: cores busy for the client, and for neither the
+    client nor the server: a run during which much went on elsewhere tells little.
     heads: the first tokens of each answer, to compare.
     """
 

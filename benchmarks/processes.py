@@ -92,6 +92,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def busy_s() -> float:
+    """CPU seconds that all processes of this machine took so far."""
+    fields = (PROC / "stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, interrupts, soft_interrupts, *_ = map(int, fields)
+    return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
+
+
 def family(pid: int) -> list[int]:
     """The process, its children, theirs, and so on."""
     parents = {int(entry.name): parent_of(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdigit()}

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from benchmarks.facts import describe
@@ -23,7 +23,7 @@ from benchmarks.loads import LOADS, Load, burst, word_ids
 from benchmarks.options import positive
 from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
 from benchmarks.peers.models import GENERATED, Model, NotWritten, generated
-from benchmarks.processes import NotStarted, Running, started
+from benchmarks.processes import NotStarted, Running, busy_s, started
 from benchmarks.versus_tables import report
 from benchmarks.wire import BadAnswer, drive
 from engine.loading.files import BUILTIN, BUILTIN_FILES
@@ -123,6 +123,23 @@ def prepared(names: Sequence[str], choice: Choice) -> tuple[list[Side], dict[str
     return sides, left_out
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Seconds that went by, and those that processors were busy: for all, for a server, and for this process."""
+
+    real_s: float
+    machine_s: float
+    server_s: float
+    client_s: float
+
+    @classmethod
+    def now(cls, server: Running) -> "Clocks":
+        return cls(time.perf_counter(), busy_s(), server.cpu_s(), time.process_time())
+
+    def since(self, earlier: "Clocks") -> "Clocks":
+        return Clocks(*(late - early for late, early in zip(astuple(self), astuple(earlier), strict=True)))
+
+
 @dataclass(slots=True)
 class Bench:
     """Starts each server when it is first asked, and keeps it until the end; one at a time is under load."""
@@ -142,11 +159,14 @@ class Bench:
             if not self.lacks(side, load, number) or not (server := self.server(side)):
                 continue
             limits = limits or measured_apart(self.options.threads)
-            print(f"round {number}: {load.title}, {side.name}", file=sys.stderr)
             try:
-                self.ledger.add(self.measured(side, server, load, number, limits))
+                measured = self.measured(side, server, load, number, limits)
             except BadAnswer as error:
                 self.ledger.left_out[side.name] = f"{load.title}: {error}"
+                continue
+            self.ledger.add(measured)
+            told = f"{measured.figures.tokens_per_s:.1f} tokens/s, {measured.other_cpu:.1f} cores busy elsewhere"
+            print(f"round {number}: {load.title}, {side.name}: {told}", file=sys.stderr)
 
     def lacks(self, side: Side, load: Load, number: int) -> bool:
         return (
@@ -174,10 +194,9 @@ class Bench:
 
     def measured(self, side: Side, server: Running, load: Load, number: int, limits: Limits) -> Run:
         lanes = load.lanes(self.options.seed, number, self.words)
-        others = [other for name, other in self.running.items() if name != side.name]
-        idle_s, client_s, start_s = sum(other.cpu_s() for other in others), time.process_time(), time.perf_counter()
+        before = Clocks.now(server)
         answers = drive(server.port, side.dialect, lanes)
-        took_s = time.perf_counter() - start_s
+        spent = Clocks.now(server).since(before)
         return Run(
             number,
             load.name,
@@ -185,8 +204,8 @@ class Bench:
             Figures.of(answers, len(lanes)),
             limits,
             peak_mib=server.peak_mib(),
-            client_cpu=(time.process_time() - client_s) / took_s,
-            other_cpu=(sum(other.cpu_s() for other in others) - idle_s) / took_s,
+            client_cpu=spent.client_s / spent.real_s,
+            other_cpu=max(0.0, spent.machine_s - spent.server_s - spent.client_s) / spent.real_s,
             heads=[answer.token_ids[:HEAD_TOKENS] for answer in answers],
         )
 

@@ -157,7 +157,7 @@ def settings(ledger: Ledger) -> str:
         if name in ran
     ]
     missing = [f"- {name}: not measured: {reason}" for name, reason in ledger.left_out.items()]
-    busy = max((run.client_cpu for run in ledger.runs), default=0.0)
-    idle = max((run.other_cpu for run in ledger.runs), default=0.0)
-    took = f"At most {busy:.1%} of a core went to the client and {idle:.1%} to servers that were not asked."
+    client, other = ([getattr(run, name) for run in ledger.runs] or [0.0] for name in ("client_cpu", "other_cpu"))
+    took = f"Cores busy for the client and for nobody here: {median(client):.2f} and {median(other):.2f}, at most "
+    took += f"{max(client):.2f} and {max(other):.2f}."
     return "\n".join([f"Settings: {head}. {took}", "", *lines, *missing])
