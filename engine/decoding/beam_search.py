@@ -17,8 +17,8 @@ from engine.logits.survivors import largest
 from engine.request import Request, Row
 from schemas.generation import GenerationMode
 
-Picks = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Totals of the candidates and their places in the flattened (K, V) scores, both (C,); the largest total, ()."""
+Pick = Callable[[Request, torch.Tensor, int], torch.Tensor]
+"""The places of so many candidates in the totals of all continuations, (K * V,)."""
 
 READS = frozenset({"num_beams", "num_return_sequences", "early_stopping", "length_penalty", "low_memory"})
 """Beams share the blocks of their beginnings, so `low_memory` has nothing to save and changes nothing."""
@@ -62,26 +62,38 @@ def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], to
     return rows, logits, logits.log_softmax(-1)
 
 
-def search(requests: Seq[Request], step: Step, pick: Callable[[Request, torch.Tensor, int], torch.Tensor]) -> Outcome:
-    """One step of all requests, which all search in the same way. pick: places of the candidates in (K * V,) totals."""
+def search(requests: Seq[Request], step: Step, pick: Pick) -> Outcome:
+    """One step of all requests, which all search in the same way."""
     rows, logits, log_probs = log_probabilities(requests, step)
     scores = step.pipeline.process(rows, log_probs)
     searches = searches_of(requests, step, logits, scores)
-    picks: list[Picks] = []
-    for one in searches:
-        totals = one.totals().flatten()
-        size = min(num_candidates(one.request, len(one.beams.totals)), len(totals))
-        indices = pick(one.request, totals, size)
-        picks.append((totals[indices], indices, totals.amax()))
     failed: dict[Request, str] = {}
-    for one, (values, indices, peak) in zip(searches, picks, strict=True):
-        # NaN is the largest of all; a draw also needs something finite to be drawn from.
-        if bool(bad_rows(peak[None, None], for_sampling=pick is _drawn)):
+    for one, candidates in zip(searches, _picked(searches, pick), strict=True):
+        if candidates is None:
             failed |= failures([Row(one.request, one.rows[0])], [True])
             continue
         one.keep()
-        _go_on(one, one.candidates(values.tolist(), indices.tolist()))
+        _go_on(one, candidates)
     return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
+
+
+def _picked(searches: Seq[Search], pick: Pick) -> list[list[Candidate] | None]:
+    """The candidates of each search, None where nothing can be chosen from its scores; with one transfer."""
+    parts: list[torch.Tensor] = []
+    for one in searches:
+        totals = one.totals().flatten()
+        places = pick(one.request, totals, min(num_candidates(one.request, len(one.beams.totals)), len(totals)))
+        # NaN is the largest of all; a draw also needs something finite to be drawn from.
+        is_bad = bad_rows(totals[None], for_sampling=pick is _drawn)
+        # Double precision holds totals and places alike.
+        parts.append(torch.cat([is_bad.double(), totals[places].double(), places.double()]))
+    packed = torch.cat(parts).tolist()
+    found: list[list[Candidate] | None] = []
+    for one, part in zip(searches, parts, strict=True):
+        (is_bad, *told), packed = packed[: len(part)], packed[len(part) :]
+        half = len(told) // 2
+        found.append(None if is_bad else one.candidates(told[:half], [int(place) for place in told[half:]]))
+    return found
 
 
 def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
@@ -90,9 +102,7 @@ def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
 
 def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
     """A race of all continuations, of which the first `size` are drawn."""
-    probabilities = totals.softmax(-1)[None]
-    drawn = race.draw(request.generator, race.undrawn(1, probabilities))
-    return race.winners(probabilities, drawn, size)[0]
+    return race.winners(totals.softmax(-1)[None], [race.Turn(request.generator)], size)[0]
 
 
 def _go_on(one: Search, candidates: list[Candidate]) -> None:

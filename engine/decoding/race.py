@@ -5,34 +5,76 @@ shape of p. On a CPU torch makes q of uniform numbers u, as -log(1 - u) in doubl
 most. Since q is never less than u, p / u bounds p / q, and few entries come near enough to need one.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
 import torch
 
 from engine.logits.survivors import Survivors, at_least, best, largest
 
 _SLACK = 1 - 1e-6
 """For what rounding does to a bound."""
+_BLOCK_ROWS = 8
+"""So many rows race together: more no longer fit the caches of a CPU."""
 
 
-def undrawn(num_rows: int, like: torch.Tensor) -> torch.Tensor:
-    """Room for the numbers that decide the races of such probabilities: u on a CPU, q elsewhere. (num_rows, N)"""
-    return like.new_empty(num_rows, like.shape[-1], dtype=torch.float64 if like.device.type == "cpu" else like.dtype)
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A generator draws numbers for `num_rows` rows, in their order. live: the rows that race; None: all of them."""
+
+    generator: torch.Generator
+    num_rows: int = 1
+    live: Seq[int] | None = None
+
+    @property
+    def num_live(self) -> int:
+        return self.num_rows if self.live is None else len(self.live)
+
+    def draw(self, into: torch.Tensor) -> None:
+        """Fill the live rows, (num_live, N), with u on a CPU and q elsewhere."""
+        drawn = into if self.live is None else into.new_empty(self.num_rows, into.shape[1])
+        if drawn.device.type == "cpu":
+            drawn.uniform_(generator=self.generator)
+        else:
+            drawn.exponential_(generator=self.generator)
+        if self.live is not None:
+            into.copy_(drawn[list(self.live)])
 
 
-def draw(generator: torch.Generator, into: torch.Tensor) -> torch.Tensor:
-    """Fill rows that are `undrawn` with the numbers of one call of `multinomial`, or of several in turn."""
-    is_host = into.dtype == torch.float64
-    return into.uniform_(generator=generator) if is_host else into.exponential_(generator=generator)
+def winners(probabilities: torch.Tensor, turns: Seq[Turn], count: int = 1) -> torch.Tensor:
+    """The places of the `count` winners of each row, best first. probabilities: (R, N), the live rows of all turns.
+
+    Returns (R, count) int64.
+    """
+    is_host = probabilities.device.type == "cpu"
+    found, end = [], 0
+    for block in _blocks(turns):
+        start, end = end, end + sum(turn.num_live for turn in block)
+        own = probabilities[start:end]
+        drawn = torch.empty_like(own, dtype=torch.float64 if is_host else own.dtype)
+        for turn, rows in zip(block, drawn.split([turn.num_live for turn in block]), strict=True):
+            turn.draw(rows)
+        found.append(_won(own, drawn, count) if is_host else _first(own / drawn, count))
+    return torch.cat(found)
 
 
-def winners(probabilities: torch.Tensor, drawn: torch.Tensor, count: int = 1) -> torch.Tensor:
-    """The places of the `count` winners of each row, best first. probabilities, drawn: (R, N). Returns (R, count)."""
-    if drawn.dtype != torch.float64:
-        return _first(probabilities / drawn, count)
-    bounds = probabilities / drawn.float()
+def _blocks(turns: Seq[Turn]) -> Iterator[list[Turn]]:
+    block: list[Turn] = []
+    for turn in turns:
+        if block and sum(one.num_live for one in block) + turn.num_live > _BLOCK_ROWS:
+            yield block
+            block = []
+        block.append(turn)
+    yield block
+
+
+def _won(probabilities: torch.Tensor, uniforms: torch.Tensor, count: int) -> torch.Tensor:
+    bounds = probabilities / uniforms.float()
     ahead = _first(bounds, count)
-    reached = _ratios(probabilities.gather(1, ahead), drawn.gather(1, ahead)).amin(-1, keepdim=True)
+    reached = _ratios(probabilities.gather(1, ahead), uniforms.gather(1, ahead)).amin(-1, keepdim=True)
     near = Survivors.of(at_least(bounds, reached * _SLACK))
-    ratios = _ratios(near.gather(probabilities, 0.0), near.gather(drawn, 0.5))
+    ratios = _ratios(near.gather(probabilities, 0.0), near.gather(uniforms, 0.5))
     return near.tokens(probabilities.shape[1]).gather(1, _first(ratios, count))
 
 

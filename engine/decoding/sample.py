@@ -33,8 +33,8 @@ def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
     probabilities = given.scores.softmax(-1)  # (R, V)
     is_bad = bad_rows(given.scores, for_sampling=True)
     if len(sources) > len(given.rows):
-        probabilities = probabilities[torch.tensor(sources, device=given.scores.device)]
-    picked = race.winners(probabilities, _drawn(requests, probabilities))[:, 0]  # (picks,)
+        probabilities = probabilities.index_select(0, torch.tensor(sources, device=given.scores.device))
+    picked = race.winners(probabilities, [_turn(request) for request in requests])[:, 0]  # (picks,)
     packed = torch.cat([picked, is_bad.to(picked.dtype)]).tolist()  # one transfer
     tokens, bad = packed[: len(sources)], packed[len(sources) :]
     failed = failures(given.rows, [bool(flag) for flag in bad])
@@ -51,19 +51,11 @@ def _num_picks(request: Request) -> int:
     return len(request.outputs) if _is_first(request) else 1
 
 
-def _drawn(requests: Seq[Request], probabilities: torch.Tensor) -> torch.Tensor:
-    """For the races of the requests' live rows, in their order. (picks, V)"""
-    drawn, end = race.undrawn(len(probabilities), probabilities), 0
-    for request in requests:
-        num_rows, start = len(request.outputs), end
-        end += num_rows if _is_first(request) else len(request.sequences)
-        if end - start == num_rows:
-            race.draw(request.generator, drawn[start:end])
-        else:
-            every = race.undrawn(num_rows, probabilities)
-            race.draw(request.generator, every)
-            drawn[start:end] = every[[sequence.index for sequence in request.sequences]]
-    return drawn
+def _turn(request: Request) -> race.Turn:
+    """Numbers for all sequences of a request, of which the live ones race."""
+    is_whole = _is_first(request) or len(request.sequences) == len(request.outputs)
+    live = None if is_whole else [sequence.index for sequence in request.sequences]
+    return race.Turn(request.generator, len(request.outputs), live)
 
 
 def _is_first(request: Request) -> bool:

@@ -74,9 +74,8 @@ def _best(check: Check) -> torch.Tensor:
 def _drawn(check: Check) -> torch.Tensor:
     """A draw at every position, as one call of `torch.multinomial` over the whole proposal makes them."""
     probabilities = check.scores.softmax(-1)
-    drawn = race.undrawn(check.draft.num_proposed + 1, probabilities)
-    race.draw(check.request.generator, drawn)
-    return race.winners(probabilities, drawn[: len(probabilities)])[:, 0]
+    turn = race.Turn(check.request.generator, check.draft.num_proposed + 1, range(len(probabilities)))
+    return race.winners(probabilities, [turn])[:, 0]
 
 
 def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
@@ -101,5 +100,4 @@ def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
     total = rest.sum()
     is_own = (num_accepted == num_drafted) | (total <= torch.finfo(rest.dtype).tiny)
     chosen = torch.where(is_own, own, rest / total)
-    drawn = race.draw(request.generator, race.undrawn(1, chosen))
-    return torch.cat([num_accepted[None], race.winners(chosen, drawn)[:, 0]])
+    return torch.cat([num_accepted[None], race.winners(chosen, [race.Turn(request.generator)])[:, 0]])

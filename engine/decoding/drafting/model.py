@@ -8,7 +8,7 @@ import torch
 
 from engine.decoding.drafting.draft_runner import DraftRunner, Job
 from engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
-from engine.decoding.race import draw, undrawn, winners
+from engine.decoding.race import Turn, winners
 from engine.logits.guard import bad_rows
 from engine.logits.pipeline import Pipeline
 from engine.logits.survivors import best
@@ -115,11 +115,9 @@ def _pick(jobs: list[Job], scores: torch.Tensor, probabilities: torch.Tensor) ->
     drawing = [place for place, job in enumerate(jobs) if job.request.config.do_sample]
     picked = best(scores)
     if drawing:
-        drawn = undrawn(len(drawing), probabilities)
-        for row, place in enumerate(drawing):
-            draw(jobs[place].request.generator, drawn[row])
         at = torch.tensor(drawing, device=scores.device)
-        picked[at] = winners(probabilities[at], drawn)[:, 0]
+        turns = [Turn(jobs[place].request.generator) for place in drawing]
+        picked[at] = winners(probabilities.index_select(0, at), turns)[:, 0]
     return picked
 
 
