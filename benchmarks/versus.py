@@ -7,6 +7,7 @@ printed are medians of the rounds. Each run is kept at once: the same command go
 """
 
 import argparse
+import gc
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
 from benchmarks.peers.models import GENERATED, Model, NotWritten, generated
 from benchmarks.processes import NotStarted, Running, busy_s, started
 from benchmarks.versus_tables import report
-from benchmarks.wire import BadAnswer, drive
+from benchmarks.wire import BadAnswer, collect, drive, read
 from engine.loading.files import BUILTIN, BUILTIN_FILES
 
 HEAD_TOKENS = 8
@@ -194,9 +195,11 @@ class Bench:
 
     def measured(self, side: Side, server: Running, load: Load, number: int, limits: Limits) -> Run:
         lanes = load.lanes(self.options.seed, number, self.words)
+        gc.collect()
         before = Clocks.now(server)
-        answers = drive(server.port, side.dialect, lanes)
+        raws = collect(server.port, side.dialect, lanes)
         spent = Clocks.now(server).since(before)
+        answers = [read(raw, side.dialect) for raw in raws]
         return Run(
             number,
             load.name,

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from benchmarks.loads import Ask, Lanes
 
 PIECE_BYTES = 1 << 16
+MOST_S = 900.0
+"""How long one load may take."""
 
 
 class BadAnswer(Exception):
@@ -44,6 +46,8 @@ class Streamed:
 
 @dataclass(slots=True)
 class Raw:
+    """What one request brought: pieces of its answer, with the seconds from the start."""
+
     ask: Ask
     sent_s: float
     pieces: list[tuple[float, bytes]]
@@ -51,16 +55,23 @@ class Raw:
 
 def drive(port: int, dialect: Dialect, lanes: Lanes) -> list[Streamed]:
     """All lanes at once, each on connections of its own. Raises BadAnswer."""
-    gc.collect()
+    return [read(raw, dialect) for raw in collect(port, dialect, lanes)]
+
+
+def collect(port: int, dialect: Dialect, lanes: Lanes) -> list[Raw]:
+    """The part of `drive` that takes the server's time: nothing is read yet. Raises BadAnswer."""
     gc.disable()
     try:
-        raws = asyncio.run(_drive(port, dialect, lanes))
+        return asyncio.run(asyncio.wait_for(_collect(port, dialect, lanes), MOST_S))
+    except TimeoutError as error:
+        raise BadAnswer(f"it had not answered within {MOST_S:g} s") from error
+    except (OSError, EOFError) as error:
+        raise BadAnswer(f"it hung up: {error}") from error
     finally:
         gc.enable()
-    return [read(raw, dialect) for raw in raws]
 
 
-async def _drive(port: int, dialect: Dialect, lanes: Lanes) -> list[Raw]:
+async def _collect(port: int, dialect: Dialect, lanes: Lanes) -> list[Raw]:
     heads = [[(ask, request_bytes(dialect, ask)) for ask in lane] for lane in lanes]
     start = time.perf_counter()
 

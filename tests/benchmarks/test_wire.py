@@ -1,6 +1,7 @@
 """How answers of every dialect are read, over a real connection where that matters."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -36,6 +37,16 @@ def test_lanes_ask_one_request_after_another_and_all_tokens_come_with_their_time
     assert answers[1].sent_s >= answers[0].arrived_s[-1]
     assert all(answer.arrived_s == sorted(answer.arrived_s) for answer in answers)
     assert all(len(answer.arrived_s) == len(answer.token_ids) for answer in answers)
+
+
+def test_a_server_that_hangs_up_is_told_and_not_waited_for(server: Server):
+    server.complete = lambda prompt, num_new, emit: emit([1])
+    with pytest.raises(BadAnswer, match="after 1 of 2 tokens"):
+        drive(server.server_port, Completion(), [[Ask([1], 2)]])
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(BadAnswer, match="it hung up"):
+        drive(port, Completion(), [[Ask([1], 2)]])
 
 
 def test_a_request_waits_for_its_arrival(server: Server):
