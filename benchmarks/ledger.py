@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(slots=True)
 class Ledger:
-    """facts: what decides the figures. left_out: sides that did not run, with the reason."""
+    """facts: what decides the figures. left_out: what the last command could not run, with the reason."""
 
     path: Path
     facts: dict[str, Any]
@@ -53,18 +53,25 @@ class Ledger:
         changed += [name for name, side in found.facts["sides"].items() if sides[name] != side]
         if changed:
             raise OtherSettings(f"{path} holds runs with another {' and '.join(changed)}; --fresh begins anew")
-        found.facts = facts | {"sides": sides}
+        found.facts, found.left_out = facts | {"sides": sides}, {}
         found.write()
         return found
 
     @classmethod
     def read(cls, path: Path) -> "Ledger":
         head, *lines = path.read_text(encoding="utf-8").splitlines()
-        return cls(path, json.loads(head), [to_run(json.loads(line)) for line in lines], {})
+        facts = json.loads(head)
+        left_out = facts.pop("left_out")
+        return cls(path, facts, [to_run(json.loads(line)) for line in lines], left_out)
 
     def write(self) -> None:
-        lines = [json.dumps(self.facts), *(json.dumps(asdict(run)) for run in self.runs)]
+        head = self.facts | {"left_out": self.left_out}
+        lines = [json.dumps(head), *(json.dumps(asdict(run)) for run in self.runs)]
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def leave_out(self, what: str, reason: str) -> None:
+        self.left_out[what] = reason
+        self.write()
 
     def add(self, run: Run) -> None:
         self.runs.append(run)

@@ -39,9 +39,9 @@ def main() -> None:
     print(json.dumps(asdict(measure(getattr(torch, options.dtype)))))
 
 
-def measured_apart(threads: int) -> Limits:
+def measured_apart(threads: int, dtype: str) -> Limits:
     """In a process of its own, whose threads end with it."""
-    command = [sys.executable, "-m", "benchmarks.limits", f"--threads={threads}"]
+    command = [sys.executable, "-m", "benchmarks.limits", f"--threads={threads}", f"--dtype={dtype}"]
     return Limits(**json.loads(subprocess.check_output(command, text=True)))
 
 

@@ -43,6 +43,10 @@ class Load:
         """The same for every server in the same round, and never the same prompt twice."""
         return self.draw(random.Random(f"{seed} {self.name} {number}"), words)
 
+    def longest(self, seed: int, words: Sequence[int]) -> int:
+        """Tokens of the longest request, prompt and answer together."""
+        return max(len(ask.prompt) + ask.num_new for lane in self.lanes(seed, 1, words) for ask in lane)
+
 
 def closed_loop(num_streams: int, num_prompt: int, num_new: int, num_waves: int) -> Load:
     def draw(rng: random.Random, words: Sequence[int]) -> Lanes:

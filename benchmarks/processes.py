@@ -1,6 +1,7 @@
 """A server as a process with all its children: started, watched and ended together."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 POLL_S, STOP_S = 0.2, 30.0
 PROC = Path("/proc")
+FRAME, WORDS = " │╭╰╮╯─", re.compile(r"\w")
 
 
 class NotStarted(Exception):
@@ -75,8 +77,9 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, wai
 
 
 def last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    """That holds a word: frames around messages are left out."""
+    lines = [line.strip(FRAME) for line in log.read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if WORDS.search(line)), "it said nothing")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -96,13 +96,15 @@ def run(options: Options) -> Ledger:
     sides, left_out = prepared(options.sides, choice)
     path = options.out or options.peers / "runs" / f"{Path(options.model).name}.jsonl"
     ledger = Ledger.opened(path, describe(choice, sides, options.seed), options.fresh)
-    ledger.left_out |= left_out
+    for name, reason in left_out.items():
+        ledger.leave_out(name, reason)
+    words, limit = word_ids(model.source), int(choice.config["max_position_embeddings"])
+    loads = [load for load in LOADS if load.name in options.loads and load.longest(options.seed, words) <= limit]
     with ExitStack() as stack:
-        bench = Bench(ledger, sides, options, word_ids(model.source), stack)
+        bench = Bench(ledger, sides, options, str(choice.config["dtype"]), words, stack)
         for number in range(1, options.rounds + 1):
-            for load in LOADS:
-                if load.name in options.loads:
-                    bench.put(load, number)
+            for load in loads:
+                bench.put(load, number)
     return ledger
 
 
@@ -122,6 +124,11 @@ def prepared(names: Sequence[str], choice: Choice) -> tuple[list[Side], dict[str
         except (NotInstalled, NotWritten) as error:
             left_out[name] = str(error)
     return sides, left_out
+
+
+def failed_name(side: Side, load: Load) -> str:
+    """Under which the ledger tells that a side could not do a load; it goes on with the others."""
+    return f"{side.name}, {load.title}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,7 @@ class Bench:
     ledger: Ledger
     sides: list[Side]
     options: Options
+    dtype: str
     words: list[int]
     stack: ExitStack
     running: dict[str, Running] = field(default_factory=dict)
@@ -159,11 +167,11 @@ class Bench:
         for side in self.sides:
             if not self.lacks(side, load, number) or not (server := self.server(side)):
                 continue
-            limits = limits or measured_apart(self.options.threads)
+            limits = limits or measured_apart(self.options.threads, self.dtype)
             try:
                 measured = self.measured(side, server, load, number, limits)
             except BadAnswer as error:
-                self.ledger.left_out[side.name] = f"{load.title}: {error}"
+                self.ledger.leave_out(failed_name(side, load), str(error))
                 continue
             self.ledger.add(measured)
             told = f"{measured.figures.tokens_per_s:.1f} tokens/s, {measured.other_cpu:.1f} cores busy elsewhere"
@@ -173,7 +181,7 @@ class Bench:
         return (
             (side.loads is None or load.name in side.loads)
             and number <= min(load.max_rounds or number, side.max_rounds or number)
-            and side.name not in self.ledger.left_out
+            and not {side.name, failed_name(side, load)} & self.ledger.left_out.keys()
             and not self.ledger.has(number, load.name, side.name)
             and time.monotonic() - self.start_s < self.options.for_s
         )
@@ -189,7 +197,7 @@ class Bench:
                 self.running[side.name] = self.stack.enter_context(server)
                 drive(self.running[side.name].port, side.dialect, WARM_UP.lanes(self.options.seed, 0, self.words))
             except (NotStarted, BadAnswer, OSError) as error:
-                self.ledger.left_out[side.name] = str(error)
+                self.ledger.leave_out(side.name, str(error))
                 return None
         return self.running[side.name]
 

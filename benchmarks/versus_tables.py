@@ -91,7 +91,7 @@ def limits_table(ledger: Ledger) -> str:
     read, gemm = (median(getattr(run.limits, name) for run in ledger.runs) for name in ("read_gb_s", "gemm_gflop_s"))
     return (
         f"Per cent of what the machine can do, measured before each load: {read:.1f} GB/s read in huge pages and "
-        f"{gemm:.0f} GFLOP/s of bfloat16 products (medians).\n\n{shown}\n\n"
+        f"{gemm:.0f} GFLOP/s of {facts['model']['dtype']} products (medians).\n\n{shown}\n\n"
         f"Peak memory of all processes of a side, 1 GiB of keys and values included where it is reserved; and how many "
         f"answers begin with the tokens that this server gave.\n\n{markdown(peaks(ledger), names=1)}"
     )

@@ -32,6 +32,10 @@ def test_all_servers_get_the_same_prompts_in_a_round_and_none_twice():
     assert load.lanes(0, 1, WORDS) != load.lanes(1, 1, WORDS)
 
 
+def test_the_longest_request_counts_its_answer_too():
+    assert closed_loop(2, 128, 64, 2).longest(0, WORDS) == 192
+
+
 def test_loads_have_names_of_their_own():
     assert len({load.name for load in LOADS}) == len(LOADS)
 

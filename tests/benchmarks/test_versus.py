@@ -25,7 +25,7 @@ from engine.loading.files import BUILTIN_FILES
 FIGURES = Figures(100.0, 400.0, 200.0, 300.0, 400.0, 20.0, 40.0)
 RUN = Run(1, "streams-8", "beamhouse", FIGURES, Limits(40.0, 400.0), 1234.0, 0.01, 0.0, [[1, 2]])
 FACTS = {
-    "model": {"weights": {"with_head": 1_000_000_000, "without_head": 500_000_000}},
+    "model": {"dtype": "bfloat16", "weights": {"with_head": 1_000_000_000, "without_head": 500_000_000}},
     "machine": {"cpu": "a processor", "cores": 2, "memory_gib": 16},
     "versions": {"python": "3.11"},
     "commit": "abc",
@@ -86,8 +86,8 @@ def test_the_best_of_one_precision_is_bold_and_medians_are_shown(tmp_path: Path)
 
 def test_sides_that_are_missing_are_told_with_their_reason(tmp_path: Path):
     ledger = ledger_of(tmp_path, RUN)
-    ledger.left_out["openvino"] = "is not installed"
-    told = report(ledger)
+    ledger.leave_out("openvino", "is not installed")
+    told = report(Ledger.read(ledger.path))
     assert "- openvino: not measured: is not installed" in told
     assert "- beamhouse: `serve`" in told
     assert "2 threads each" in told
@@ -174,7 +174,7 @@ def test_wrong_options_are_refused(wrong: list[str], capsys):
 
 
 def test_a_server_that_ends_at_once_says_its_last_line(tmp_path: Path):
-    command = [sys.executable, "-c", "import sys; sys.exit('no such model')"]
+    command = [sys.executable, "-c", "import sys; sys.exit('\u2502 no such model \u2502\\n\u2570\u2500\u256f')"]
     with pytest.raises(NotStarted, match="status 1: no such model"), started(command, {}, "/", 30, tmp_path / "log"):
         pass
 
