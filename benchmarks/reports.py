@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "transformers", "tokenizers", "fastapi", "uvicorn", "pyzmq")
+PACKAGES = ("torch", "transformers", "tokenizers", "fastapi", "uvicorn")
 
 
 def describe(options: Any, info: dict[str, Any]) -> dict[str, Any]:  # Any: each benchmark has options of its own

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,14 +11,16 @@ COMMAND = (sys.executable, "-m", "engine")
 
 
 class Child:
-    """A process that imports what it needs, then waits for its first line. It ends when its standard input does.
+    """A process that imports what it needs, then waits for its first message. It ends when its standard input does.
 
-    Whoever makes one closes it.
+    socket: this side of that input, which takes its answers too. Whoever makes one closes it.
     """
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        # A session of its own: Ctrl-C reaches the parent alone, which then ends the engine in order.
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            # A session of its own: Ctrl-C reaches the parent alone, which then ends the engine in order.
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
 
     @property
     def pid(self) -> int:
@@ -27,11 +30,6 @@ class Child:
     def returncode(self) -> int | None:
         """None while it runs."""
         return self._process.poll()
-
-    async def tell(self, line: bytes) -> None:
-        """Write its first line. A process that is gone takes nothing; `ended` tells."""
-        # It reads only when its imports are done, and a pipe holds little.
-        await asyncio.to_thread(self._write, line + b"\n")
 
     async def ended(self) -> int:
         """Wait for its end; the exit status. Several may wait at once."""
@@ -55,13 +53,4 @@ class Child:
         """Make sure that it is gone. Later calls do nothing."""
         self.kill()
         self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def _write(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return
+        self.socket.close()

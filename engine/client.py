@@ -9,16 +9,13 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-
-import msgspec
-import zmq
-import zmq.asyncio
 
 from config.settings import Settings
 from engine.child import COMMAND, Child
 from engine.errors import EngineError, EngineUnavailable
+from engine.frames import Frames, framed
 from engine.messages import (
     Cancel,
     Inbound,
@@ -37,6 +34,7 @@ from engine.stream import Stream, Update
 
 logger = logging.getLogger(__name__)
 
+LAST_WORDS_S = 1.0  # what an engine process said before its end has this long to arrive
 RESTARTS = (0.0, 1.0, 5.0, 15.0)
 """Seconds to wait before each new start of a process that died; after the last one in a row it stays down."""
 
@@ -54,14 +52,33 @@ class EngineStatus:
         return self.stage == "ready"
 
 
+class Connection(asyncio.Protocol):
+    """This process's end of the socket to the engine. over: set once everything the other side said was taken."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._frames = Frames()
+        self.over = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._frames.feed(data):
+            self._take(message)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.over.set()
+
+
 @dataclass(slots=True)
 class Process:
-    """One life of the engine process."""
+    """One life of the engine process. directory: private to it."""
 
     child: Child
-    launch: Launch
-    inbox: zmq.asyncio.Socket
-    outbox: zmq.asyncio.Socket
+    directory: str
+    transport: asyncio.Transport
+    connection: Connection
+
+    def say(self, message: Inbound | Launch) -> None:
+        self.transport.write(framed(encode(message)))
 
 
 @dataclass(slots=True)
@@ -83,7 +100,6 @@ class EngineClient:
     _process: Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _context: zmq.asyncio.Context = field(default_factory=zmq.asyncio.Context)
 
     @property
     def pid(self) -> int:
@@ -105,7 +121,6 @@ class EngineClient:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        self._context.destroy(linger=0)
 
     async def loaded(self) -> ModelInfo:
         """Wait until the model is loaded. Raises EngineUnavailable with the reason if that fails."""
@@ -142,14 +157,13 @@ class EngineClient:
 
     def _say(self, message: Inbound) -> None:
         if self._process is not None:
-            # The socket has no high-water mark: the future is done when the call returns.
-            _ = self._process.inbox.send(encode(message))
+            self._process.say(message)
 
     async def _keep_alive(self) -> None:
         """One life of the process after another."""
         failures = len(RESTARTS)  # a first start that fails would fail again
         while True:
-            started = self._launch()
+            started = await self._launch()
             self._process = started
             try:
                 was_ready = await self._listen(started)
@@ -169,35 +183,30 @@ class EngineClient:
             self._set(EngineStatus("starting", error=error))
             await asyncio.sleep(RESTARTS[failures])
 
-    def _launch(self) -> Process:
-        directory = tempfile.mkdtemp(prefix="beamhouse-")
-        launch = Launch(
-            self.settings.model.model_dump(mode="json"), self.settings.engine.model_dump(mode="json"), directory
-        )
-        inbox, outbox = self._context.socket(zmq.PUSH), self._context.socket(zmq.PULL)
-        for socket, address in ((inbox, launch.inbox), (outbox, launch.outbox)):
-            socket.set_hwm(0)
-            socket.linger = 0
-            socket.bind(address)
+    async def _launch(self) -> Process:
         child, self.ahead = self.ahead or Child(self.command), None
-        return Process(child, launch, inbox, outbox)
+        try:
+            transport, connection = await asyncio.get_running_loop().create_unix_connection(
+                lambda: Connection(lambda data: self._take(decode_outbound(data))), sock=child.socket
+            )
+        except BaseException:
+            child.close()
+            raise
+        return Process(child, tempfile.mkdtemp(prefix="beamhouse-"), transport, connection)
 
     async def _listen(self, process: Process) -> bool:
-        """Read messages until the process ends; whether it ever got ready."""
-        reader = asyncio.create_task(self._read(process))
+        """Take messages until the process ends; whether it ever got ready."""
+        settings = self.settings
+        process.say(
+            Launch(settings.model.model_dump(mode="json"), settings.engine.model_dump(mode="json"), process.directory)
+        )
         try:
-            await process.child.tell(msgspec.json.encode(process.launch))
             await process.child.ended()
-            await asyncio.sleep(0.1)  # its last words may still be on their way
+            with contextlib.suppress(TimeoutError):  # its last words may still be on their way
+                await asyncio.wait_for(process.connection.over.wait(), LAST_WORDS_S)
             return self.info is not None
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
             self.info = None
-
-    async def _read(self, process: Process) -> None:
-        while True:
-            self._take(decode_outbound(await process.outbox.recv()))
 
     def _take(self, message: StepOutputs | Loading | ModelInfo | LoadFailed) -> None:
         match message:
@@ -236,7 +245,6 @@ async def _end(process: Process) -> None:
     """Make sure a process and all it used are gone."""
     process.child.kill()
     await process.child.ended()
+    process.transport.abort()
     process.child.close()
-    process.inbox.close()
-    process.outbox.close()
-    shutil.rmtree(process.launch.directory, ignore_errors=True)
+    shutil.rmtree(process.directory, ignore_errors=True)

@@ -250,6 +250,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     cache_tokens: int
     runner: str
     attention: str
+    kernels: str = "torch"
     hidden_size: int = 0
     num_heads: int = 0
     max_beams: int = 0
@@ -264,26 +265,19 @@ class LoadFailed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """The first line an engine process reads: the two parts of the settings it obeys, and where to connect.
+    """The first message to an engine process: the two parts of the settings it obeys.
 
-    directory: private to the two processes; holds the sockets and the tokenizer file.
+    directory: private to the two processes; holds the tokenizer file.
     """
 
     model: dict[str, Any]
     engine: dict[str, Any]
     directory: str
 
-    @property
-    def inbox(self) -> str:
-        return f"ipc://{self.directory}/inbox"
-
-    @property
-    def outbox(self) -> str:
-        return f"ipc://{self.directory}/outbox"
-
 
 Outbound = StepOutputs | Loading | ModelInfo | LoadFailed
 
 encode = msgspec.msgpack.Encoder().encode
+decode_launch = msgspec.msgpack.Decoder(Launch).decode
 decode_inbound = msgspec.msgpack.Decoder(Inbound).decode
 decode_outbound = msgspec.msgpack.Decoder(Outbound).decode

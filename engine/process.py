@@ -1,7 +1,7 @@
-"""The engine process: loads a model, then runs steps and answers over two sockets until its parent is gone.
+"""The engine process: loads a model, then runs steps and answers until its parent is gone.
 
-It reads one `Launch` as JSON from its standard input. That stays open as long as the parent lives; its end, however the
-parent ended, ends this process.
+All messages travel over the socket that is its standard input, the first of them a `Launch`. It stays open as long as
+the parent lives; its end, however the parent ended, ends this process.
 """
 
 import gc
@@ -10,13 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-import zmq
-
 from config.settings import EngineSettings, ModelSettings
 from engine.build import build
 from engine.engine import Engine
 from engine.errors import EngineError
+from engine.frames import Channel, take_standard_input
 from engine.messages import (
     Cancel,
     Launch,
@@ -27,6 +25,7 @@ from engine.messages import (
     Shutdown,
     Submission,
     decode_inbound,
+    decode_launch,
     encode,
 )
 
@@ -37,22 +36,13 @@ LOAD_EVERY_S = 0.05
 
 
 class Loop:
-    """Moves messages between the sockets and the engine, one step after another."""
+    """Moves messages between the channel and the engine, one step after another."""
 
-    def __init__(self, launch: Launch, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self._inbox = context.socket(zmq.PULL)
-        self._outbox = context.socket(zmq.PUSH)
-        for socket in (self._inbox, self._outbox):
-            socket.set_hwm(0)
-            socket.linger = 1000
-        self._inbox.connect(launch.inbox)
-        self._outbox.connect(launch.outbox)
-        self._poller = zmq.Poller()
-        self._poller.register(self._inbox, zmq.POLLIN)
-        self._poller.register(sys.stdin.fileno(), zmq.POLLIN)
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     def say(self, message: Outbound) -> None:
-        self._outbox.send(encode(message))
+        self._channel.say(encode(message))
 
     def run(self, engine: Engine) -> None:
         """Until told to shut down or left alone."""
@@ -68,21 +58,16 @@ class Loop:
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in all that has arrived; False at the end."""
-        events = dict(self._poller.poll(None if wait else 0))
-        if sys.stdin.fileno() in events:
-            return False
-        while self._inbox in events:
-            try:
-                message = decode_inbound(self._inbox.recv(zmq.NOBLOCK))
-            except zmq.Again:
-                return True
+        arrived = self._channel.listen(wait=wait)
+        for data in arrived or ():
+            message = decode_inbound(data)
             if isinstance(message, Shutdown):
                 return False
             if isinstance(message, Cancel):
                 engine.cancel(message.request_ids)
             elif isinstance(message, Submission):
                 engine.submit(message)
-        return True
+        return arrived is not None
 
 
 def _counts(load: Load) -> tuple[int, int]:
@@ -91,30 +76,36 @@ def _counts(load: Load) -> tuple[int, int]:
 
 def run() -> None:
     """The whole life of the process."""
-    first_line = sys.stdin.readline()
-    if not first_line:  # the parent left before it had anything to serve
-        return
-    launch = msgspec.json.decode(first_line, type=Launch)
+    channel = Channel(take_standard_input())
+    launched: list[bytes] | None = []
+    while not launched:
+        launched = channel.listen(wait=True)
+        if launched is None:  # the parent left before it had anything to serve
+            return
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    with zmq.Context() as context:
-        loop = Loop(launch, context)
-        try:
-            built = build(
-                ModelSettings.model_validate(launch.model),
-                EngineSettings.model_validate(launch.engine),
-                Path(launch.directory),
-                lambda stage, share: loop.say(Loading(stage, share)),
-            )
-        except Exception as error:
-            if not isinstance(error, EngineError):
-                logger.exception("loading failed")
-            loop.say(LoadFailed(str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"))
-            context.destroy(linger=1000)
-            raise SystemExit(3) from error
-        # What loading left behind lives as long as the process: collections need not look at it in every step.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
-        loop.say(built.info)
-        loop.run(built.engine)
-        context.destroy(linger=1000)
+    try:
+        serve(decode_launch(launched[0]), Loop(channel))
+    finally:
+        channel.close()
+
+
+def serve(launch: Launch, loop: Loop) -> None:
+    """Load, then run until told to shut down. Exits with status 3 if the model cannot be served."""
+    try:
+        built = build(
+            ModelSettings.model_validate(launch.model),
+            EngineSettings.model_validate(launch.engine),
+            Path(launch.directory),
+            lambda stage, share: loop.say(Loading(stage, share)),
+        )
+    except Exception as error:
+        if not isinstance(error, EngineError):
+            logger.exception("loading failed")
+        loop.say(LoadFailed(str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"))
+        raise SystemExit(3) from error
+    # What loading left behind lives as long as the process: collections need not look at it in every step.
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    loop.say(built.info)
+    loop.run(built.engine)

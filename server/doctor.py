@@ -17,7 +17,7 @@ from engine.loading.files import BUILTIN, BUILTIN_FILES
 from engine.threads import cpu_quota, usable_cores
 from server.web_server import CannotListen, bind
 
-DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn", "pyzmq", "llguidance")
+DISTRIBUTIONS = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn", "llguidance")
 OPTIONAL = {"llguidance": "regex, JSON schema and grammar constraints need it: pip install 'beamhouse[grammar]'"}
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

@@ -23,11 +23,13 @@ UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 # The engine from the ground up: a module imports from its own level and those below it, never from one above. An entry
 # names a module or a package; the longer one wins.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "messages", "child", "builtin", "decoder_stages", "threads", "watermark"),
+    ("errors", "messages", "frames", "child", "builtin", "decoder_stages", "threads", "watermark"),
     ("request", "decoders", "chat", "healing"),
     ("cache",),
     ("batch",),
     ("runners.runner", "attention.plan"),
+    ("native.compiler",),
+    ("native",),
     ("logits", "stopping", "trace"),
     ("decoding.drafting", "decoding.race"),
     ("decoding",),
@@ -38,7 +40,15 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 # What the HTTP process imports too: these must stay free of torch, wherever else they stand.
-WITHOUT_TORCH = ("engine.client", "engine.child", "engine.stream", "engine.text", "engine.errors", "engine.messages")
+WITHOUT_TORCH = (
+    "engine.client",
+    "engine.child",
+    "engine.frames",
+    "engine.stream",
+    "engine.text",
+    "engine.errors",
+    "engine.messages",
+)
 
 
 def modules(*rooms: str) -> list[Path]:
@@ -159,7 +169,7 @@ def test_every_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["grammar"]]
     names = {re.split(r"[<>=!;\[ ]", line)[0].lower().replace("-", "_") for line in declared}
-    other_names = {"zmq": "pyzmq", "pydantic_core": "pydantic"}
+    other_names = {"pydantic_core": "pydantic"}
     used = {other_names.get(name, name) for name in third_party(*ROOMS)}
     assert used <= names, "imported, but not in pyproject.toml"
     # uvicorn takes uvloop by name.

@@ -18,12 +18,18 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_it_reads_its_first_line_and_its_end_is_noticed() -> None:
+async def test_it_hears_what_is_sent_and_its_end_is_noticed() -> None:
     with closing(Child(ECHO)) as child:
         assert child.returncode is None
-        await child.tell(b"seven..")
+        child.socket.sendall(b"seven..\n")
         assert await asyncio.wait_for(child.ended(), 10) == 8
         assert await child.ended() == child.returncode == 8
+
+
+async def test_it_ends_when_its_parent_leaves() -> None:
+    with closing(Child(WAIT)) as child:
+        child.socket.close()
+        assert await asyncio.wait_for(child.ended(), 10) == 0
 
 
 async def test_closing_ends_it_however_often() -> None:
@@ -33,10 +39,3 @@ async def test_closing_ends_it_however_often() -> None:
     child.close()
     child.close()
     assert await asyncio.wait_for(waiting, 10) == -9
-
-
-async def test_telling_one_that_is_gone_does_nothing() -> None:
-    with closing(Child(WAIT)) as child:
-        child.kill()
-        await child.ended()
-        await child.tell(b"x" * 100_000)
