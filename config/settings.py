@@ -59,6 +59,7 @@ class ModelSettings(Part):
     cache_dir: OptionalPath
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    quantize: Annotated[Literal["int8"] | None, BeforeValidator(unset_if_empty)]
     served_name: OptionalText
     assistants: Files
     tries: Files
@@ -78,6 +79,8 @@ class EngineSettings(Part):
     """Sizes of the engine: threads, rows, tokens of a step, cache."""
 
     num_threads: Annotated[int, Field(ge=0, le=1024)]
+    kernels: Literal["auto", "native", "torch"]
+    kernels_dir: OptionalPath
     max_rows: Annotated[int, Field(ge=1, le=4096)]
     max_beams: Annotated[int, Field(ge=1, le=1024)]
     step_tokens: Annotated[int, Field(ge=1, le=1_048_576)]

@@ -16,6 +16,7 @@ from engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokeniz
 from engine.decoding.drafting.universal import Universal
 from engine.errors import ModelUnsupported
 from engine.loading.assistants import Assistant
+from engine.runners.backend import pick_backend
 from engine.runners.early_exit import EarlyExitRunner
 from engine.runners.packed import PackedRunner
 
@@ -34,16 +35,16 @@ def build_assistants(
     models = {}
     for name, assistant in given.items():
         try:
-            models[name] = _drafter(main, tokenizer_json, assistant, step_tokens)
+            models[name] = _drafter(main, tokenizer_json, assistant, settings)
         except ModelUnsupported as error:
             raise ModelUnsupported(f"the draft model {name!r}: {error}") from error
     return Assistants(models, _early_exit(main, step_tokens), step_tokens)
 
 
-def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistant, chunk: int) -> Drafter:
+def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistant, settings: EngineSettings) -> Drafter:
     cache = _cache(main, main.cache.num_blocks)
-    runner = PackedRunner(assistant.model, cache)
-    drafting = DraftRunner(runner, cache, chunk)
+    runner = PackedRunner(assistant.model, cache, pick_backend(assistant.model, cache, settings))
+    drafting = DraftRunner(runner, cache, max(settings.step_tokens, settings.max_rows))
     runner.check()
     if tokenizer_json is None or assistant.tokenizer_json is None:
         if runner.vocab_size != main.vocab_size:

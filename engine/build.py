@@ -27,6 +27,7 @@ from engine.logits.constraints import Constraints
 from engine.logits.registry import Registry
 from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
+from engine.runners.backend import pick_backend
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Limits, Scheduler
 from engine.stopping import Stopping
@@ -72,16 +73,18 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
         load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress)),
         watermarks=load_watermarks(model_settings, defaults, model),
     )
-    runner, engine = assemble(model, settings, extensions)
+    runner, engine = assemble(model, settings, extensions, model_settings.quantize)
     runner.check()
     info = describe(model_settings, settings, runner, extensions, tokenizer, defaults)
     return Built(engine, info)
 
 
-def assemble(model: PreTrainedModel, settings: EngineSettings, extensions: Extensions) -> tuple[PackedRunner, Engine]:
-    """An engine around a loaded model."""
+def assemble(
+    model: PreTrainedModel, settings: EngineSettings, extensions: Extensions, quantize: str | None = None
+) -> tuple[PackedRunner, Engine]:
+    """An engine around a loaded model, whose weights it takes: they may be packed and the plain ones let go."""
     cache = BlockCache(num_blocks_for(model, settings), settings.block_size, prefix_caching=settings.prefix_caching)
-    runner = PackedRunner(model, cache)
+    runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
     limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
     constraints.warm_up()
@@ -204,5 +207,6 @@ def describe(
         max_beams=min(settings.max_beams, settings.max_rows),
         cache_tokens=cache.num_blocks * cache.block_size,
         runner=runner.name,
-        attention="paged, torch",
+        attention=runner.backend.attention,
+        kernels=runner.backend.kernels,
     )

@@ -36,6 +36,7 @@ class ModelAnswer(BaseModel):
     has_chat_template: bool
     runner: str
     attention: str
+    kernels: str = Field(description="What computes: the variant of the native kernels and how much they run, or torch.")
 
 
 class Limits(BaseModel):

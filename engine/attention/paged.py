@@ -5,6 +5,7 @@ of them; a row that feeds several is computed alone. What a layer asks for beyon
 chunks, capped logits, sinks) arrives as keyword arguments or stands on the layer.
 """
 
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from engine.attention.plan import Plan, Span
+from engine.cache import BlockCopy
 
 
 class UnsupportedAttention(ValueError):
@@ -43,8 +45,8 @@ class PagedAttention:
     since only then its head sizes are known for certain.
     """
 
-    def __init__(self, config: Any, num_slots: int) -> None:  # Any: a transformers configuration
-        self.config, self.num_slots = config, num_slots
+    def __init__(self, config: Any, num_blocks: int, block_size: int) -> None:  # Any: a transformers configuration
+        self.config, self.num_slots, self.block_size = config, num_blocks * block_size, block_size
         self.plan: Plan | None = None
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
@@ -85,12 +87,18 @@ class PagedAttention:
             out[own] = _attend(query[:, :, own], *seen, self._mask(plan, number, kind), kind)[0].transpose(0, 1)
         return out[None], None
 
-    def copy_block(self, source: int, target: int, block_size: int) -> None:
-        """Copy a block of every layer, for a fork that is about to write into it."""
+    @property
+    def is_used(self) -> bool:
+        """Whether any layer has run yet."""
+        return bool(self.keys)
+
+    def copy_blocks(self, copies: Seq[BlockCopy]) -> None:
+        """Copy blocks in every layer, for forks that are about to write into them."""
+        sources = torch.tensor([copy.source for copy in copies])
+        targets = torch.tensor([copy.target for copy in copies])
         for store in (*self.keys.values(), *self.values.values()):
-            store[target * block_size : (target + 1) * block_size] = store[
-                source * block_size : (source + 1) * block_size
-            ]
+            blocks = store.view(-1, self.block_size, *store.shape[1:])
+            blocks[targets.to(store.device)] = blocks[sources.to(store.device)]
 
     def _write(
         self, layer: int, key: torch.Tensor, value: torch.Tensor, plan: Plan

@@ -7,10 +7,10 @@ from collections.abc import Sequence as Seq
 import torch
 from torch.nn import Module, ModuleList
 
-from engine.attention.paged import PagedAttention
 from engine.batch import Batch, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
+from engine.runners.backend import Store
 from engine.runners.packed import PackedRunner, text_config
 from engine.runners.runner import Inspection
 
@@ -28,7 +28,7 @@ class EarlyExitRunner:
         self._runner, self._cache = runner, cache
         self.device: torch.device = runner.device
         self._config = text_config(runner.model)
-        self._attention = PagedAttention(self._config, cache.num_blocks * cache.block_size)
+        self._store: Store | None = None
         self.max_layers = self.num_layers = int(self._config.num_hidden_layers)
         self._decoder, self._field = _find_layers(runner.model.get_decoder(), self.max_layers)
         self._layers: ModuleList = getattr(self._decoder, self._field)
@@ -42,7 +42,10 @@ class EarlyExitRunner:
         return self._runner.context_len
 
     def forward(self, batch: Batch) -> Forward:
-        with self._runner.storing_in(self._cache, self._attention), self._left_early():
+        # Made when it is first needed, since most servers never draft like this.
+        if self._store is None:
+            self._store = self._runner.backend.new_store(self._cache)
+        with self._runner.storing_in(self._cache, self._store), self._left_early():
             return self._runner.forward(batch)
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -65,6 +65,7 @@ def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
         has_chat_template=loaded.chat_template is not None,
         runner=loaded.runner,
         attention=loaded.attention,
+        kernels=loaded.kernels,
     )
 
 

@@ -28,7 +28,7 @@ def ignore(_stage: str, _share: float) -> None:
 
 def settings(path: Path, dtype: str = "float32") -> ModelSettings:
     return ModelSettings(
-        model=str(path), revision=None, cache_dir=None, dtype=dtype, device="cpu", served_name=None,
+        model=str(path), revision=None, cache_dir=None, dtype=dtype, device="cpu", quantize=None, served_name=None,
         assistants={}, tries={}, watermarks={}, default_watermark=None, require_watermark=False,
         logits_processors=(), stopping_criteria=(),
     )  # fmt: skip

@@ -74,7 +74,12 @@ def test_alone_equals_generate(family: str, drafter: str, base: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"cache_tokens": 8 * 16}, {"step_tokens": 12, "max_rows": 8}, {"cache_tokens": 8 * 14, "max_rows": 6}],
+    [
+        {},
+        {"cache_tokens": 8 * 16, "block_size": 8},
+        {"step_tokens": 12, "max_rows": 8},
+        {"cache_tokens": 8 * 14, "block_size": 8, "max_rows": 6},
+    ],
 )
 def test_in_company_equals_generate(settings: dict[str, int]) -> None:
     engine = make_engine("llama", **settings)

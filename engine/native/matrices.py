@@ -1,0 +1,86 @@
+"""Weights in the form the kernels read: panels of columns in huge pages, in the model's type or as int8."""
+
+import ctypes
+from collections.abc import Sequence as Seq
+
+import torch
+
+from engine.native.library import FORMATS, INT8, Kernels, MatrixStruct, Memory
+
+PANEL = 64
+"""Columns of a panel, as `kPanel` in src/matmul.h."""
+
+
+class PackedMatrix:
+    """One matrix, or several side by side. n: outputs, all together; k: inputs."""
+
+    def __init__(self, kernels: Kernels, n: int, k: int, dtype: torch.dtype, quantize: bool) -> None:
+        self.kernels, self.n, self.k, self.dtype = kernels, n, k, dtype
+        form = INT8 if quantize else FORMATS[dtype]
+        self._memory = Memory(kernels, kernels.functions.bh_packed_bytes(n, k, form))
+        columns = -(-n // PANEL) * PANEL
+        self._scales = torch.zeros(columns if quantize else 0)
+        self._offsets = torch.zeros(columns if quantize else 0, dtype=torch.int32)
+        self._bias: torch.Tensor | None = None
+        self.struct = MatrixStruct(
+            n, k, form, self._memory.at, self._scales.data_ptr() or None, self._offsets.data_ptr() or None, None
+        )
+
+    def fill(self, weight: torch.Tensor, bias: torch.Tensor | None, column: int, gap: int = 0) -> None:
+        """Put a weight (outputs, inputs) to the columns from `column` on, leaving out `gap` after each panel."""
+        plain = weight.detach().contiguous()
+        functions, at = self.kernels.functions, plain.data_ptr()
+        functions.bh_pack(ctypes.byref(self.struct), at, FORMATS[plain.dtype], len(plain), column, gap)
+        if bias is not None:
+            if self._bias is None:
+                self._bias = torch.zeros(-(-self.n // PANEL) * PANEL)
+                self.struct.bias = self._bias.data_ptr()
+            columns = torch.arange(len(plain))
+            self._bias[column + columns + columns // PANEL * gap] = bias.detach().float()
+
+    def times(self, x: torch.Tensor, begin: int, end: int, gap: int = 0) -> torch.Tensor:
+        """x (..., k) times the columns [begin, end), which leave out `gap` after each panel. (..., end - begin)"""
+        rows = x.contiguous()
+        y = rows.new_empty(*rows.shape[:-1], end - begin)
+        self.kernels.functions.bh_linear(
+            self.kernels.team,
+            ctypes.byref(self.struct),
+            FORMATS[self.dtype],
+            rows.data_ptr(),
+            rows.numel() // self.k,
+            gap,
+            begin,
+            end,
+            y.data_ptr(),
+        )
+        return y
+
+
+def fits(weight: torch.Tensor) -> bool:
+    """Whether a weight (outputs, inputs) can be packed."""
+    return weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16) and weight.shape[1] % 16 == 0
+
+
+def packed_side_by_side(
+    kernels: Kernels, parts: Seq[tuple[torch.Tensor, torch.Tensor | None]], quantize: bool
+) -> PackedMatrix:
+    """Weights with their biases, one after the other."""
+    first = parts[0][0]
+    matrix = PackedMatrix(kernels, sum(len(weight) for weight, _ in parts), first.shape[1], first.dtype, quantize)
+    column = 0
+    for weight, bias in parts:
+        matrix.fill(weight, bias, column)
+        column += len(weight)
+    return matrix
+
+
+def packed_in_turns(
+    kernels: Kernels, one: tuple[torch.Tensor, torch.Tensor | None], other: tuple[torch.Tensor, torch.Tensor | None],
+    quantize: bool,
+) -> PackedMatrix:  # fmt: skip
+    """Two weights of one shape, whose panels take turns."""
+    n, k = one[0].shape
+    matrix = PackedMatrix(kernels, 2 * -(-n // PANEL) * PANEL, k, one[0].dtype, quantize)
+    matrix.fill(*one, column=0, gap=PANEL)
+    matrix.fill(*other, column=PANEL, gap=PANEL)
+    return matrix

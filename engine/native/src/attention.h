@@ -1,0 +1,206 @@
+// Attention that reads the paged cache where it lies.
+//
+// A block of the cache holds sub-blocks of 16 positions. For each layer and key head, a sub-block of keys lies
+// transposed and one of values straight, both in units of four bytes, so that a dot product with 16 keys, and a weighted
+// sum of 16 values, are tiles as those of a matrix. The queries that share a key head are rows of one tile.
+//
+// Positions are visited 64 at a time, from multiples of 64 on, and the softmax is carried along. What one query gets thus
+// never depends on how many others are fed with it.
+#pragma once
+
+#include <limits>
+
+#include "matmul.h"
+
+namespace beamhouse {
+
+constexpr int kKeys = 16;       // positions of a sub-block
+constexpr int kGroup = 64;      // positions between two corrections of the softmax
+constexpr int kQueryRows = 56;  // most rows of one task
+
+// The keys and values of one layer. block: positions of a cache block.
+template <class T>
+struct Store {
+  T* keys;
+  T* values;
+  int64_t block, kv_heads, head_dim;
+
+  int64_t sub_block_size() const { return kKeys * head_dim; }
+  // Where the sub-block of a position begins, for a sequence with this table of blocks.
+  int64_t at(const int32_t* table, int64_t position, int64_t head) const {
+    const int64_t sub = table[position / block] * (block / kKeys) + position % block / kKeys;
+    return (sub * kv_heads + head) * sub_block_size();
+  }
+  static constexpr int kPer = KindOf<T>::Kind::kPerUnit;
+  static int64_t key_index(int64_t key, int64_t d) { return (d / kPer * kKeys + key) * kPer + d % kPer; }
+  int64_t value_index(int64_t key, int64_t d) const { return (key / kPer * head_dim + d) * kPer + key % kPer; }
+
+  // Stores one position. num_after: how many positions of this sequence follow it in the step. What lies behind those in a
+  // new sub-block is of nobody, and is cleared lest it be no number.
+  void write(const int32_t* table, int64_t position, int64_t head, const T* key, const T* value,
+             int64_t num_after) const {
+    const int64_t begin = at(table, position, head), slot = position % kKeys;
+    for (int64_t d = 0; d < head_dim; d++) {
+      keys[begin + key_index(slot, d)] = key[d];
+      values[begin + value_index(slot, d)] = value[d];
+    }
+    if (slot == 0)
+      for (int64_t empty = 1 + num_after; empty < kKeys; empty++)
+        for (int64_t d = 0; d < head_dim; d++) values[begin + value_index(empty, d)] = T(0);
+  }
+};
+
+// Tokens [start, start + count) of a step belong to one sequence, at positions `before`, before + 1, ...; its blocks are
+// tables[table], tables[table + 1], ...
+struct Feed {
+  int32_t start, count, before, table;
+};
+
+// What a layer asks for. window: positions a query sees, itself included; 0: all. cap: of the logits; 0: none.
+struct Reach {
+  float scaling, cap;
+  int64_t window;
+};
+
+// The queries of some tokens [first, first + count) of a feed, of the heads that share a key head.
+struct Task {
+  const Feed* feed;
+  int32_t head, first, count;
+};
+
+inline std::vector<Task> tasks_of(const Feed* feeds, int64_t num_feeds, int64_t heads, int64_t kv_heads) {
+  const int32_t most = std::max<int32_t>(1, int32_t(kQueryRows / (heads / kv_heads)));
+  std::vector<Task> tasks;
+  for (int64_t f = 0; f < num_feeds; f++)
+    for (int32_t first = 0; first < feeds[f].count; first += most)
+      for (int32_t head = 0; head < kv_heads; head++)
+        tasks.push_back({&feeds[f], head, first, std::min(most, feeds[f].count - first)});
+  return tasks;
+}
+
+// Rooms of one thread for one task: rows of queries, logits, weights, sums.
+template <class T>
+struct Room {
+  std::vector<T> queries;
+  std::vector<float> sums;
+  alignas(64) float logits[kQueryRows][kGroup];
+  alignas(64) T weights[kQueryRows][kGroup];
+  float most[kQueryRows], total[kQueryRows];
+
+  explicit Room(int64_t head_dim) : queries(kQueryRows * head_dim), sums(kQueryRows * head_dim) {}
+};
+
+template <class T>
+class Attention {
+  using Kind = typename KindOf<T>::Kind;
+
+ public:
+  Attention(Store<T> store, Reach reach, int64_t heads, const int32_t* tables)
+      : store_(store), reach_(reach), heads_(heads), tables_(tables) {}
+
+  // q, out: (tokens, ...) rows, the heads side by side; q_row, out_row: numbers from one token to the next.
+  void attend(const Task& task, const T* q, int64_t q_row, T* out, int64_t out_row, Room<T>& room) const {
+    const int64_t dim = store_.head_dim, sharing = heads_ / store_.kv_heads, rows = task.count * sharing;
+    const int64_t position = task.feed->before + task.first, last = position + task.count;
+    for (int64_t row = 0; row < rows; row++) {
+      const int64_t token = task.feed->start + task.first + row / sharing;
+      std::memcpy(&room.queries[row * dim], q + token * q_row + (task.head * sharing + row % sharing) * dim,
+                  dim * sizeof(T));
+      room.most[row] = -std::numeric_limits<float>::infinity();
+      room.total[row] = 0;
+    }
+    std::fill(room.sums.begin(), room.sums.begin() + rows * dim, 0.0f);
+    const int64_t seen = reach_.window ? std::max<int64_t>(0, position + 1 - reach_.window) : 0;
+    for (int64_t group = seen / kGroup * kGroup; group < last; group += kGroup)
+      visit(task, group, std::min<int64_t>(last, group + kGroup), rows, position, room);
+    for (int64_t row = 0; row < rows; row++) {
+      const int64_t token = task.feed->start + task.first + row / sharing;
+      T* to = out + token * out_row + (task.head * sharing + row % sharing) * dim;
+      const Floats share = all(1.0f / room.total[row]);
+      for (int64_t d = 0; d < dim; d += kLanes) store(to + d, load(&room.sums[row * dim + d]) * share);
+    }
+  }
+
+ private:
+  // Adds the positions [group, end) to all rows.
+  void visit(const Task& task, int64_t group, int64_t end, int64_t rows, int64_t position, Room<T>& room) const {
+    const int32_t* table = tables_ + task.feed->table;
+    const int64_t dim = store_.head_dim, units = dim / Kind::kPerUnit;
+    const int64_t passes = (rows + kRows - 1) / kRows;
+    for (int64_t sub = group; sub < end; sub += kKeys) {
+      const char* keys = reinterpret_cast<const char*>(store_.keys + store_.at(table, sub, task.head));
+      for (int64_t row = 0; row < rows;) {
+        const int count = int(std::min<int64_t>(kRows, rows - row));
+        any_rows<Kind, kKeys / kLanes, 0, false>(
+            count, reinterpret_cast<const uint32_t*>(&room.queries[row * dim]), units, keys, kKeys * 4, keys, units,
+            &room.logits[row][sub - group], kGroup);
+        row += count;
+      }
+    }
+    const int64_t sharing = rows / task.count;
+    for (int64_t row = 0; row < rows; row++) weigh(group, end, position + row / sharing, row, room);
+    for (int64_t sub = group; sub < end; sub += kKeys) {
+      const char* values = reinterpret_cast<const char*>(store_.values + store_.at(table, sub, task.head));
+      for (int64_t pass = 0, row = 0; pass < passes; pass++) {
+        const int count = int(std::min<int64_t>(kRows, rows - row));
+        add_values(room, row, count, sub - group, values);
+        row += count;
+      }
+    }
+  }
+
+  // Turns the logits of one row into weights, and corrects what was summed up so far to the new largest logit.
+  void weigh(int64_t group, int64_t end, int64_t position, int64_t row, Room<T>& room) const {
+    float* logits = room.logits[row];
+    const int64_t first = reach_.window ? position + 1 - reach_.window : 0;
+    Floats most = all(room.most[row]);
+    for (int64_t c = 0; c < kGroup; c += kLanes) {
+      Floats value = load(logits + c) * reach_.scaling;
+      if (reach_.cap != 0)
+        for (int lane = 0; lane < kLanes; lane++) value[lane] = std::tanh(value[lane] / reach_.cap) * reach_.cap;
+      if (group + c + kLanes > std::min(end, position + 1) || group + c < first)
+        for (int lane = 0; lane < kLanes; lane++)
+          if (group + c + lane > position || group + c + lane >= end || group + c + lane < first)
+            value[lane] = -std::numeric_limits<float>::infinity();
+      store(logits + c, value);
+      most = value > most ? value : most;
+    }
+    const float top = largest(most), old = room.most[row];
+    room.most[row] = top;
+    if (top == -std::numeric_limits<float>::infinity()) {
+      std::memset(room.weights[row], 0, sizeof(room.weights[row]));
+      return;
+    }
+    Floats total{};
+    for (int64_t c = 0; c < kGroup; c += kLanes) {
+      Floats weight = exponential(load(logits + c) - top);
+      total = total + weight;
+      store(&room.weights[row][c], weight);
+    }
+    const float kept = top == old ? 1.0f : std::exp(old - top);
+    room.total[row] = room.total[row] * kept + sum(total);
+    if (kept != 1.0f) {
+      float* sums = &room.sums[row * store_.head_dim];
+      for (int64_t d = 0; d < store_.head_dim; d += kLanes) store(sums + d, load(sums + d) * kept);
+    }
+  }
+
+  void add_values(Room<T>& room, int64_t row, int count, int64_t key, const char* values) const {
+    const int64_t dim = store_.head_dim, units = kKeys / Kind::kPerUnit, row_units = kGroup / Kind::kPerUnit;
+    const uint32_t* weights = reinterpret_cast<const uint32_t*>(&room.weights[row][key]);
+    int64_t d = 0;
+    for (; d + kPanel <= dim; d += kPanel)
+      any_rows<Kind, kVectors, 0, true>(count, weights, row_units, values + d * 4, dim * 4, values, units,
+                                        &room.sums[row * dim + d], dim);
+    for (; d < dim; d += kKeys)
+      any_rows<Kind, kKeys / kLanes, 0, true>(count, weights, row_units, values + d * 4, dim * 4, values, units,
+                                              &room.sums[row * dim + d], dim);
+  }
+
+  Store<T> store_;
+  Reach reach_;
+  int64_t heads_;
+  const int32_t* tables_;
+};
+
+}  // namespace beamhouse

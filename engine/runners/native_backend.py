@@ -1,0 +1,34 @@
+"""Runs a recognised decoder whole in the native kernels."""
+
+from collections.abc import Sequence as Seq
+
+import torch
+from transformers import PreTrainedModel
+
+from engine.batch import Feed
+from engine.cache import BlockCache
+from engine.native.stack import NativeStack, NativeStore
+from engine.runners.torch_backend import plain_attention
+
+
+class NativeBackend:
+    """One call a step. form: what is said of the weights beside the kernels' variant."""
+
+    attention = "paged, native"
+
+    def __init__(self, model: PreTrainedModel, stack: NativeStack, form: str) -> None:
+        self._config, self._stack = model.config.get_text_config(decoder=True), stack
+        self.plain, self.variant = plain_attention(model), stack.kernels.variant
+        self.kernels = f"{self.variant}, whole decoder{form}"
+
+    def new_store(self, cache: BlockCache) -> NativeStore:
+        return NativeStore(self._stack, cache.num_blocks, cache.block_size)
+
+    def run(
+        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: NativeStore
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        # As many layers as the configuration says: an early exit changes it for a while.
+        return self._stack.forward(feeds, kept, layers, store, self._config.num_hidden_layers)
+
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self._stack.project(hidden)

@@ -1,0 +1,97 @@
+"""Runs any decoder through the library's own code: the tokens of all sequences as one row.
+
+No model code is touched. The model sees `(1, T)` tokens with their positions; only attention, which comes through the
+library's attention interface, knows where one sequence ends and the next begins.
+"""
+
+import contextlib
+import weakref
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, PreTrainedModel
+
+from engine.attention.paged import PagedAttention, UnsupportedAttention
+from engine.attention.plan import Plan, build_plan
+from engine.batch import Feed
+from engine.cache import BlockCache
+
+
+class TorchBackend:
+    """kernels: what computes the linear layers, in words."""
+
+    variant = "torch"
+    attention = "paged, torch"
+
+    def __init__(self, model: PreTrainedModel, kernels: str) -> None:
+        self.kernels, self._model = kernels, model
+        self.plain = plain_attention(model)
+        self._config = model.config.get_text_config(decoder=True)
+        self._store: PagedAttention | None = None
+        # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
+        backend, name = weakref.ref(self), f"beamhouse_paged_{id(self)}"
+        AttentionInterface.register(name, lambda *args, **kwargs: backend()._attend(*args, **kwargs))  # type: ignore[union-attr]
+        model.set_attn_implementation(name)
+
+    def new_store(self, cache: BlockCache) -> PagedAttention:
+        return PagedAttention(self._config, cache.num_blocks, cache.block_size)
+
+    def run(
+        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: PagedAttention
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        plan = build_plan(feeds, store.block_size, self._model.device)
+        token_ids = torch.tensor([[t for feed in feeds for t in feed.token_ids]], device=self._model.device)
+        places = torch.tensor(kept, dtype=torch.int64, device=self._model.device)
+        store.plan, self._store = plan, store
+        try:
+            return self._run(token_ids, self._positions(feeds, plan), places, layers)
+        finally:
+            store.plan = self._store = None
+
+    def project(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
+        return logits.float()
+
+    def _attend(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:  # Any: the library's interface
+        if self._store is None:
+            raise UnsupportedAttention("attention was called outside a step")
+        return self._store(*args, **kwargs)
+
+    def _run(
+        self, token_ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor, layers: Seq[int]
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        wants_states = {"output_hidden_states": True} if layers else {}
+        # 0 keeps the logits of every token, which needs no picking.
+        keep = 0 if len(kept) == token_ids.shape[1] else kept
+        out: Any = self._model(
+            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=keep, **wants_states
+        )
+        logits: torch.Tensor = out.logits[0]
+        # Architectures without `logits_to_keep` answer for every token.
+        logits = (logits if len(logits) == len(kept) else logits[kept]).float()
+        return logits, {layer: out.hidden_states[layer][0] for layer in layers}
+
+    def _positions(self, feeds: Seq[Feed], plan: Plan) -> torch.Tensor:
+        """Where each token stands for the model, (1, T): masked positions before a sequence count."""
+        if not any(feed.sequence.num_masked for feed in feeds):
+            return plan.positions[None]
+        masked = [feed.sequence.num_masked for feed in feeds for _ in feed.token_ids]
+        return (plan.positions + torch.tensor(masked, device=plan.positions.device))[None]
+
+
+def plain_attention(model: PreTrainedModel) -> str:
+    """Which of the library's ways of attention a model came with."""
+    return model.config._attn_implementation or "eager"
+
+
+@contextlib.contextmanager
+def attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Let a model attend in another way for a while."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
