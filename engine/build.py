@@ -75,6 +75,9 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     )
     runner, engine = assemble(model, settings, extensions, model_settings.quantize)
     runner.check()
+    if runner.backend.variant != "torch":
+        # The kernels have threads of their own; torch's, which wait by spinning, would only be in their way.
+        torch.set_num_threads(1)
     info = describe(model_settings, settings, runner, extensions, tokenizer, defaults)
     return Built(engine, info)
 
