@@ -89,7 +89,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bh_team": (c_void_p, (c_int64,)),
     "bh_team_free": (None, (c_void_p,)),
     "bh_packed_bytes": (c_int64, (c_int64, c_int64, c_int32)),
-    "bh_pack": (None, (POINTER(MatrixStruct), c_void_p, c_int32, c_int64, c_int64, c_int64)),
+    "bh_pack": (None, (c_void_p, POINTER(MatrixStruct), c_void_p, c_int32, c_int64, c_int64, c_int64)),
     "bh_linear": (
         None,
         (c_void_p, POINTER(MatrixStruct), c_int32, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p),

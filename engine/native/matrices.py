@@ -6,6 +6,7 @@ from collections.abc import Sequence as Seq
 import torch
 
 from engine.native.library import FORMATS, INT8, Kernels, MatrixStruct, Memory
+from engine.native.pages import forget_pages
 
 PANEL = 64
 """Columns of a panel, as `kPanel` in src/matmul.h."""
@@ -29,8 +30,9 @@ class PackedMatrix:
     def fill(self, weight: torch.Tensor, bias: torch.Tensor | None, column: int, gap: int = 0) -> None:
         """Put a weight (outputs, inputs) to the columns from `column` on, leaving out `gap` after each panel."""
         plain = weight.detach().contiguous()
-        functions, at = self.kernels.functions, plain.data_ptr()
-        functions.bh_pack(ctypes.byref(self.struct), at, FORMATS[plain.dtype], len(plain), column, gap)
+        functions, team, at = self.kernels.functions, self.kernels.team, plain.data_ptr()
+        functions.bh_pack(team, ctypes.byref(self.struct), at, FORMATS[plain.dtype], len(plain), column, gap)
+        forget_pages(weight)
         if bias is not None:
             if self._bias is None:
                 self._bias = torch.zeros(-(-self.n // PANEL) * PANEL)

@@ -34,6 +34,14 @@ void linear(Team& team, const Matrix& w, const T* x, int64_t rows, int64_t gap, 
   });
 }
 
+template <class T>
+void pack_rows(Matrix& w, const T* plain, int64_t count, int64_t column, int64_t gap) {
+  if (w.format == kInt8)
+    pack_int8(plain, count, column, gap, w);
+  else
+    pack(plain, count, column, gap, w.k, w.data);
+}
+
 }  // namespace
 
 extern "C" {
@@ -61,16 +69,17 @@ int64_t bh_packed_bytes(int64_t n, int64_t k, int32_t format) {
   return panels_of(n) * (k / per_unit(Format(format))) * bytes_per_unit_row();
 }
 
-// plain: (count, k) of `dtype`; see `pack` for where its rows go.
-void bh_pack(Matrix* w, const void* plain, int32_t dtype, int64_t count, int64_t column, int64_t gap) {
-  if (w->format == kInt8 && dtype == kFloat32)
-    pack_int8(static_cast<const float*>(plain), count, column, gap, *w);
-  else if (w->format == kInt8)
-    pack_int8(static_cast<const bf16*>(plain), count, column, gap, *w);
-  else if (dtype == kFloat32)
-    pack(static_cast<const float*>(plain), count, column, gap, w->k, w->data);
-  else
-    pack(static_cast<const bf16*>(plain), count, column, gap, w->k, w->data);
+// plain: (count, k) of `dtype`; see `pack` for where its rows go. Each thread packs some panels.
+void bh_pack(void* team, Matrix* w, const void* plain, int32_t dtype, int64_t count, int64_t column, int64_t gap) {
+  Team& threads = *static_cast<Team*>(team);
+  threads.run([&](int number) {
+    auto [first, last] = threads.share(number, panels_of(count));
+    const int64_t begin = first * kPanel, rows = std::min(count, last * kPanel) - begin;
+    if (dtype == kFloat32)
+      pack_rows(*w, static_cast<const float*>(plain) + begin * w->k, rows, packed_column(begin, column, gap), gap);
+    else
+      pack_rows(*w, static_cast<const bf16*>(plain) + begin * w->k, rows, packed_column(begin, column, gap), gap);
+  });
 }
 
 // y (rows, end - begin) = x (rows, k) times the columns [begin, end) of w.
