@@ -116,8 +116,8 @@ def _compile(compiler: str, variant: Variant, target: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
         if done.returncode:
-            last = done.stderr.strip().splitlines()
-            raise NoKernels(f"{Path(compiler).name} failed: {last[0] if last else done.returncode}")
+            errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"status {done.returncode}"]
+            raise NoKernels(f"{Path(compiler).name} failed: {errors[0]}")
         part.chmod(0o755)
         part.rename(target)
     except (OSError, subprocess.SubprocessError) as error:

@@ -49,7 +49,7 @@ def test_what_is_compiled_once_is_found_again(tmp_path: Path, monkeypatch: pytes
 
 def test_without_a_compiler_there_are_no_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(NoKernels, match="no C\\+\\+ compiler"):
+    with pytest.raises(NoKernels, match=r"no C\+\+ compiler"):
         kernels_file(tmp_path)
 
 
@@ -58,7 +58,7 @@ def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
     broken.write_text("#!/bin/sh\necho 'api.cpp: error: no' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(broken))
-    with pytest.raises(NoKernels, match="api.cpp: error: no"):
+    with pytest.raises(NoKernels, match=r"api\.cpp: error: no"):
         kernels_file(tmp_path / "kernels")
     assert list((tmp_path / "kernels").iterdir()) == []
 
