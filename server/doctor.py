@@ -14,6 +14,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from config.settings import Settings
 from config.sources import injected
 from engine.loading.files import BUILTIN, BUILTIN_FILES
+from engine.native.compiler import NoKernels, kernels_file, processor_flags
 from engine.threads import cpu_quota, usable_cores
 from server.web_server import CannotListen, bind
 
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
     looks: tuple[Look, ...] = (
         look_at_versions,
         look_at_processor,
+        look_at_kernels,
         look_at_threads,
         look_at_memory,
         look_at_device,
@@ -94,13 +96,18 @@ def look_at_processor(_: Settings) -> Iterator[Finding]:
         yield note("bfloat16", "no bfloat16 instructions: on this processor float32 may be the faster dtype")
 
 
-def processor_flags() -> frozenset[str]:
+def look_at_kernels(settings: Settings) -> Iterator[Finding]:
+    engine = settings.engine
+    if engine.kernels == "torch":
+        yield note("kernels", "torch alone, as `kernels` says")
+        return
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    lines = [line.partition(":")[2] for line in text.splitlines() if line.startswith(("flags", "Features"))]
-    return frozenset(lines[0].split()) if lines else frozenset()
+        variant, file = kernels_file(engine.kernels_dir)
+    except NoKernels as error:
+        finding = problem if engine.kernels == "native" or settings.model.quantize else note
+        yield finding("kernels", f"none, torch computes alone, several times slower: {error}")
+    else:
+        yield ok("kernels", f"{variant.name}, in {file}")
 
 
 def look_at_threads(settings: Settings) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 # The engine from the ground up: a module imports from its own level and those below it, never from one above. An entry
 # names a module or a package; the longer one wins.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "messages", "frames", "child", "builtin", "decoder_stages", "threads", "watermark"),
+    ("errors", "messages", "frames", "child", "builtin", "decoder_stages", "pace", "threads", "watermark"),
     ("request", "decoders", "chat", "healing"),
     ("cache",),
     ("batch",),
@@ -41,6 +41,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 # What the HTTP process imports too: these must stay free of torch, wherever else they stand.
 WITHOUT_TORCH = (
+    "engine.native.compiler",
     "engine.client",
     "engine.child",
     "engine.frames",

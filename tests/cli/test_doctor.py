@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
+from engine.native.compiler import NoKernels
 from server import doctor
 from server.doctor import Finding, Verdict, examine
 
@@ -67,6 +68,30 @@ def test_a_hub_model_that_is_not_here_is_a_problem_without_the_hub(monkeypatch: 
 
 def test_more_threads_than_cores_are_a_problem(model: Path):
     assert findings(model, engine={"num_threads": 1024})["threads"].verdict is Verdict.PROBLEM
+
+
+def test_the_kernels_are_compiled_and_named(model: Path):
+    kernels = findings(model)["kernels"]
+    assert kernels.verdict is Verdict.OK
+    assert Path(kernels.text.split(", in ")[1]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict"),
+    [
+        ({}, Verdict.NOTE),
+        ({"engine": {"kernels": "native"}}, Verdict.PROBLEM),
+        ({"engine": {"kernels": "torch"}}, Verdict.NOTE),
+    ],
+)
+def test_missing_kernels_count_as_much_as_they_were_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], verdict: Verdict
+):
+    def missing(directory: Path | None) -> None:
+        raise NoKernels("no C++ compiler is installed")
+
+    monkeypatch.setattr(doctor, "kernels_file", missing)
+    assert findings(model, **parts)["kernels"].verdict is verdict
 
 
 def test_a_cache_bigger_than_the_memory_is_a_problem(model: Path):
