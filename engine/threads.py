@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+LARGE_MODEL_BYTES = 128 * 2**20
+FEW_CORES = 4
 
 
 def usable_cores(limit: Path = CGROUP_LIMIT) -> float:
@@ -22,6 +24,11 @@ def cpu_quota(limit: Path = CGROUP_LIMIT) -> float | None:
         return None
 
 
-def pick_num_threads() -> int:
-    """Threads of the engine: one core stays with the process that answers HTTP."""
-    return max(1, int(usable_cores()) - 1)
+def pick_num_threads(model_bytes: int) -> int:
+    """Threads of the engine for a model whose weights take so many bytes.
+
+    A step of a small model is so short that the process that answers HTTP needs a core of its own: where it takes one
+    from a team of threads, all of them wait. Beside a large model it hardly counts, unless there are cores to spare.
+    """
+    cores = max(1, int(usable_cores()))
+    return cores if model_bytes >= LARGE_MODEL_BYTES and cores <= FEW_CORES else max(1, cores - 1)
