@@ -31,6 +31,7 @@ from engine.engine import Engine, Parts
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
 from engine.messages import StepOutputs, Submission, encode
+from engine.native.library import Kernels, load_kernels
 from engine.request import Sequence
 from engine.runners.runner import Inspection
 from engine.scheduler import Limits, Scheduler
@@ -140,9 +141,10 @@ class Options:
     steps: int
     threads: int
     detail: bool
+    kernels: str
 
 
-def make_parts(vocab_size: int, max_rows: int, length: int) -> Parts:
+def make_parts(vocab_size: int, max_rows: int, length: int, kernels: Kernels | None) -> Parts:
     """Of an engine that is full with `max_rows` rows of `length` tokens each."""
     cache = BlockCache(2 * max_rows * (length // 16 + 2), 16)
     registry = Registry({}, {})
@@ -151,7 +153,7 @@ def make_parts(vocab_size: int, max_rows: int, length: int) -> Parts:
         runner=runner,
         cache=cache,
         scheduler=Scheduler(cache, Limits(max_rows, max_rows * length, 1 << 20)),
-        pipeline=Pipeline(vocab_size, registry, runner.device),
+        pipeline=Pipeline(vocab_size, registry, runner.device, kernels=kernels),
         stopping=Stopping(registry),
         strategies=strategies(ModelFacts(num_layers=8, has_tied_embeddings=False), Assistants()),
         token_bytes=None,
@@ -160,7 +162,7 @@ def make_parts(vocab_size: int, max_rows: int, length: int) -> Parts:
 
 def watch_all(clock: Clock) -> None:
     """Let the clock see all phases of a step."""
-    parts = make_parts(vocab_size=256, max_rows=1, length=16)
+    parts = make_parts(vocab_size=256, max_rows=1, length=16, kernels=None)
     clock.watch(Scheduler, "expired", "schedule")
     clock.watch(Scheduler, "schedule", "schedule")
     clock.watch(ReadyRunner, "forward", "forward")
@@ -181,7 +183,8 @@ def measure(options: Options, clock: Clock, case: str, rows: int, waiting: int) 
     if rows % width:
         return None
     length = options.prompt_tokens + 6 * (WARM_UP + options.steps)
-    engine, draw = Engine(make_parts(options.vocab_size, rows, length)), Random(0)
+    kernels = load_kernels(options.threads) if options.kernels == "native" else None
+    engine, draw = Engine(make_parts(options.vocab_size, rows, length, kernels)), Random(0)
     fields = config | {"max_length": length, "eos_token_id": END}
     for number in range(rows // width + waiting):
         prompt = draw_ids(draw, options.prompt_tokens, options.vocab_size)
@@ -225,6 +228,7 @@ def read_options(arguments: Seq[str] | None = None) -> Options:
     parser.add_argument("--steps", type=positive, default=40, help="measured of each case")
     parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--detail", action="store_true", help="name the processors")
+    parser.add_argument("--kernels", choices=["native", "torch"], default="native", help="what may serve torch's place")
     return Options(**vars(parser.parse_args(arguments)))
 
 

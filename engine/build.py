@@ -27,6 +27,8 @@ from engine.logits.constraints import Constraints
 from engine.logits.registry import Registry
 from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
+from engine.native.compiler import NoKernels
+from engine.native.library import Kernels, load_kernels
 from engine.runners.backend import pick_backend
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Limits, Scheduler
@@ -87,6 +89,7 @@ def assemble(
 ) -> tuple[PackedRunner, Engine]:
     """An engine around a loaded model, whose weights it takes: they may be packed and the plain ones let go."""
     cache = BlockCache(num_blocks_for(model, settings), settings.block_size, prefix_caching=settings.prefix_caching)
+    kernels = kernels_beside(model, settings)
     runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
     limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
@@ -97,13 +100,28 @@ def assemble(
         cache=cache,
         scheduler=Scheduler(cache, limits),
         pipeline=pipeline.Pipeline(
-            runner.vocab_size, extensions.registry, runner.device, constraints, extensions.watermarks
+            runner.vocab_size,
+            extensions.registry,
+            runner.device,
+            constraints,
+            extensions.watermarks,
+            kernels,
         ),
         stopping=Stopping(extensions.registry),
         strategies=strategies(facts_of(model), assistants),
         token_bytes=extensions.registry.token_bytes,
     )
     return runner, Engine(parts)
+
+
+def kernels_beside(model: PreTrainedModel, settings: EngineSettings) -> Kernels | None:
+    """The kernels for what surrounds the model's passes: where they cannot be had, torch serves there as well."""
+    if model.device.type != "cpu" or settings.kernels == "torch":
+        return None
+    try:
+        return load_kernels(settings.num_threads or pick_num_threads(), settings.kernels_dir)
+    except NoKernels:
+        return None
 
 
 def facts_of(model: PreTrainedModel) -> ModelFacts:

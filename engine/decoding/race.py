@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from engine.logits.survivors import Survivors, at_least, best, largest
+from engine.native import choices
+from engine.native.library import Kernels
 
 _SLACK = 1 - 1e-6
 """For what rounding does to a bound."""
@@ -29,7 +31,11 @@ class Turn:
 
     @property
     def num_live(self) -> int:
-        return self.num_rows if self.live is None else len(self.live)
+        return len(self.places)
+
+    @property
+    def places(self) -> Seq[int]:
+        return range(self.num_rows) if self.live is None else self.live
 
     def draw(self, into: torch.Tensor) -> None:
         """Fill the live rows, (num_live, N), with u on a CPU and q elsewhere."""
@@ -40,6 +46,26 @@ class Turn:
             drawn.exponential_(generator=self.generator)
         if self.live is not None:
             into.copy_(drawn[list(self.live)])
+
+
+def certain(scores: torch.Tensor, sources: Seq[int], turns: Seq[Turn], kernels: Kernels | None) -> list[int] | None:
+    """The winner of each row of `scores.softmax(-1)[sources]`, the live rows of all turns; without making it.
+
+    None, and nothing is drawn, without kernels and where a winner is in doubt: a row is bad, or two come so close that
+    the rounding of the softmax decides.
+    """
+    if kernels is None:
+        return None
+    ahead, rows = iter(sources), []
+    for turn in turns:
+        own: list[int | None] = [None] * turn.num_rows
+        for place in turn.places:
+            own[place] = next(ahead)
+        rows.append(own)
+    found = choices.race(kernels, scores, [turn.generator for turn in turns], rows)
+    if found is None:
+        return None
+    return [won[place] for turn, won in zip(turns, found, strict=True) for place in turn.places]
 
 
 def winners(probabilities: torch.Tensor, turns: Seq[Turn], count: int = 1) -> torch.Tensor:

@@ -30,14 +30,12 @@ class Sample(Strategy):
 def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
     """Every row goes on with a drawn token; the first step draws all sequences from the one prompt row."""
     sources = [at for at, row in enumerate(given.rows) for _ in range(_num_picks(row.request))]
-    probabilities = given.scores.softmax(-1)  # (R, V)
-    is_bad = bad_rows(given.scores, for_sampling=True)
-    if len(sources) > len(given.rows):
-        probabilities = probabilities.index_select(0, torch.tensor(sources, device=given.scores.device))
-    picked = race.winners(probabilities, [_turn(request) for request in requests])[:, 0]  # (picks,)
-    packed = torch.cat([picked, is_bad.to(picked.dtype)]).tolist()  # one transfer
-    tokens, bad = packed[: len(sources)], packed[len(sources) :]
-    failed = failures(given.rows, [bool(flag) for flag in bad])
+    turns = [_turn(request) for request in requests]
+    failed: dict[Request, str] = {}
+    tokens = race.certain(given.scores, sources, turns, step.pipeline.kernels)
+    if tokens is None:
+        tokens, bad = _drawn(given.scores, sources, turns)
+        failed = failures(given.rows, bad)
     grown: dict[Request, list[Grown]] = {}
     for at, token in zip(sources, tokens, strict=True):
         row = given.rows[at]
@@ -45,6 +43,17 @@ def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
         index = len(siblings) if _is_first(row.request) else row.sequence.index
         siblings.append(Grown(row.sequence, index, [token], given, at))
     return Outcome({one: advanced(one, grown[one], step) for one in requests if one not in failed}, failed)
+
+
+def _drawn(scores: torch.Tensor, sources: Seq[int], turns: Seq[race.Turn]) -> tuple[list[int], list[bool]]:
+    """The token of each source, and which rows of the scores are bad."""
+    probabilities = scores.softmax(-1)  # (R, V)
+    is_bad = bad_rows(scores, for_sampling=True)
+    if len(sources) > len(scores):
+        probabilities = probabilities.index_select(0, torch.tensor(sources, device=scores.device))
+    picked = race.winners(probabilities, turns)[:, 0]  # (picks,)
+    packed = torch.cat([picked, is_bad.to(picked.dtype)]).tolist()  # one transfer
+    return packed[: len(sources)], [bool(flag) for flag in packed[len(sources) :]]
 
 
 def _num_picks(request: Request) -> int:

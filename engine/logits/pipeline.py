@@ -27,6 +27,7 @@ from engine.logits.rows import Rows
 from engine.logits.synthid import SynthIDWatermark
 from engine.logits.warpers import MinP, Temperature, TopK, TopP
 from engine.logits.watermark import GreenListWatermark
+from engine.native.library import Kernels
 from engine.request import Request, Row
 from engine.watermark.profiles import Profiles
 from schemas.problems import Problem
@@ -34,7 +35,9 @@ from schemas.problems import Problem
 _PREPARED = "processors"
 
 
-def in_order(registry: Registry, constraints: Constraints, watermarks: Iterable[Processor]) -> tuple[Processor, ...]:
+def in_order(
+    registry: Registry, constraints: Constraints, watermarks: Iterable[Processor], kernels: Kernels | None = None
+) -> tuple[Processor, ...]:
     """All processors as transformers 5.23 applies them."""
     return (
         Guidance(),
@@ -57,7 +60,7 @@ def in_order(registry: Registry, constraints: Constraints, watermarks: Iterable[
         Registered(registry),
         Temperature(),
         TopH(),
-        TopK(),
+        TopK(kernels),
         TopP(),
         MinP(),
         TypicalP(),
@@ -86,7 +89,7 @@ class Pipeline:
     """Turns the logits of any rows into their scores.
 
     constraints: compiles `prefix_allowed_tokens`; by default without named tries and grammars. profiles: the named
-    watermarks.
+    watermarks. kernels: where they are given and serve, they give the results of torch's operations in less time.
     """
 
     def __init__(
@@ -96,13 +99,16 @@ class Pipeline:
         device: torch.device,
         constraints: Constraints | None = None,
         profiles: Profiles | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         self.vocab_size = vocab_size
         self.device = device
+        self.kernels = kernels
         self.processors = in_order(
             registry,
             constraints or Constraints(vocab_size, {}, None),
             watermarks_of(vocab_size, device, profiles or {}),
+            kernels,
         )
         self._every = range(len(self.processors))
         self._shaping = self._every[next(at for at in self._every if isinstance(self.processors[at], Temperature)) :]

@@ -5,6 +5,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,8 +32,11 @@ class Survivors:
     @classmethod
     def of(cls, counts: Tensor) -> "Survivors":
         """counts: (R, V) bool, on the host."""
-        num_rows, vocab_size = counts.shape
-        places = np.flatnonzero(counts.numpy())
+        return cls.at(np.flatnonzero(counts.numpy()), *counts.shape)
+
+    @classmethod
+    def at(cls, places: npt.NDArray[np.int64], num_rows: int, vocab_size: int) -> "Survivors":
+        """places: of those that count in the flattened (R, V), ascending."""
         rows = places // vocab_size
         nums = np.bincount(rows, minlength=num_rows)
         width = int(nums.max())

@@ -5,6 +5,8 @@ from torch import Tensor
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
 from engine.logits.survivors import Survivors, at_least, by_width, drop_smallest, in_order, keep, keep_largest
+from engine.native import choices
+from engine.native.library import Kernels
 from engine.request import Request, Row
 
 
@@ -36,11 +38,17 @@ class TopK(Processor):
     reads = frozenset({"top_k"})
     equals = "TopKLogitsWarper"
 
+    def __init__(self, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels
+
     def applies(self, request: Request) -> bool:
         return bool(request.config.do_sample) and (request.config.top_k or 0) > 0
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         k = [min(max(row.request.config.top_k or 0, num_kept(row)), scores.shape[1]) for row in rows]
+        if self._kernels is not None and (places := choices.keep_largest(self._kernels, scores, k)) is not None:
+            rows.survivors = Survivors.at(places, *scores.shape)
+            return scores
         scores, rows.survivors = keep_largest(scores, k)
         return scores
 

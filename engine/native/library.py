@@ -99,6 +99,11 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bh_stack_free": (None, (c_void_p,)),
     "bh_forward": (None, (c_void_p, c_void_p, POINTER(CacheStruct), POINTER(StepStruct))),
     "bh_project": (None, (c_void_p, c_void_p, c_void_p, c_int64, c_void_p)),
+    "bh_race": (c_int32, (c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p)),
+    "bh_keep_largest": (
+        None,
+        (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p),
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 // What Python calls, as plain C: structures of numbers and pointers, no exceptions, nothing of torch.
 #include <sys/mman.h>
 
+#include "choices.h"
 #include "decoder.h"
 
 using namespace beamhouse;
@@ -40,6 +41,21 @@ void pack_rows(Matrix& w, const T* plain, int64_t count, int64_t column, int64_t
     pack_int8(plain, count, column, gap, w);
   else
     pack(plain, count, column, gap, w.k, w.data);
+}
+
+// Calls job(state, item) for each of `total` items, on the whole team where there are `rows` enough to wake it for.
+template <class State, class Job>
+void for_each(Team& team, int64_t total, int64_t rows, const Job& job) {
+  constexpr int64_t kManyRows = 16;
+  if (rows < kManyRows) {
+    State state;
+    for (int64_t item = 0; item < total; item++) job(state, item);
+    return;
+  }
+  team.run([&](int) {
+    State state;
+    for (auto next = team.take(total, 1); next.first < next.second; next = team.take(total, 1)) job(state, next.first);
+  });
 }
 
 }  // namespace
@@ -126,6 +142,34 @@ void bh_project(void* stack, void* team, const void* hidden, int64_t rows, float
     s->floats->project(*static_cast<Team*>(team), static_cast<const float*>(hidden), rows, logits);
   else
     s->halves->project(*static_cast<Team*>(team), static_cast<const bf16*>(hidden), rows, logits);
+}
+
+// One draw from the softmax of each row that is not null, of `size` scores. The generator `states[i]` serves the rows
+// up to `ends[i]`; for one that is null it only uses up its numbers. Returns 0 where any winner is in doubt.
+int32_t bh_race(void* team, uint8_t* const* states, const int64_t* ends, int64_t num_states, const float* const* rows,
+                int64_t size, int64_t* winners) {
+  std::atomic<int32_t> is_certain{1};
+  for_each<Race>(*static_cast<Team*>(team), num_states, ends[num_states - 1], [&](Race& race, int64_t i) {
+    Twister twister(states[i]);
+    for (int64_t row = i ? ends[i - 1] : 0; row < ends[i]; row++) {
+      if (!rows[row])
+        twister.take(nullptr, 2 * size);
+      else if (race.run(twister, rows[row], size))
+        winners[row] = race.winner();
+      else
+        is_certain = 0;
+    }
+  });
+  return is_certain;
+}
+
+// Cuts rows of `size` scores to their k[row] largest. places: (num_rows, room), of which counts[row] get filled; it is
+// -1 for rows that were left as they are.
+void bh_keep_largest(void* team, float* scores, int64_t num_rows, int64_t size, const int64_t* k, int64_t room,
+                     int64_t* places, int64_t* counts) {
+  for_each<Cut>(*static_cast<Team*>(team), num_rows, num_rows, [&](Cut& cut, int64_t row) {
+    counts[row] = cut.keep_largest(scores + row * size, size, k[row], places + row * room, room);
+  });
 }
 
 }  // extern "C"

@@ -1,0 +1,71 @@
+"""What the kernels do where tokens are chosen: draws, and the cut to the best scores. For scores on the host."""
+
+from collections.abc import Sequence as Seq
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.native.library import Kernels
+
+Ids = npt.NDArray[np.int64]
+
+_ROOM_FOR_TIES = 64
+
+
+def race(
+    kernels: Kernels, scores: torch.Tensor, generators: Seq[torch.Generator], rows: Seq[Seq[int | None]]
+) -> list[list[int]] | None:
+    """One draw from the softmax of rows of the scores, as torch.multinomial makes it.
+
+    scores: (R, V) float32. rows: for each generator those it draws for, in its order; None only uses up its numbers,
+    and what is returned there means nothing. None where a winner is in doubt: then nothing was drawn.
+    """
+    scores = scores.contiguous()
+    states = [generator.get_state() for generator in generators]
+    ends = np.cumsum([len(own) for own in rows])
+    at, row_bytes = scores.data_ptr(), 4 * scores.shape[1]
+    places = np.array([0 if row is None else at + row * row_bytes for own in rows for row in own], np.uintp)
+    winners = np.empty(len(places), np.int64)
+    is_certain = kernels.functions.bh_race(
+        kernels.team,
+        np.array([state.data_ptr() for state in states], np.uintp).ctypes.data,
+        ends.ctypes.data,
+        len(states),
+        places.ctypes.data,
+        scores.shape[1],
+        winners.ctypes.data,
+    )
+    if not is_certain:
+        return None
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+    told = winners.tolist()
+    return [told[end - len(own) : end] for own, end in zip(rows, ends.tolist(), strict=True)]
+
+
+def keep_largest(kernels: Kernels, scores: torch.Tensor, k: Seq[int]) -> Ids | None:
+    """-inf for all scores below the k-th largest of their row, k per row. Writes into the scores.
+
+    scores: (R, V) float32. Returns the places of the others in the flattened scores, ascending. None where the kernels
+    do not serve: for a large k, many ties, NaN, -inf alone, or rows that do not lie side by side. Then some rows may be
+    cut already, the others are not.
+    """
+    if not scores.is_contiguous():
+        return None
+    room = 2 * max(k) + _ROOM_FOR_TIES
+    asked, counts = np.array(k, np.int64), np.empty(len(k), np.int64)
+    places = np.empty((len(k), room), np.int64)
+    kernels.functions.bh_keep_largest(
+        kernels.team,
+        scores.data_ptr(),
+        *scores.shape,
+        asked.ctypes.data,
+        room,
+        places.ctypes.data,
+        counts.ctypes.data,
+    )
+    if counts.min() < 0:
+        return None
+    places += np.arange(len(k))[:, None] * scores.shape[1]
+    return places[np.arange(room) < counts[:, None]]

@@ -1,0 +1,132 @@
+"""Draws and cuts in the kernels: what torch gives, or nothing where that is in doubt."""
+
+import pytest
+import torch
+
+from engine.decoding.race import Turn, certain
+from engine.logits.survivors import Survivors, keep_largest
+from engine.native import choices
+from engine.native.library import Kernels, load_kernels
+
+SIZES = (2, 40, 311, 3007, 32000)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
+def kernels(request: pytest.FixtureRequest) -> Kernels:
+    return load_kernels(request.param)
+
+
+def drawn_scores(num_rows: int, size: int, spread: float, seed: int) -> torch.Tensor:
+    return spread * torch.randn(num_rows, size, generator=torch.Generator().manual_seed(seed))
+
+
+def generators(count: int, num_used: int = 0) -> list[torch.Generator]:
+    """Their streams begin behind `num_used` single words, an odd number of which splits pairs between two turns."""
+    made = [torch.Generator().manual_seed(seed) for seed in range(count)]
+    for one in made:
+        torch.rand(num_used, generator=one)
+    return made
+
+
+def multinomial(scores: torch.Tensor, drawing: list[torch.Generator]) -> list[int]:
+    """One row for each generator."""
+    rows = zip(scores.softmax(-1), drawing, strict=True)
+    return [int(torch.multinomial(row, 1, generator=generator)) for row, generator in rows]
+
+
+def tied_scores(size: int, generator: torch.Generator) -> torch.Tensor:
+    """Scores with which every token does as well as any other in the generator's next race. (1, size)"""
+    ahead = torch.Generator().set_state(generator.get_state())
+    return torch.empty(1, size).exponential_(generator=ahead).log()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("spread", [0.1, 3.0, 30.0])
+@pytest.mark.parametrize("num_rows", [1, 17])
+def test_the_winners_are_those_that_multinomial_draws(
+    kernels: Kernels, size: int, spread: float, num_rows: int
+) -> None:
+    theirs, ours = generators(num_rows, num_used=3), generators(num_rows, num_used=3)
+    for seed in range(6):
+        scores = drawn_scores(num_rows, size, spread, seed)
+        found = certain(scores, range(num_rows), [Turn(one) for one in ours], kernels)
+        assert found == multinomial(scores, theirs)
+    assert all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(theirs, ours, strict=True))
+
+
+@pytest.mark.parametrize("k", [1, 50])
+def test_after_a_cut_only_what_is_left_is_drawn_and_all_numbers_are_used_up(kernels: Kernels, k: int) -> None:
+    theirs, ours = generators(4), generators(4)
+    for seed in range(20):
+        scores, _ = keep_largest(drawn_scores(4, 32000, 3.0, seed), [k] * 4)
+        found = certain(scores, range(4), [Turn(one) for one in ours], kernels)
+        assert found == multinomial(scores, theirs)
+    assert all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(theirs, ours, strict=True))
+
+
+def test_rows_that_have_ended_use_up_their_numbers_and_one_row_may_serve_many(kernels: Kernels) -> None:
+    theirs, ours = generators(2), generators(2)
+    scores = drawn_scores(3, 3007, 3.0, seed=0)
+    turns = [Turn(ours[0], 4, [1, 3]), Turn(ours[1], 3)]
+    found = certain(scores, [0, 1, 2, 2, 2], turns, kernels)
+    rows = scores.softmax(-1)
+    first = torch.multinomial(rows[[0, 0, 0, 1]], 1, generator=theirs[0])[[1, 3]]
+    second = torch.multinomial(rows[[2, 2, 2]], 1, generator=theirs[1])
+    assert found == [*first.flatten().tolist(), *second.flatten().tolist()]
+    assert all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(theirs, ours, strict=True))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_where_rounding_would_decide_nothing_is_drawn(kernels: Kernels, size: int) -> None:
+    (generator,) = generators(1)
+    before = generator.get_state()
+    assert certain(tied_scores(size, generator), [0], [Turn(generator)], kernels) is None
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", [0, 3006])
+def test_from_a_bad_row_nothing_is_drawn_for_any(kernels: Kernels, bad: float, place: int) -> None:
+    scores, drawing = drawn_scores(3, 3007, 1.0, seed=0), generators(3)
+    before = [one.get_state() for one in drawing]
+    scores[1, place] = bad
+    assert certain(scores, range(3), [Turn(one) for one in drawing], kernels) is None
+    scores[1] = -torch.inf
+    assert certain(scores, range(3), [Turn(one) for one in drawing], kernels) is None
+    assert all(torch.equal(one.get_state(), state) for one, state in zip(drawing, before, strict=True))
+
+
+@pytest.mark.parametrize("size", [3007, 32000])
+@pytest.mark.parametrize("decimals", [1, 7])  # with many ties, and with hardly any
+@pytest.mark.parametrize("num_rows", [4, 20])
+def test_the_largest_scores_are_kept_with_what_ties_with_the_last(
+    kernels: Kernels, size: int, decimals: int, num_rows: int
+) -> None:
+    scores = drawn_scores(num_rows, size, 3.0, seed=size).round(decimals=decimals)
+    scores[1, 30:] = -torch.inf
+    k = [1 + 3 * (row % 4) for row in range(num_rows)]
+    expected = torch.stack(
+        [row.masked_fill(row < row.topk(one).values[-1], -torch.inf) for row, one in zip(scores, k, strict=True)]
+    )
+    places = choices.keep_largest(kernels, scores, k)
+    assert places is not None
+    assert torch.equal(scores, expected)
+    assert torch.equal(
+        Survivors.at(places, num_rows, size).gather(scores), Survivors.of(~scores.isneginf()).gather(scores)
+    )
+
+
+@pytest.mark.parametrize("fault", ["not a number", "all the same", "a large k", "nothing left"])
+def test_rows_the_kernels_do_not_serve_are_left_to_torch(kernels: Kernels, fault: str) -> None:
+    scores, k = drawn_scores(3, 3007, 3.0, seed=0), [5, 20, 5]
+    if fault == "not a number":
+        scores[1, 3006] = torch.nan
+    elif fault == "all the same":
+        scores[1] = 1.0
+    elif fault == "a large k":
+        k[1] = 2000
+    else:
+        scores[1] = -torch.inf
+    expected, _ = keep_largest(scores.clone(), k)
+    assert choices.keep_largest(kernels, scores, k) is None
+    assert torch.equal(keep_largest(scores, k)[0].nan_to_num(), expected.nan_to_num())
