@@ -65,8 +65,8 @@ class PagedAttention:
         plan = self.plan
         if plan is None:
             raise UnsupportedAttention("attention was called outside a step")
-        kind = self._kind(module, query, kwargs)
-        keys, values = self._write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), plan)
+        kind = self.kind(module, query, kwargs)
+        keys, values = self.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), plan.write_slots)
         singles = plan.singles
         if singles is not None:
             rows = query[0].transpose(0, 1)  # (T, H, D)
@@ -94,24 +94,26 @@ class PagedAttention:
 
     def copy_blocks(self, copies: Seq[BlockCopy]) -> None:
         """Copy blocks in every layer, for forks that are about to write into them."""
-        sources = torch.tensor([copy.source for copy in copies])
-        targets = torch.tensor([copy.target for copy in copies])
+        pairs = torch.tensor([[copy.source, copy.target] for copy in copies])
         for store in (*self.keys.values(), *self.values.values()):
+            # All layers lie on one device as a rule, so that this is one transfer.
+            pairs = pairs.to(store.device)
             blocks = store.view(-1, self.block_size, *store.shape[1:])
-            blocks[targets.to(store.device)] = blocks[sources.to(store.device)]
+            blocks[pairs[:, 1]] = blocks[pairs[:, 0]]
 
-    def _write(
-        self, layer: int, key: torch.Tensor, value: torch.Tensor, plan: Plan
+    def write(
+        self, layer: int, key: torch.Tensor, value: torch.Tensor, slots: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store what a layer computed, (T, H_kv, D), at (T,) slots. Returns all it has stored, (slots, H_kv, D)."""
         if layer not in self.keys:
             self.keys[layer] = key.new_zeros(self.num_slots, *key.shape[1:])
             self.values[layer] = value.new_zeros(self.num_slots, *value.shape[1:])
         keys, values = self.keys[layer], self.values[layer]
-        keys.index_copy_(0, plan.write_slots, key)
-        values.index_copy_(0, plan.write_slots, value)
+        keys.index_copy_(0, slots, key)
+        values.index_copy_(0, slots, value)
         return keys, values
 
-    def _kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
+    def kind(self, module: Any, query: torch.Tensor, kwargs: dict[str, Any]) -> LayerKind:
         """What a layer asks for, worked out anew only when it asks with other arguments than before."""
         asked = tuple(kwargs.get(name) for name in ARGUMENTS)
         known = self._kinds.get(module.layer_idx)

@@ -16,6 +16,7 @@ from engine.native.compiler import NoKernels
 from engine.native.library import Kernels, load_kernels
 from engine.native.linear import pack_linears
 from engine.native.stack import NativeStack
+from engine.runners.cuda_pick import pick_for_gpu
 from engine.runners.native_backend import NativeBackend
 from engine.runners.torch_backend import TorchBackend
 from engine.threads import pick_num_threads
@@ -69,6 +70,8 @@ def pick_backend(
     if model.device.type != "cpu" or settings.kernels == "torch":
         if quantize:
             raise ModelUnsupported(f"quantize is {quantize}, which needs the native kernels on a CPU")
+        if model.device.type == "cuda" and settings.kernels != "torch":
+            return pick_for_gpu(model, cache.block_size)
         return TorchBackend(model, "torch")
     try:
         kernels = load_kernels(settings.num_threads or pick_num_threads(), settings.kernels_dir)

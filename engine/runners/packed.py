@@ -15,6 +15,7 @@ from engine.errors import ModelUnsupported
 from engine.request import Sequence
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
+from engine.runners.cuda_backend import CudaBackend
 from engine.runners.runner import Inspection
 from engine.runners.torch_backend import TorchBackend, attending
 
@@ -84,17 +85,22 @@ class PackedRunner:
     def check(self) -> None:
         """Hold the packed forward against the model's own on a few tokens; ModelUnsupported where they differ.
 
-        A decoder that only looks like those of the native kernels goes on through the library's code.
+        A decoder that only looks like those of the native kernels goes on through the library's code, and so does one
+        on a GPU whose fast path goes wrong. Where that is right, its steps may be recorded.
         """
         try:
             check(self)
         except ModelUnsupported as error:
             if isinstance(self.backend, TorchBackend):
                 raise
-            logger.warning("the native kernels compute something else than this model: %s", error)
-            self.backend = TorchBackend(self.model, f"{self.backend.variant}, linear layers")
+            logger.warning("%s computes something else than this model: %s", self.backend.kernels, error)
+            self.model.set_attn_implementation(self.backend.plain)
+            kernels = "torch" if isinstance(self.backend, CudaBackend) else f"{self.backend.variant}, linear layers"
+            self.backend = TorchBackend(self.model, kernels)
             self._store = self.backend.new_store(self.cache)
             check(self)
+        if isinstance(self.backend, CudaBackend):
+            self.backend.capture(self._store, self.cache, self.context_len)
 
     @property
     def is_attending(self) -> bool:

@@ -8,7 +8,7 @@ import contextlib
 import weakref
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
@@ -19,24 +19,30 @@ from engine.batch import Feed
 from engine.cache import BlockCache
 
 
+class Attending(Protocol):
+    """A store that computes attention over what it holds, in the form of the library's attention interface."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]: ...  # Any: the library's interface
+
+
 class TorchBackend:
-    """kernels: what computes the linear layers, in words."""
+    """kernels, attention: what computes the linear layers, and what attends, in words."""
 
     variant = "torch"
-    attention = "paged, torch"
 
-    def __init__(self, model: PreTrainedModel, kernels: str) -> None:
-        self.kernels, self._model = kernels, model
+    def __init__(self, model: PreTrainedModel, kernels: str, attention: str = "paged, torch") -> None:
+        self.kernels, self.attention, self._model = kernels, attention, model
         self.plain = plain_attention(model)
         self._config = model.config.get_text_config(decoder=True)
-        self._store: PagedAttention | None = None
+        self._store: Attending | None = None
         # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
         backend, name = weakref.ref(self), f"beamhouse_paged_{id(self)}"
         AttentionInterface.register(name, lambda *args, **kwargs: backend()._attend(*args, **kwargs))  # type: ignore[union-attr]
         model.set_attn_implementation(name)
 
-    def new_store(self, cache: BlockCache) -> PagedAttention:
-        return PagedAttention(self._config, cache.num_blocks, cache.block_size)
+    def new_store(self, cache: BlockCache, num_spare: int = 0) -> PagedAttention:
+        """num_spare: blocks behind those of the cache, which no sequence is given."""
+        return PagedAttention(self._config, cache.num_blocks + num_spare, cache.block_size)
 
     def run(
         self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: PagedAttention
@@ -44,11 +50,26 @@ class TorchBackend:
         plan = build_plan(feeds, store.block_size, self._model.device)
         token_ids = torch.tensor([[t for feed in feeds for t in feed.token_ids]], device=self._model.device)
         places = torch.tensor(kept, dtype=torch.int64, device=self._model.device)
-        store.plan, self._store = plan, store
+        store.plan = plan
         try:
-            return self._run(token_ids, self._positions(feeds, plan), places, layers)
+            return self.compute(token_ids, self._positions(feeds, plan), places, layers, store)
         finally:
-            store.plan = self._store = None
+            store.plan = None
+
+    def compute(
+        self,
+        token_ids: torch.Tensor,
+        positions: torch.Tensor,
+        kept: torch.Tensor,
+        layers: Seq[int],
+        store: Attending,
+    ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """One pass over tokens (1, T) at positions (1, T), attending through a store that knows the step. As `run`."""
+        self._store = store
+        try:
+            return self._compute(token_ids, positions, kept, layers)
+        finally:
+            self._store = None
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
@@ -59,7 +80,7 @@ class TorchBackend:
             raise UnsupportedAttention("attention was called outside a step")
         return self._store(*args, **kwargs)
 
-    def _run(
+    def _compute(
         self, token_ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor, layers: Seq[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         wants_states = {"output_hidden_states": True} if layers else {}

@@ -61,14 +61,17 @@ LIVE = (
 """Those that the installed library answers; the golden files hold what others are compared with."""
 
 
-@cache
-def engine() -> Engine:
+def assistants() -> dict[str, Assistant]:
+    """A draft model: another random one, of a single layer."""
     torch.manual_seed(7)
     config = copy.deepcopy(reference("llama").config)
     config.num_hidden_layers = 1
-    draft = type(reference("llama"))(config).eval()
-    assistants = {DRAFT: Assistant(draft)}
-    _, built = assemble(served("llama"), SETTINGS, Extensions(Registry({}, {}), {}, assistants=assistants))
+    return {DRAFT: Assistant(type(reference("llama"))(config).eval())}
+
+
+@cache
+def engine() -> Engine:
+    _, built = assemble(served("llama"), SETTINGS, Extensions(Registry({}, {}), {}, assistants=assistants()))
     return built
 
 
