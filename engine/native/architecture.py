@@ -1,15 +1,20 @@
-"""Recognises decoders that the kernels can run whole, by what their modules are, not by their names in a list.
+"""Recognises decoders that the kernels can run whole, by what their modules are and compute, not by a list of names.
 
 Whatever is not certain to be what the kernels compute is turned away here; what slips through is caught by the runner's
 check, which holds the logits against the model's own.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+
+from engine.native import layouts
+from engine.native.layouts import Attention, FeedForward, Layout
+from engine.native.linear import weight_of
+from engine.native.parts import Decoder, Heads, Layer, Norm, OtherArchitecture, Place, Residual, Scales, require, same
+from engine.native.probes import activation_of, norm_of
 
 STATIC_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary positions whose angles depend on the position alone."""
@@ -18,120 +23,191 @@ MOST_SHARING = 56
 """Query heads that may share a key head: `kQueryRows` in src/attention.h."""
 
 
-class OtherArchitecture(Exception):
-    """The decoder is not of the kind the kernels run; the message says in what."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderParts:
-    """The modules of a decoder and the sizes of its layers. windows: of each layer, 0 where it sees everything."""
-
-    embedding: nn.Embedding
-    layers: list[Any]  # Any: modules of the architecture
-    norm: Any
-    rotary: Any
-    head: nn.Linear
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    eps: float
-    scaling: float
-    windows: list[int]
-
-
-def recognize(model: PreTrainedModel) -> DecoderParts:
-    """The parts of a decoder of norms, rotary positions and gated feed-forward layers. Raises OtherArchitecture."""
+@torch.inference_mode()
+def recognize(model: PreTrainedModel) -> Decoder:
+    """The description of a model's decoder. Raises OtherArchitecture, having changed nothing."""
     decoder, head = model.get_decoder(), model.get_output_embeddings()
-    _require(_children(decoder) == {"embed_tokens", "layers", "norm", "rotary_emb"}, "parts of the decoder")
-    _require(type(decoder.embed_tokens) is nn.Embedding, "a scaled embedding")
-    _require(type(head) is nn.Linear and head.bias is None, "the head")
-    _require(getattr(decoder.rotary_emb, "rope_type", None) in STATIC_ROPES, "the rotary positions")
-    layers = list(decoder.layers)
-    for layer in layers:
-        _check_layer(layer)
-    config = model.config.get_text_config(decoder=True)
-    attention, mlp = layers[0].self_attn, layers[0].mlp
-    head_dim = int(attention.head_dim)
-    heads, kv_heads = attention.q_proj.out_features // head_dim, attention.k_proj.out_features // head_dim
-    _require(head_dim % 16 == 0 and config.hidden_size % 16 == 0, "sizes that are no multiple of 16")
-    _require(mlp.gate_proj.out_features % 16 == 0, "sizes that are no multiple of 16")
-    _require(heads % kv_heads == 0 and heads // kv_heads <= MOST_SHARING, "the number of heads")
-    return DecoderParts(
-        decoder.embed_tokens,
-        layers,
-        decoder.norm,
-        decoder.rotary_emb,
-        head,
-        heads,
-        kv_heads,
-        head_dim,
-        int(mlp.gate_proj.out_features),
-        _same(_epsilon(norm) for layer in layers for norm in (layer.input_layernorm, layer.post_attention_layernorm)),
-        _same(float(layer.self_attn.scaling) for layer in layers),
-        [_window(config, layer.self_attn, number) for number, layer in enumerate(layers)],
+    config, dtype = model.config.get_text_config(decoder=True), model.dtype
+    require(dtype in (torch.float32, torch.bfloat16), f"weights of the type {dtype}")
+    require(type(head) is nn.Linear and weight_of(head) is not None, "the head")
+    found = layouts.children(decoder)
+    names = [layouts.only(found, one) for one in (layouts.EMBEDDINGS, layouts.LAYERS, layouts.LAST_NORMS)]
+    require(found <= {*names, *layouts.POSITIONS, layouts.ROTARY}, "parts of the decoder")
+    embedding, layers, norm = (getattr(decoder, name) for name in names)
+    layout = layouts.LAYOUTS.get(same(frozenset(layouts.children(layer)) for layer in layers))
+    if layout is None:
+        raise OtherArchitecture("parts of a layer")
+    attentions = [layouts.attention_of(getattr(layer, layout.attention)) for layer in layers]
+    mlps = [layouts.mlp_of(layer, layout) for layer in layers]
+    rotary = getattr(decoder, layouts.ROTARY, None)
+    return Decoder(
+        embedding=embedding,
+        positions=_positions(decoder, found),
+        rotary=rotary,
+        layers=[
+            _layer(layer, layout, attention, mlp, _turn(config, attention, number, rotary))
+            for number, (layer, attention, mlp) in enumerate(zip(layers, attentions, mlps, strict=True))
+        ],
+        norm=norm_of(norm, dtype, config.hidden_size),
+        head=head,
+        heads=same(_heads(attention, config) for attention in attentions),
+        intermediate=same(_sizes(mlp.down)[1] for mlp in mlps),
+        is_gated=same(mlp.is_gated for mlp in mlps),
+        activation=same(activation_of(mlp.activation, dtype) for mlp in mlps),
+        residual=same(_residual(layer, layout, attention) for layer, attention in zip(layers, attentions, strict=True)),
+        scales=_scales(model, decoder, embedding, layers, layout),
     )
 
 
-def angles(parts: DecoderParts, num_positions: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines as the model computes them, (positions, rotary_dim / 2) float32. Raises OtherArchitecture."""
+def angles(
+    decoder: Decoder, num_positions: int, dtype: torch.dtype
+) -> dict[str, tuple[torch.Tensor, torch.Tensor, bool]]:
+    """Of each kind of turning: cosines and sines as the model computes them, (positions, rotary_dim / 2) float32, and
+    whether neighbours are paired instead of halves. Raises OtherArchitecture."""
+    return {
+        kind: _tables(decoder, kind, num_positions, dtype)
+        for kind in sorted({layer.rotary for layer in decoder.layers if layer.rotary is not None})
+    }
+
+
+def _tables(
+    decoder: Decoder, kind: str, num_positions: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, bool]:
     positions = torch.arange(num_positions)[None]
-    cosines, sines = parts.rotary(torch.empty(1, 1, 1, dtype=dtype), positions)
-    halves = [table[0].float().chunk(2, dim=-1) for table in (cosines, sines)]
-    _require(all(torch.equal(low, high) for low, high in halves), "the layout of rotary positions")
-    _require(2 * halves[0][0].shape[1] <= parts.head_dim, "the layout of rotary positions")
-    return halves[0][0].contiguous(), halves[1][0].contiguous()
-
-
-def _check_layer(layer: Any) -> None:
-    _require(
-        _children(layer) == {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}, "parts of a layer"
+    kinds = (kind,) if isinstance(decoder.rotary.rope_type, dict) else ()
+    cosines, sines = (
+        table[0].float() for table in decoder.rotary(torch.empty(1, 1, 1, dtype=dtype), positions, *kinds)
     )
-    attention, mlp = layer.self_attn, layer.mlp
-    projections = {"q_proj", "k_proj", "v_proj", "o_proj"}
-    _require(_children(attention) in (projections, projections | {"q_norm", "k_norm"}), "parts of attention")
-    _require(_children(mlp) == {"gate_proj", "up_proj", "down_proj", "act_fn"}, "parts of the feed-forward layer")
-    linears = [getattr(attention, name) for name in projections] + [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
-    _require(all(type(linear) is nn.Linear for linear in linears), "a projection that is not linear")
-    _require(isinstance(mlp.act_fn, nn.SiLU) or type(mlp.act_fn).__name__ == "SiLUActivation", "the activation")
-    for module in (layer, attention):
-        extra = [name for name, _ in module.named_parameters(recurse=False)]
-        _require(not extra, f"the parameter {', '.join(extra)}")
-    for name in ("q_norm", "k_norm"):
-        if hasattr(attention, name):
-            norm = getattr(attention, name)
-            _require(_epsilon(norm) == _epsilon(layer.input_layernorm), "the norms")
-            _require(norm.weight.shape == (attention.head_dim,), "a norm over all heads")
+    half = cosines.shape[1] // 2
+    require(2 * half == cosines.shape[1] <= decoder.heads.dim, "the layout of rotary positions")
+    if all(torch.equal(table[:, :half], table[:, half:]) for table in (cosines, sines)):
+        return cosines[:, :half].contiguous(), sines[:, :half].contiguous(), False
+    is_paired = all(torch.equal(table[:, ::2], table[:, 1::2]) for table in (cosines, sines))
+    require(is_paired, "the layout of rotary positions")
+    return cosines[:, ::2].contiguous(), sines[:, ::2].contiguous(), True
 
 
-def _epsilon(norm: Any) -> float:
-    _require(hasattr(norm, "variance_epsilon") and getattr(norm, "bias", None) is None, "the norms")
-    return float(norm.variance_epsilon)
+def _layer(layer: Any, layout: Layout, attention: Attention, mlp: FeedForward, turn: tuple[str | None, int]) -> Layer:
+    require(not layouts.own_parameters(layer), "a parameter of the layer")
+    require(getattr(attention.module.config, "clip_qkv", None) is None, "bounded queries and keys")
+    dtype, hidden = attention.out.module.weight.dtype, _sizes(mlp.down)[0]
+    dim = _head_dim(attention.module)
+    out_rows, out_columns = _sizes(attention.out)
+    require(
+        out_rows == hidden and hidden % 16 == 0 and _sizes(mlp.down)[1] % 16 == 0, "sizes that are no multiple of 16"
+    )
+    num_up = sum(_sizes(place)[0] for place in mlp.up)
+    require(num_up == _sizes(mlp.down)[1] * (2 if mlp.is_gated else 1), "the sizes of the feed-forward layer")
+
+    def norm(name: str | None) -> Norm | None:
+        return None if name is None else norm_of(getattr(layer, name), dtype, hidden)
+
+    def head_norm(module: Any, width: int) -> Norm | None:
+        if module is None:
+            return None
+        size = int(module.weight.shape[-1])
+        require(size in (dim, width) and not (attention.is_interleaved and size != dim), "the norm of the heads")
+        return norm_of(module, dtype, size)
+
+    num_keys = (sum(_sizes(place)[0] for place in attention.qkv) - out_columns) // 2
+    return Layer(
+        qkv=attention.qkv,
+        out=attention.out,
+        up=mlp.up,
+        down=mlp.down,
+        before_attention=norm(layout.before_attention),
+        query=head_norm(attention.query_norm, out_columns),
+        key=head_norm(attention.key_norm, num_keys),
+        after_attention=norm(layout.after_attention),
+        before_mlp=norm(layout.before_mlp),
+        after_mlp=norm(layout.after_mlp),
+        rotary=turn[0],
+        window=turn[1],
+        scaling=1.0 if layout.scales_queries else float(attention.module.scaling),
+        cap=float(getattr(attention.module, "attn_logit_softcapping", None) or 0.0),
+    )
 
 
-def _window(config: Any, attention: Any, number: int) -> int:
-    """Positions a layer's queries see, 0 for all."""
+def _heads(attention: Attention, config: Any) -> Heads:
+    dim, columns = _head_dim(attention.module), sum(_sizes(place)[0] for place in attention.qkv)
+    num = _sizes(attention.out)[1] // dim
+    num_kv = (columns // dim - num) // 2
+    require(dim % 16 == 0, "heads of a size that is no multiple of 16")
+    require((num + 2 * num_kv) * dim == columns and num == config.num_attention_heads, "the number of heads")
+    require(num_kv > 0 and num % num_kv == 0 and num // num_kv <= MOST_SHARING, "the number of heads")
+    if attention.is_interleaved:
+        require(num == num_kv, "heads that share keys in one projection")
+        return Heads(num, num_kv, dim, 3 * dim, dim, 2 * dim)
+    return Heads(num, num_kv, dim, dim, num * dim, (num + num_kv) * dim)
+
+
+def _head_dim(attention: Any) -> int:
+    return int(getattr(attention, "head_dim", None) or attention.head_size)
+
+
+def _sizes(place: Place) -> tuple[int, int]:
+    """Outputs and inputs of a linear layer that can be packed. Raises OtherArchitecture."""
+    parts = weight_of(place.module)
+    if parts is None:
+        raise OtherArchitecture(f"{place.name} is no linear layer of sizes that are multiples of 16")
+    return int(parts[0].shape[0]), int(parts[0].shape[1])
+
+
+def _residual(layer: Any, layout: Layout, attention: Attention) -> Residual:
+    require(getattr(layer, "do_layer_norm_before", True), "norms behind the branches")
+    if not getattr(layer, "use_parallel_residual", layout.has_one_stream):
+        require(not layout.has_one_stream, "a branch without a norm")
+        return Residual.IN_TURN
+    # The two ways to add three numbers: told apart by what the architectures of each call their projection.
+    return Residual.BRANCHES_FIRST if attention.out.name == "dense" else Residual.STREAM_FIRST
+
+
+def _scales(model: Any, decoder: Any, embedding: nn.Embedding, layers: Any, layout: Layout) -> Scales:
+    config, scale = model.config.get_text_config(decoder=True), 1.0
+    if type(embedding) is not nn.Embedding:
+        require(hasattr(embedding, "embed_scale"), "the embedding")
+        scale = float(torch.as_tensor(embedding.embed_scale).to(embedding.weight.dtype))
+    some = torch.arange(min(4, embedding.num_embeddings))
+    require(torch.equal(embedding(some), embedding.weight[some] * scale), "the embedding")
+    attention = getattr(layers[0], layout.attention)
+    branch = float(same(getattr(layer, "residual_multiplier", 1.0) for layer in layers))
+    require(branch == 1.0 or layout.before_mlp is not None, "scaled branches")
+    return Scales(
+        embedding=scale * float(getattr(decoder, "embedding_multiplier", 1.0)),
+        query=float(attention.scaling) if layout.scales_queries else 1.0,
+        branch=branch,
+        logit=float(getattr(model, "logit_scale", None) or 1.0),
+        logit_divisor=float(getattr(config, "logits_scaling", None) or 1.0),
+        logit_cap=float(getattr(config, "final_logit_softcapping", None) or 0.0),
+    )
+
+
+def _positions(decoder: Any, found: set[str]) -> torch.Tensor | None:
+    """The learned table of positions from the first one on, (P, hidden)."""
+    if not found & set(layouts.POSITIONS):
+        return None
+    table = getattr(decoder, layouts.only(found, layouts.POSITIONS))
+    offset = int(getattr(table, "offset", 0))
+    require(isinstance(table, nn.Embedding) and (offset > 0 or type(table) is nn.Embedding), "the learned positions")
+    positions: torch.Tensor = table.weight.detach()[offset:]
+    return positions
+
+
+def _turn(config: Any, attention: Attention, number: int, rotary: Any) -> tuple[str | None, int]:
+    """By which table a layer turns queries and keys, if any, and how many positions its queries see, 0 for all."""
     types = getattr(config, "layer_types", None)
     kind = types[number] if types else None
-    _require(kind in (None, "full_attention", "sliding_attention"), f"attention of the kind {kind}")
-    if kind == "full_attention":
-        return 0
-    window = getattr(attention, "sliding_window", None)
+    require(kind in (None, "full_attention", "sliding_attention"), f"attention of the kind {kind}")
+    window = getattr(attention.module, "sliding_window", None)
     if window is None:
         window = getattr(config, "sliding_window", None)
-    return int(window or 0)
+    return _table(rotary, attention.module, kind), 0 if kind == "full_attention" else int(window or 0)
 
 
-def _children(module: Any) -> set[str]:
-    return {name for name, _ in module.named_children()}
-
-
-def _same(values: Any) -> float:
-    found = set(values)
-    _require(len(found) == 1, "layers that differ")
-    return float(found.pop())
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise OtherArchitecture(what)
+def _table(rotary: Any, attention: Any, kind: str | None) -> str | None:
+    if rotary is None or not getattr(attention, "use_rope", True):
+        return None
+    ropes = getattr(rotary, "rope_type", None)
+    rope = ropes.get(kind) if isinstance(ropes, dict) else ropes
+    require(rope in STATIC_ROPES, "the rotary positions")
+    return str(kind) if isinstance(ropes, dict) else "all"

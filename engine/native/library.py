@@ -33,36 +33,53 @@ class MatrixStruct(Structure):
     )
 
 
-class LayerStruct(Structure):
-    """`Layer` of src/decoder.h."""
+class NormStruct(Structure):
+    """`Norm` of src/norms.h."""
 
     _fields_ = (
-        ("qkv", MatrixStruct),
-        ("out", MatrixStruct),
-        ("gate_up", MatrixStruct),
-        ("down", MatrixStruct),
-        ("input_norm", c_void_p),
-        ("middle_norm", c_void_p),
-        ("query_norm", c_void_p),
-        ("key_norm", c_void_p),
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("size", c_int64),
+        ("step", c_int64),
+        ("eps", c_float),
+        ("kind", c_int32),
+    )
+
+
+class RotaryStruct(Structure):
+    """`Rotary` of src/rotary.h."""
+
+    _fields_ = (("cosines", c_void_p), ("sines", c_void_p), ("dim", c_int64), ("is_paired", c_int64))
+
+
+class LayerStruct(Structure):
+    """`Layer` of src/layers.h."""
+
+    _fields_ = (
+        *((name, MatrixStruct) for name in ("qkv", "out", "up", "down")),
+        *(
+            (name, NormStruct)
+            for name in ("before_attention", "query", "key", "after_attention", "before_mlp", "after_mlp")
+        ),
+        ("rotary", RotaryStruct),
         ("window", c_int64),
+        ("scaling", c_float),
+        ("cap", c_float),
     )
 
 
 class ShapeStruct(Structure):
-    """`Shape` of src/decoder.h."""
+    """`Shape` of src/layers.h."""
 
     _fields_ = (
-        *(
-            (name, c_int64)
-            for name in ("hidden", "heads", "kv_heads", "head_dim", "rotary_dim", "intermediate", "block")
-        ),
-        ("eps", c_float),
-        ("scaling", c_float),
+        *((name, c_int64) for name in ("hidden", "heads", "kv_heads", "head_dim", "head_step")),
+        *((name, c_int64) for name in ("key_begin", "value_begin", "intermediate", "block")),
+        *((name, c_int32) for name in ("residual", "activation", "is_gated")),
+        *((name, c_float) for name in ("embedding_scale", "query_scale", "branch_scale")),
+        *((name, c_float) for name in ("logit_scale", "logit_divisor", "logit_cap")),
         ("embedding", c_void_p),
-        ("cosines", c_void_p),
-        ("sines", c_void_p),
-        ("norm", c_void_p),
+        ("positions", c_void_p),
+        ("norm", NormStruct),
         ("head", MatrixStruct),
     )
 

@@ -4,18 +4,25 @@ import ctypes
 import weakref
 from array import array
 from collections.abc import Sequence as Seq
-from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from engine.batch import Feed
 from engine.cache import BlockCache, BlockCopy
-from engine.native.architecture import OtherArchitecture, angles, recognize
-from engine.native.library import FORMATS, CacheStruct, Kernels, LayerStruct, Memory, ShapeStruct, StepStruct
-from engine.native.linear import PackedLinear, weight_of
-from engine.native.matrices import PANEL, PackedMatrix, packed_in_turns, packed_side_by_side
+from engine.native.architecture import angles, recognize
+from engine.native.library import (
+    FORMATS,
+    CacheStruct,
+    Kernels,
+    LayerStruct,
+    Memory,
+    RotaryStruct,
+    ShapeStruct,
+    StepStruct,
+)
+from engine.native.packing import Packer
+from engine.native.parts import Decoder, require
 
 SUB_BLOCK = 16
 """Positions that lie together in the cache: `kKeys` in src/attention.h."""
@@ -27,9 +34,9 @@ class NativeStore:
     is_used = True
 
     def __init__(self, stack: "NativeStack", num_blocks: int, block_size: int) -> None:
-        parts, kernels = stack.parts, stack.kernels
-        self.block_size, self._kernels, self._num_layers = block_size, kernels, len(parts.layers)
-        self._block_bytes = block_size * parts.kv_heads * parts.head_dim * stack.dtype.itemsize
+        decoder, kernels = stack.decoder, stack.kernels
+        self.block_size, self._kernels, self._num_layers = block_size, kernels, len(decoder.layers)
+        self._block_bytes = block_size * decoder.heads.num_kv * decoder.heads.dim * stack.dtype.itemsize
         layer_bytes = num_blocks * self._block_bytes
         self._keys = Memory(kernels, self._num_layers * layer_bytes)
         self._values = Memory(kernels, self._num_layers * layer_bytes)
@@ -50,27 +57,24 @@ class NativeStack:
     """
 
     def __init__(self, model: PreTrainedModel, kernels: Kernels, cache: BlockCache, quantize: bool) -> None:
-        self.parts = parts = recognize(model)
+        self.decoder = decoder = recognize(model)
         self.kernels, self.dtype = kernels, model.dtype
-        if cache.block_size % SUB_BLOCK:
-            raise OtherArchitecture(f"a block_size that is no multiple of {SUB_BLOCK}")
-        linears = [module for module in model.modules() if type(module) is nn.Linear]
-        if any(weight_of(linear) is None for linear in linears):
-            raise OtherArchitecture(f"weights of the type {self.dtype} or of sizes that are no multiple of 16")
+        require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")
         self._num_positions = num_positions(model, cache)
-        cosines, sines = angles(parts, self._num_positions, self.dtype)
-        self._kept: list[torch.Tensor | PackedMatrix] = [cosines, sines]
-        layers = (LayerStruct * len(parts.layers))(
-            *(
-                self._pack_layer(layer, window, quantize)
-                for layer, window in zip(parts.layers, parts.windows, strict=True)
-            )
+        require(decoder.positions is None or len(decoder.positions) >= self._num_positions, "too few learned positions")
+        tables = angles(decoder, self._num_positions, self.dtype)
+        self._packer = packer = Packer(kernels, quantize)
+        rotaries = {kind: packer.rotary(*table) for kind, table in tables.items()}
+        layers = (LayerStruct * len(decoder.layers))(
+            *(packer.layer(layer, decoder.is_gated, _rotary_of(rotaries, layer.rotary)) for layer in decoder.layers)
         )
-        shape = self._shape(model, cosines, sines, cache.block_size, quantize)
+        head, packed_head = packer.head(decoder.head, decoder.head.weight is decoder.embedding.weight)
+        model.set_output_embeddings(packed_head)
+        shape = self._shape(decoder, cache.block_size)
+        shape.head = head
         functions = kernels.functions
         self._at: int = functions.bh_stack(FORMATS[self.dtype], ctypes.byref(shape), layers, len(layers))
-        self._shape_struct = shape
-        self.vocab_size, self.hidden_size = shape.head.n, shape.hidden
+        self.vocab_size, self.hidden_size = head.n, shape.hidden
         weakref.finalize(self, functions.bh_stack_free, self._at)
 
     @torch.inference_mode()
@@ -116,63 +120,21 @@ class NativeStack:
         self.kernels.functions.bh_project(self._at, self.kernels.team, rows.data_ptr(), len(rows), logits.data_ptr())
         return logits
 
-    def _pack_layer(self, layer: Any, window: int, quantize: bool) -> LayerStruct:
-        """Pack one layer's weights and put layers over the packed ones in their place."""
-        attention, mlp = layer.self_attn, layer.mlp
-        names = ("q_proj", "k_proj", "v_proj")
-        qkv = packed_side_by_side(self.kernels, [_parts(getattr(attention, name)) for name in names], quantize)
-        begin = 0
-        for name in names:
-            packed = PackedLinear(qkv, getattr(attention, name), begin)
-            setattr(attention, name, packed)
-            begin += packed.out_features
-        out = self._pack_alone(attention, "o_proj", quantize)
-        gate_up = packed_in_turns(self.kernels, _parts(mlp.gate_proj), _parts(mlp.up_proj), quantize)
-        mlp.gate_proj = PackedLinear(gate_up, mlp.gate_proj, 0, gap=PANEL)
-        mlp.up_proj = PackedLinear(gate_up, mlp.up_proj, PANEL, gap=PANEL)
-        down = self._pack_alone(mlp, "down_proj", quantize)
-        self._kept.extend((qkv, gate_up))
-        return LayerStruct(
-            qkv.struct, out.struct, gate_up.struct, down.struct,
-            self._floats(layer.input_layernorm), self._floats(layer.post_attention_layernorm),
-            self._floats(getattr(attention, "q_norm", None)), self._floats(getattr(attention, "k_norm", None)), window,
-        )  # fmt: skip
-
-    def _pack_alone(self, parent: Any, name: str, quantize: bool) -> PackedMatrix:
-        module = getattr(parent, name)
-        matrix = packed_side_by_side(self.kernels, [_parts(module)], quantize)
-        setattr(parent, name, PackedLinear(matrix, module))
-        self._kept.append(matrix)
-        return matrix
-
-    def _shape(
-        self, model: PreTrainedModel, cosines: torch.Tensor, sines: torch.Tensor, block_size: int, quantize: bool
-    ) -> ShapeStruct:
-        parts = self.parts
-        embedding = parts.embedding.weight.detach().contiguous()
-        head = packed_side_by_side(self.kernels, [_parts(parts.head)], quantize)
-        is_tied = parts.head.weight is parts.embedding.weight
-        model.set_output_embeddings(PackedLinear(head, parts.head, is_shared=is_tied))
-        self._kept.extend((embedding, head))
+    def _shape(self, decoder: Decoder, block_size: int) -> ShapeStruct:
+        """All but the head."""
+        heads, scales, packer = decoder.heads, decoder.scales, self._packer
+        embedding = decoder.embedding.weight
         return ShapeStruct(
-            embedding.shape[1], parts.heads, parts.kv_heads, parts.head_dim, 2 * cosines.shape[1], parts.intermediate,
-            block_size, parts.eps, parts.scaling, embedding.data_ptr(), cosines.data_ptr(), sines.data_ptr(),
-            self._floats(parts.norm), head.struct,
+            embedding.shape[1], heads.num, heads.num_kv, heads.dim, heads.step, heads.key_begin, heads.value_begin,
+            decoder.intermediate, block_size, int(decoder.residual), int(decoder.activation), int(decoder.is_gated),
+            scales.embedding, scales.query, scales.branch, scales.logit, scales.logit_divisor, scales.logit_cap,
+            packer.at(embedding), None if decoder.positions is None else packer.at(decoder.positions),
+            packer.norm(decoder.norm),
         )  # fmt: skip
 
-    def _floats(self, norm: Any) -> int | None:
-        """Where the weight of a norm lies as floats."""
-        if norm is None:
-            return None
-        weight: torch.Tensor = norm.weight.detach().float().contiguous()
-        self._kept.append(weight)
-        return weight.data_ptr()
 
-
-def _parts(module: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    parts = weight_of(module)
-    assert parts is not None
-    return parts
+def _rotary_of(rotaries: dict[str, RotaryStruct], kind: str | None) -> RotaryStruct:
+    return RotaryStruct() if kind is None else rotaries[kind]
 
 
 def num_positions(model: PreTrainedModel, cache: BlockCache) -> int:

@@ -11,10 +11,10 @@ from config.settings import EngineSettings
 from engine.batch import Feed
 from engine.cache import BlockCache, BlockCopy
 from engine.errors import ModelUnsupported
-from engine.native.architecture import OtherArchitecture
 from engine.native.compiler import NoKernels
 from engine.native.library import Kernels, load_kernels
 from engine.native.linear import pack_linears
+from engine.native.parts import OtherArchitecture
 from engine.native.stack import NativeStack
 from engine.runners.cuda_pick import pick_for_gpu
 from engine.runners.native_backend import NativeBackend

@@ -10,12 +10,11 @@
 
 #include <limits>
 
-#include "matmul.h"
+#include "attention_tiles.h"
+#include "functions.h"
 
 namespace beamhouse {
 
-constexpr int kKeys = 16;       // positions of a sub-block
-constexpr int kGroup = 64;      // positions between two corrections of the softmax
 constexpr int kQueryRows = 56;  // most rows of one task
 
 // The keys and values of one layer. block: positions of a cache block.
@@ -78,6 +77,13 @@ inline std::vector<Task> tasks_of(const Feed* feeds, int64_t num_feeds, int64_t 
   return tasks;
 }
 
+// Queries of a step's tokens: `row` numbers from one token to the next, `head` from one head to the next.
+template <class T>
+struct Queries {
+  const T* at;
+  int64_t row, head;
+};
+
 // Rooms of one thread for one task: rows of queries, logits, weights, sums.
 template <class T>
 struct Room {
@@ -98,13 +104,14 @@ class Attention {
   Attention(Store<T> store, Reach reach, int64_t heads, const int32_t* tables)
       : store_(store), reach_(reach), heads_(heads), tables_(tables) {}
 
-  // q, out: (tokens, ...) rows, the heads side by side; q_row, out_row: numbers from one token to the next.
-  void attend(const Task& task, const T* q, int64_t q_row, T* out, int64_t out_row, Room<T>& room) const {
+  // out: (tokens, ...) rows, the heads side by side; out_row: numbers from one token to the next.
+  void attend(const Task& task, const Queries<T>& queries, T* out, int64_t out_row, Room<T>& room) const {
     const int64_t dim = store_.head_dim, sharing = heads_ / store_.kv_heads, rows = task.count * sharing;
     const int64_t position = task.feed->before + task.first, last = position + task.count;
     for (int64_t row = 0; row < rows; row++) {
       const int64_t token = task.feed->start + task.first + row / sharing;
-      std::memcpy(&room.queries[row * dim], q + token * q_row + (task.head * sharing + row % sharing) * dim,
+      std::memcpy(&room.queries[row * dim],
+                  queries.at + token * queries.row + (task.head * sharing + row % sharing) * queries.head,
                   dim * sizeof(T));
       room.most[row] = -std::numeric_limits<float>::infinity();
       room.total[row] = 0;
@@ -125,28 +132,24 @@ class Attention {
   // Adds the positions [group, end) to all rows.
   void visit(const Task& task, int64_t group, int64_t end, int64_t rows, int64_t position, Room<T>& room) const {
     const int32_t* table = tables_ + task.feed->table;
-    const int64_t dim = store_.head_dim, units = dim / Kind::kPerUnit;
-    const int64_t passes = (rows + kRows - 1) / kRows;
-    for (int64_t sub = group; sub < end; sub += kKeys) {
-      const char* keys = reinterpret_cast<const char*>(store_.keys + store_.at(table, sub, task.head));
-      for (int64_t row = 0; row < rows;) {
-        const int count = int(std::min<int64_t>(kRows, rows - row));
-        any_rows<Kind, kKeys / kLanes, 0, false>(
-            count, reinterpret_cast<const uint32_t*>(&room.queries[row * dim]), units, keys, kKeys * 4, keys, units,
-            &room.logits[row][sub - group], kGroup);
-        row += count;
-      }
+    const int64_t units = store_.head_dim / Kind::kPerUnit, sharing = rows / task.count;
+    const char *keys[kSubBlocks], *values[kSubBlocks];
+    int count = 0;
+    for (int64_t sub = group; sub < end; sub += kKeys, count++) {
+      const int64_t at = store_.at(table, sub, task.head);
+      keys[count] = reinterpret_cast<const char*>(store_.keys + at);
+      values[count] = reinterpret_cast<const char*>(store_.values + at);
     }
-    const int64_t sharing = rows / task.count;
+    for (int64_t row = 0; row < rows; row += kRows)
+      with_rows(int(std::min<int64_t>(kRows, rows - row)), [&](auto m) {
+        key_tiles<Kind, m.value, kSubBlocks>(reinterpret_cast<const uint32_t*>(&room.queries[row * store_.head_dim]),
+                                             units, keys, count, room.logits[row]);
+      });
     for (int64_t row = 0; row < rows; row++) weigh(group, end, position + row / sharing, row, room);
-    for (int64_t sub = group; sub < end; sub += kKeys) {
-      const char* values = reinterpret_cast<const char*>(store_.values + store_.at(table, sub, task.head));
-      for (int64_t pass = 0, row = 0; pass < passes; pass++) {
-        const int count = int(std::min<int64_t>(kRows, rows - row));
-        add_values(room, row, count, sub - group, values);
-        row += count;
-      }
-    }
+    for (int64_t row = 0; row < rows; row += kRows)
+      with_rows(int(std::min<int64_t>(kRows, rows - row)), [&](auto m) {
+        add_values<m.value>(room, row, values, count);
+      });
   }
 
   // Turns the logits of one row into weights, and corrects what was summed up so far to the new largest logit.
@@ -156,8 +159,7 @@ class Attention {
     Floats most = all(room.most[row]);
     for (int64_t c = 0; c < kGroup; c += kLanes) {
       Floats value = load(logits + c) * reach_.scaling;
-      if (reach_.cap != 0)
-        for (int lane = 0; lane < kLanes; lane++) value[lane] = std::tanh(value[lane] / reach_.cap) * reach_.cap;
+      if (reach_.cap != 0) value = hyperbolic_tangent(value / reach_.cap) * reach_.cap;
       if (group + c + kLanes > std::min(end, position + 1) || group + c < first)
         for (int lane = 0; lane < kLanes; lane++)
           if (group + c + lane > position || group + c + lane >= end || group + c + lane < first)
@@ -185,16 +187,16 @@ class Attention {
     }
   }
 
-  void add_values(Room<T>& room, int64_t row, int count, int64_t key, const char* values) const {
-    const int64_t dim = store_.head_dim, units = kKeys / Kind::kPerUnit, row_units = kGroup / Kind::kPerUnit;
-    const uint32_t* weights = reinterpret_cast<const uint32_t*>(&room.weights[row][key]);
+  template <int M>
+  void add_values(Room<T>& room, int64_t row, const char* const* values, int count) const {
+    const uint32_t* weights = reinterpret_cast<const uint32_t*>(room.weights[row]);
+    const int64_t dim = store_.head_dim;
+    float* sums = &room.sums[row * dim];
     int64_t d = 0;
-    for (; d + kPanel <= dim; d += kPanel)
-      any_rows<Kind, kVectors, 0, true>(count, weights, row_units, values + d * 4, dim * 4, values, units,
-                                        &room.sums[row * dim + d], dim);
-    for (; d < dim; d += kKeys)
-      any_rows<Kind, kKeys / kLanes, 0, true>(count, weights, row_units, values + d * 4, dim * 4, values, units,
-                                              &room.sums[row * dim + d], dim);
+    for (; d + kPanel <= dim; d += kPanel) value_tiles<Kind, M, kVectors>(weights, values, count, dim, d, sums);
+    for (; d + 2 * kKeys <= dim; d += 2 * kKeys)
+      value_tiles<Kind, M, 2 * kKeys / kLanes>(weights, values, count, dim, d, sums);
+    for (; d < dim; d += kKeys) value_tiles<Kind, M, kKeys / kLanes>(weights, values, count, dim, d, sums);
   }
 
   Store<T> store_;

@@ -1,29 +1,14 @@
-// A stack of decoder layers of the common kind: a norm by root mean square, rotary positions, keys shared by heads, and a
-// gated feed-forward part. All numbers are rounded where a model of torch operations rounds them.
+// A stack of decoder layers, each described by its parts: which norms stand where, how positions come in, what the
+// feed-forward part is, and how branches join the stream of hidden states. All numbers are rounded where a model of torch
+// operations rounds them.
 #pragma once
 
 #include <memory>
 
 #include "attention.h"
+#include "layers.h"
 
 namespace beamhouse {
-
-// One layer. Norms are (hidden,) floats, those of queries and keys (head_dim,) or null. gate_up: panels of the gate and of
-// the other half take turns.
-struct Layer {
-  Matrix qkv, out, gate_up, down;
-  const float *input_norm, *middle_norm, *query_norm, *key_norm;
-  int64_t window;
-};
-
-// The model around its layers. embedding: (vocabulary, hidden) plain; cosines, sines: (positions, rotary_dim / 2).
-struct Shape {
-  int64_t hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, block;
-  float eps, scaling;
-  const void* embedding;
-  const float *cosines, *sines, *norm;
-  Matrix head;
-};
 
 // Keys and values: of each layer, `layer_bytes` apart.
 struct Cache {
@@ -53,38 +38,46 @@ class Decoder {
     while (int(rooms_.size()) < team.size) rooms_.push_back(std::make_unique<Room<T>>(shape_.head_dim));
     team.run([&](int number) {
       embed(team, number, step);
-      for (int64_t layer = 0; layer < step.num_layers; layer++) run_layer(team, number, layer, cache, step, tasks);
+      for (int64_t index = 0; index < step.num_layers; index++) run_layer(team, number, index, cache, step, tasks);
       finish(team, number, step);
     });
   }
 
-  // Logits of hidden states (num_rows, hidden), which are normed already.
+  // The head's own product with hidden states (num_rows, hidden), which are normed already.
   void project(Team& team, const T* hidden, int64_t num_rows, float* logits) {
     space_.bytes.resize(num_rows * shape_.hidden);
     space_.scales.resize(num_rows);
-    team.run([&](int number) { write_logits(team, number, hidden, num_rows, logits); });
+    team.run([&](int number) { write_logits(team, number, hidden, num_rows, logits, [](Floats x) { return x; }); });
   }
 
  private:
   void make_room(const Step& step) {
-    const int64_t tokens = step.num_tokens, widest = std::max(shape_.hidden, shape_.intermediate);
+    const int64_t tokens = step.num_tokens, attended = shape_.heads * shape_.head_dim;
     x_.resize(tokens * shape_.hidden);
     normed_.resize(tokens * shape_.hidden);
+    branch_.resize(tokens * shape_.hidden);
     qkv_.resize(tokens * qkv_width());
-    attended_.resize(tokens * shape_.heads * shape_.head_dim);
-    gated_.resize(tokens * shape_.intermediate);
-    space_.bytes.resize(tokens * std::max(widest, shape_.heads * shape_.head_dim));
+    attended_.resize(tokens * attended);
+    inner_.resize(tokens * shape_.intermediate);
+    space_.bytes.resize(tokens * std::max({shape_.hidden, shape_.intermediate, attended}));
     space_.scales.resize(tokens);
   }
 
   int64_t qkv_width() const { return (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim; }
 
   void embed(Team& team, int number, const Step& step) {
+    const int64_t hidden = shape_.hidden;
+    const T *embedding = static_cast<const T*>(shape_.embedding), *table = static_cast<const T*>(shape_.positions);
     auto [begin, end] = team.share(number, step.num_tokens);
-    for (int64_t token = begin; token < end; token++)
-      std::memcpy(&x_[token * shape_.hidden],
-                  static_cast<const T*>(shape_.embedding) + int64_t(step.token_ids[token]) * shape_.hidden,
-                  shape_.hidden * sizeof(T));
+    for (int64_t token = begin; token < end; token++) {
+      const T* from = embedding + int64_t(step.token_ids[token]) * hidden;
+      const T* position = table ? table + int64_t(step.positions[token]) * hidden : nullptr;
+      T* to = &x_[token * hidden];
+      for (int64_t i = 0; i < hidden; i += kLanes) {
+        const Floats value = rounded<T>(load(from + i) * shape_.embedding_scale);
+        store(to + i, position ? value + load(position + i) : value);
+      }
+    }
   }
 
   void run_layer(Team& team, int number, int64_t index, const Cache& cache, const Step& step,
@@ -94,119 +87,158 @@ class Decoder {
     const Store<T> store{reinterpret_cast<T*>(cache.keys + index * cache.layer_bytes),
                          reinterpret_cast<T*>(cache.values + index * cache.layer_bytes), shape_.block, shape_.kv_heads,
                          shape_.head_dim};
-    norm_rows(team, number, step, index, layer.input_norm);
-    const Input normed = as_input(team, number, layer.qkv, normed_.data(), tokens, space_);
-    multiply_any<T, 1>(team, layer.qkv, normed, tokens, {0, panels_of(layer.qkv.n), 1},
-                       [&](int64_t panel, int64_t row, int rows, auto* out) {
-                         write_columns(out[0], rows, panel * kPanel, 0, layer.qkv.n, &qkv_[row * layer.qkv.n],
-                                       layer.qkv.n);
-                       });
-    team.barrier();
+    keep_hidden(team, number, step, index);
+    const T* input = normed(team, number, layer.before_attention, tokens);
+    multiply_into(team, number, layer.qkv, input, tokens, qkv_.data());
     place(team, number, layer, step, store);
     team.barrier();
-    const Attention<T> attention(store, {shape_.scaling, 0, layer.window}, shape_.heads, step.tables);
-    const int64_t width = shape_.heads * shape_.head_dim, num_tasks = int64_t(tasks.size());
-    for (auto [begin, end] = team.take(num_tasks, 1); begin < end; std::tie(begin, end) = team.take(num_tasks, 1))
-      attention.attend(tasks[begin], qkv_.data(), qkv_width(), attended_.data(), width, *rooms_[number]);
-    team.barrier();
-    add_product(team, number, layer.out, attended_.data(), tokens);
-    norm_rows(team, number, step, -1, layer.middle_norm);
-    const Input again = as_input(team, number, layer.gate_up, normed_.data(), tokens, space_);
-    multiply_any<T, 2>(team, layer.gate_up, again, tokens, {0, panels_of(shape_.intermediate), 2},
-                       [&](int64_t panel, int64_t row, int rows, auto* out) {
-                         gate(out, rows);
-                         write_columns(out[0], rows, panel / 2 * kPanel, 0, shape_.intermediate,
-                                       &gated_[row * shape_.intermediate], shape_.intermediate);
-                       });
-    team.barrier();
-    add_product(team, number, layer.down, gated_.data(), tokens);
+    attend(team, number, layer, step, store, tasks);
+    const bool is_apart = shape_.residual == kBranchesFirst;
+    if (is_apart)
+      multiply_into(team, number, layer.out, attended_.data(), tokens, branch_.data());
+    else
+      add_branch(team, number, layer.out, attended_.data(), tokens, layer.after_attention);
+    // Branches of one stream share a norm where the second has none of its own.
+    if (shape_.residual == kInTurn || layer.before_mlp.kind) input = normed(team, number, layer.before_mlp, tokens);
+    if (shape_.is_gated)
+      feed_forward<2>(team, number, layer, input, tokens);
+    else
+      feed_forward<1>(team, number, layer, input, tokens);
+    if (is_apart)
+      join_branches(team, number, layer.down, tokens);
+    else
+      add_branch(team, number, layer.down, inner_.data(), tokens, layer.after_mlp);
   }
 
-  // Adds a product to the stream of hidden states; ends with a barrier.
-  void add_product(Team& team, int number, const Matrix& w, const T* from, int64_t tokens) {
+  void attend(Team& team, int number, const Layer& layer, const Step& step, const Store<T>& store,
+              const std::vector<Task>& tasks) {
+    const Attention<T> attention(store, {layer.scaling, layer.cap, layer.window}, shape_.heads, step.tables);
+    const Queries<T> queries{qkv_.data(), qkv_width(), shape_.head_step};
+    const int64_t width = shape_.heads * shape_.head_dim, count = int64_t(tasks.size());
+    for (auto [begin, end] = team.take(count, 1); begin < end; std::tie(begin, end) = team.take(count, 1))
+      attention.attend(tasks[begin], queries, attended_.data(), width, *rooms_[number]);
+    team.barrier();
+  }
+
+  // What stands between the feed-forward part's two products goes to inner_; ends with a barrier. Width: 2 where a gate
+  // has panels of its own, else 1.
+  template <int Width>
+  void feed_forward(Team& team, int number, const Layer& layer, const T* from, int64_t tokens) {
+    const int64_t width = shape_.intermediate;
+    const Input input = as_input(team, number, layer.up, from, tokens, space_);
+    multiply_any<T, Width>(team, layer.up, input, tokens, {0, panels_of(width), Width},
+                           [&](int64_t panel, int64_t row, int rows, auto* out) {
+                             activate<T>(shape_.activation, out[0], rows);
+                             if constexpr (Width == 2) gate<T>(out[0], out[1], rows);
+                             write_columns(out[0], rows, panel / Width * kPanel, 0, width, &inner_[row * width], width);
+                           });
+    team.barrier();
+  }
+
+  // The products (tokens, w.n), rounded; ends with a barrier.
+  void multiply_into(Team& team, int number, const Matrix& w, const T* from, int64_t tokens, T* to) {
     const Input input = as_input(team, number, w, from, tokens, space_);
     multiply_any<T, 1>(team, w, input, tokens, {0, panels_of(w.n), 1},
                        [&](int64_t panel, int64_t row, int rows, auto* out) {
-                         add_columns(out[0], rows, row, panel * kPanel);
+                         write_columns(out[0], rows, panel * kPanel, 0, w.n, to + row * w.n, w.n);
                        });
     team.barrier();
   }
 
-  void add_columns(float (*out)[kPanel], int rows, int64_t row, int64_t column) {
-    for (int m = 0; m < rows; m++) {
-      T* to = &x_[(row + m) * shape_.hidden + column];
-      const int64_t count = std::min<int64_t>(kPanel, shape_.hidden - column);
-      int64_t c = 0;
-      for (; c + kLanes <= count; c += kLanes) store(to + c, load(to + c) + rounded<T>(load(&out[m][c])));
-      for (; c < count; c++) to[c] = from_float<T>(to_float(to[c]) + to_float(from_float<T>(out[m][c])));
-    }
-  }
-
-  // silu(gate) * up, into the place of gate.
-  static void gate(float (*out)[kRows][kPanel], int rows) {
-    for (int m = 0; m < rows; m++)
-      for (int c = 0; c < kPanel; c += kLanes) {
-        const Floats gate = rounded<T>(load(&out[0][m][c])), up = rounded<T>(load(&out[1][m][c]));
-        store(&out[0][m][c], rounded<T>(gate / (1.0f + exponential(-gate))) * up);
-      }
-  }
-
-  void norm(const T* from, const float* weight, int64_t size, T* to) const {
-    Floats squares{};
-    for (int64_t i = 0; i < size; i += kLanes) {
-      const Floats value = load(from + i);
-      squares = squares + value * value;
-    }
-    const float factor = 1.0f / std::sqrt(sum(squares) / float(size) + shape_.eps);
-    for (int64_t i = 0; i < size; i += kLanes) store(to + i, load(weight + i) * rounded<T>(load(from + i) * factor));
-  }
-
-  // Norms this thread's share of the tokens, keeping what goes into layer `index` where it is asked for; all wait.
-  void norm_rows(Team& team, int number, const Step& step, int64_t index, const float* weight) {
-    auto [begin, end] = team.share(number, step.num_tokens);
-    const int64_t hidden = shape_.hidden;
-    for (int64_t token = begin; token < end; token++) norm(&x_[token * hidden], weight, hidden, &normed_[token * hidden]);
-    if (index >= 0 && step.hidden && step.hidden[index] && begin < end)
-      std::memcpy(static_cast<T*>(step.hidden[index]) + begin * hidden, &x_[begin * hidden],
-                  (end - begin) * hidden * sizeof(T));
+  // Changes the stream by what a product gives: x = add(place in the stream, product). Ends with a barrier.
+  template <class Add>
+  void change_stream(Team& team, int number, const Matrix& w, const T* from, int64_t tokens, const Add& add) {
+    const Input input = as_input(team, number, w, from, tokens, space_);
+    multiply_any<T, 1>(team, w, input, tokens, {0, panels_of(w.n), 1},
+                       [&](int64_t panel, int64_t row, int rows, auto* out) {
+                         const int count = int(std::min<int64_t>(kPanel, shape_.hidden - panel * kPanel));
+                         for (int m = 0; m < rows; m++)
+                           for (int c = 0; c < count; c += kLanes) {
+                             const int64_t at = (row + m) * shape_.hidden + panel * kPanel + c;
+                             store(&x_[at], add(at, rounded<T>(load(&out[0][m][c]))));
+                           }
+                       });
     team.barrier();
   }
 
-  // Turns queries and keys to their positions, and puts keys and values into the cache.
+  // Adds a product to the stream, through a norm where there is one; ends with a barrier.
+  void add_branch(Team& team, int number, const Matrix& w, const T* from, int64_t tokens, const Norm& norm) {
+    const float scale = shape_.branch_scale;
+    if (!norm.kind)
+      return change_stream(team, number, w, from, tokens, [&](int64_t at, Floats product) {
+        return load(&x_[at]) + rounded<T>(product * scale);
+      });
+    multiply_into(team, number, w, from, tokens, branch_.data());
+    auto [begin, end] = team.share(number, tokens);
+    for (int64_t token = begin; token < end; token++) {
+      T *branch = &branch_[token * shape_.hidden], *x = &x_[token * shape_.hidden];
+      norm_piece(norm, 0, branch, branch);
+      for (int64_t i = 0; i < shape_.hidden; i += kLanes)
+        store(x + i, load(x + i) + rounded<T>(load(branch + i) * scale));
+    }
+    team.barrier();
+  }
+
+  // Adds both branches, of which one is a product and the other has been put by, to the stream; ends with a barrier.
+  void join_branches(Team& team, int number, const Matrix& w, int64_t tokens) {
+    change_stream(team, number, w, inner_.data(), tokens, [&](int64_t at, Floats product) {
+      return rounded<T>(product + load(&branch_[at])) + load(&x_[at]);
+    });
+  }
+
+  // Where what goes into a layer is asked for, keeps this thread's share of it. x_ must not change before a barrier.
+  void keep_hidden(Team& team, int number, const Step& step, int64_t index) {
+    if (!step.hidden || !step.hidden[index]) return;
+    auto [begin, end] = team.share(number, step.num_tokens);
+    const int64_t hidden = shape_.hidden;
+    if (begin < end)
+      std::memcpy(static_cast<T*>(step.hidden[index]) + begin * hidden, &x_[begin * hidden],
+                  (end - begin) * hidden * sizeof(T));
+  }
+
+  // The stream behind a norm, or itself where there is none; ends with a barrier.
+  const T* normed(Team& team, int number, const Norm& norm, int64_t tokens) {
+    if (norm.kind) {
+      auto [begin, end] = team.share(number, tokens);
+      for (int64_t token = begin; token < end; token++)
+        norm_piece(norm, 0, &x_[token * shape_.hidden], &normed_[token * shape_.hidden]);
+    }
+    team.barrier();
+    return norm.kind ? normed_.data() : x_.data();
+  }
+
+  // Norms queries and keys, turns them to their positions, and puts keys and values into the cache.
   void place(Team& team, int number, const Layer& layer, const Step& step, const Store<T>& store) {
     auto [begin, end] = team.share(number, step.num_tokens);
     const Feed* feed = step.feeds;
-    const int64_t dim = shape_.head_dim;
     for (int64_t token = begin; token < end; token++) {
       while (token >= feed->start + feed->count) feed++;
-      T* row = &qkv_[token * qkv_width()];
-      for (int64_t head = 0; head < shape_.heads + shape_.kv_heads; head++) {
-        const float* weight = head < shape_.heads ? layer.query_norm : layer.key_norm;
-        if (weight) norm(row + head * dim, weight, dim, row + head * dim);
-        rotate(row + head * dim, step.positions[token]);
-      }
+      T *queries = &qkv_[token * qkv_width()], *keys = queries + shape_.key_begin, *values = queries + shape_.value_begin;
+      prepare(queries, shape_.heads, layer.query, layer.rotary, step.positions[token]);
+      prepare(keys, shape_.kv_heads, layer.key, layer.rotary, step.positions[token]);
+      if (shape_.query_scale != 1.0f) scale_queries(queries);
       const int64_t number_in_feed = token - feed->start;
       for (int64_t head = 0; head < shape_.kv_heads; head++)
-        store.write(step.tables + feed->table, feed->before + number_in_feed, head,
-                    row + (shape_.heads + head) * dim, row + (shape_.heads + shape_.kv_heads + head) * dim,
-                    feed->count - number_in_feed - 1);
+        store.write(step.tables + feed->table, feed->before + number_in_feed, head, keys + head * shape_.head_step,
+                    values + head * shape_.head_step, feed->count - number_in_feed - 1);
     }
   }
 
-  void rotate(T* x, int64_t position) const {
-    const int64_t half = shape_.rotary_dim / 2;
-    const float *cosines = shape_.cosines + position * half, *sines = shape_.sines + position * half;
-    int64_t d = 0;
-    for (; d + kLanes <= half; d += kLanes) {
-      const Floats low = load(x + d), high = load(x + half + d), c = load(cosines + d), s = load(sines + d);
-      store(x + d, rounded<T>(low * c) - rounded<T>(high * s));
-      store(x + half + d, rounded<T>(high * c) + rounded<T>(low * s));
+  void prepare(T* heads, int64_t count, const Norm& norm, const Rotary& rotary, int64_t position) const {
+    if (norm.kind && norm.size != shape_.head_dim) norm_piece(norm, 0, heads, heads);
+    for (int64_t head = 0; head < count; head++) {
+      T* at = heads + head * shape_.head_step;
+      if (norm.kind && norm.size == shape_.head_dim) norm_piece(norm, head, at, at);
+      rotate(rotary, at, position);
     }
-    for (; d < half; d++) {
-      const float low = to_float(x[d]), high = to_float(x[half + d]), c = cosines[d], s = sines[d];
-      x[d] = from_float<T>(to_float(from_float<T>(low * c)) - to_float(from_float<T>(high * s)));
-      x[half + d] = from_float<T>(to_float(from_float<T>(high * c)) + to_float(from_float<T>(low * s)));
-    }
+  }
+
+  void scale_queries(T* heads) const {
+    for (int64_t head = 0; head < shape_.heads; head++)
+      for (int64_t d = 0; d < shape_.head_dim; d += kLanes) {
+        T* at = heads + head * shape_.head_step + d;
+        store(at, load(at) * shape_.query_scale);
+      }
   }
 
   // The last norm, and the logits of the kept tokens.
@@ -216,30 +248,40 @@ class Decoder {
     if (all) {
       auto [begin, end] = team.share(number, step.num_tokens);
       for (int64_t token = begin; token < end; token++)
-        norm(&x_[token * hidden], shape_.norm, hidden, static_cast<T*>(all) + token * hidden);
+        norm_piece(shape_.norm, 0, &x_[token * hidden], static_cast<T*>(all) + token * hidden);
     }
     auto [begin, end] = team.share(number, step.num_kept);
     for (int64_t row = begin; row < end; row++)
-      norm(&x_[step.kept[row] * hidden], shape_.norm, hidden, &normed_[row * hidden]);
+      norm_piece(shape_.norm, 0, &x_[step.kept[row] * hidden], &normed_[row * hidden]);
     team.barrier();
-    if (step.num_kept) write_logits(team, number, normed_.data(), step.num_kept, step.logits);
+    if (step.num_kept)
+      write_logits(team, number, normed_.data(), step.num_kept, step.logits, [&](Floats x) { return last(x); });
   }
 
-  void write_logits(Team& team, int number, const T* from, int64_t num_rows, float* logits) {
+  // What a model does to its logits behind the head.
+  Floats last(Floats x) const {
+    if (shape_.logit_scale != 1.0f) x = rounded<T>(x * shape_.logit_scale);
+    if (shape_.logit_divisor != 1.0f) x = rounded<T>(x / shape_.logit_divisor);
+    if (shape_.logit_cap == 0.0f) return x;
+    return rounded<T>(rounded<T>(hyperbolic_tangent(rounded<T>(x / shape_.logit_cap))) * shape_.logit_cap);
+  }
+
+  template <class Change>
+  void write_logits(Team& team, int number, const T* from, int64_t num_rows, float* logits, const Change& change) {
     const Matrix& head = shape_.head;
     const Input input = as_input(team, number, head, from, num_rows, space_);
     multiply_any<T, 1>(team, head, input, num_rows, {0, panels_of(head.n), 1},
                        [&](int64_t panel, int64_t row, int rows, auto* out) {
                          for (int m = 0; m < rows; m++)
                            for (int c = 0; c < kPanel; c += kLanes)
-                             store(&out[0][m][c], rounded<T>(load(&out[0][m][c])));
+                             store(&out[0][m][c], change(rounded<T>(load(&out[0][m][c]))));
                          write_columns(out[0], rows, panel * kPanel, 0, head.n, &logits[row * head.n], head.n);
                        });
   }
 
   Shape shape_;
   std::vector<Layer> layers_;
-  std::vector<T> x_, normed_, qkv_, attended_, gated_;
+  std::vector<T> x_, normed_, branch_, qkv_, attended_, inner_;
   Workspace space_;
   std::vector<std::unique_ptr<Room<T>>> rooms_;
 };

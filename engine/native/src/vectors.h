@@ -90,15 +90,20 @@ inline T from_float(float x) {
   return out[0];
 }
 
+// The lanes are joined in pairs, then these, and so on: few steps that wait for one another.
 inline float sum(Floats x) {
-  float total = 0;
-  for (int i = 0; i < kLanes; i++) total += x[i];
-  return total;
+  float lanes[kLanes];
+  store(lanes, x);
+  for (int width = kLanes / 2; width; width /= 2)
+    for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+  return lanes[0];
 }
 inline float largest(Floats x) {
-  float most = x[0];
-  for (int i = 1; i < kLanes; i++) most = x[i] > most ? x[i] : most;
-  return most;
+  float lanes[kLanes];
+  store(lanes, x);
+  for (int width = kLanes / 2; width; width /= 2)
+    for (int i = 0; i < width; i++) lanes[i] = lanes[i + width] > lanes[i] ? lanes[i + width] : lanes[i];
+  return lanes[0];
 }
 
 // e^x, within 2 units in the last place; 0 below -87.3, the largest exponent above 88.3.
