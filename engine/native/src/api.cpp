@@ -43,11 +43,12 @@ void pack_rows(Matrix& w, const T* plain, int64_t count, int64_t column, int64_t
     pack(plain, count, column, gap, w.k, w.data);
 }
 
-// Calls job(state, item) for each of `total` items, on the whole team where there are `rows` enough to wake it for.
+// Calls job(state, item) for each of `total` items. The team is only waked where `num_scores`, of all items together,
+// keep it for a millisecond or more: the call waits for all threads, and one may have lost its core to another process.
 template <class State, class Job>
-void for_each(Team& team, int64_t total, int64_t rows, const Job& job) {
-  constexpr int64_t kManyRows = 16;
-  if (rows < kManyRows) {
+void for_each(Team& team, int64_t total, int64_t num_scores, const Job& job) {
+  constexpr int64_t kMany = 2'000'000;
+  if (num_scores < kMany) {
     State state;
     for (int64_t item = 0; item < total; item++) job(state, item);
     return;
@@ -149,7 +150,7 @@ void bh_project(void* stack, void* team, const void* hidden, int64_t rows, float
 int32_t bh_race(void* team, uint8_t* const* states, const int64_t* ends, int64_t num_states, const float* const* rows,
                 int64_t size, int64_t* winners) {
   std::atomic<int32_t> is_certain{1};
-  for_each<Race>(*static_cast<Team*>(team), num_states, ends[num_states - 1], [&](Race& race, int64_t i) {
+  for_each<Race>(*static_cast<Team*>(team), num_states, ends[num_states - 1] * size, [&](Race& race, int64_t i) {
     Twister twister(states[i]);
     for (int64_t row = i ? ends[i - 1] : 0; row < ends[i]; row++) {
       if (!rows[row])
@@ -167,7 +168,7 @@ int32_t bh_race(void* team, uint8_t* const* states, const int64_t* ends, int64_t
 // -1 for rows that were left as they are.
 void bh_keep_largest(void* team, float* scores, int64_t num_rows, int64_t size, const int64_t* k, int64_t room,
                      int64_t* places, int64_t* counts) {
-  for_each<Cut>(*static_cast<Team*>(team), num_rows, num_rows, [&](Cut& cut, int64_t row) {
+  for_each<Cut>(*static_cast<Team*>(team), num_rows, num_rows * size, [&](Cut& cut, int64_t row) {
     counts[row] = cut.keep_largest(scores + row * size, size, k[row], places + row * room, room);
   });
 }

@@ -52,14 +52,15 @@ class Race {
     first_ = second_ = 0;
     for (int64_t begin = 0; begin < size; begin += kBlock) {
       const int64_t count = std::min(kBlock, size - begin);
-      twister.take(words_, 2 * count);
       const float* block = scores + begin;
       if (count < kBlock) {
         std::fill_n(padded_, kBlock, kNothing);
         std::copy_n(block, count, padded_);
         block = padded_;
       }
-      if (reaches_any(block) && !look(block, begin)) return false;
+      const bool lives = has_any(block);
+      twister.take(lives ? words_ : nullptr, 2 * count);
+      if (lives && reaches_any(block) && !look(block, begin)) return false;
     }
     return second_ < first_ * (1 - kDoubt);
   }
@@ -72,10 +73,13 @@ class Race {
   static constexpr float kSlack = 1 + 1e-4f;   // lets all through that could cause doubt
   static constexpr float kLeast = -87;         // below it next to nothing is left: it cannot win against the best score
 
-  bool reaches_any(const float* block) {
+  bool has_any(const float* block) const {
     Ints lives{};
     for (int i = 0; i < kBlock; i += kLanes) lives |= load(block + i) - most_ > all(kLeast);
-    if (!any(lives)) return false;
+    return any(lives);
+  }
+
+  bool reaches_any(const float* block) {
     for (int i = 0; i < kBlock; i++) floors_[i] = Twister::uniform_floor(words_[2 * i]);
     Ints reach{};
     const Floats best = all(float(first_));

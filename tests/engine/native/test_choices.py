@@ -54,6 +54,15 @@ def test_the_winners_are_those_that_multinomial_draws(
     assert all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(theirs, ours, strict=True))
 
 
+def test_many_rows_of_a_large_vocabulary_are_cut_and_raced_as_each_alone(kernels: Kernels) -> None:
+    scores = drawn_scores(65, 32000, 3.0, seed=0)
+    expected, _ = keep_largest(scores.clone(), [20] * 65)
+    assert choices.keep_largest(kernels, scores, [20] * 65) is not None
+    assert torch.equal(scores, expected)
+    found = certain(scores, range(65), [Turn(one) for one in generators(65)], kernels)
+    assert found == multinomial(scores, generators(65))
+
+
 @pytest.mark.parametrize("k", [1, 50])
 def test_after_a_cut_only_what_is_left_is_drawn_and_all_numbers_are_used_up(kernels: Kernels, k: int) -> None:
     theirs, ours = generators(4), generators(4)
