@@ -59,7 +59,7 @@ class ModelSettings(Part):
     cache_dir: OptionalPath
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
-    quantize: Annotated[Literal["int8"] | None, BeforeValidator(unset_if_empty)]
+    quantize: Annotated[Literal["int8", "int4"] | None, BeforeValidator(unset_if_empty)]
     served_name: OptionalText
     assistants: Files
     tries: Files

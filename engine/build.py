@@ -29,7 +29,7 @@ from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
 from engine.native.compiler import NoKernels
 from engine.native.library import Kernels, load_kernels
-from engine.runners.backend import pick_backend
+from engine.runners.backend import num_bytes, pick_backend
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Limits, Scheduler
 from engine.stopping import Stopping
@@ -65,10 +65,10 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
 
     Raises ModelUnsupported, with a reason for people.
     """
-    torch.set_num_threads(settings.num_threads or pick_num_threads())
     path = find_model(model_settings, progress)
     tokenizer = load_tokenizer(path, work)
     model = load_model(path, model_settings, progress)
+    torch.set_num_threads(settings.num_threads or pick_num_threads(num_bytes(model)))
     progress("check", 0.0)
     defaults = read_defaults(path, model)
     extensions = replace(
@@ -119,7 +119,7 @@ def kernels_beside(model: PreTrainedModel, settings: EngineSettings) -> Kernels 
     if model.device.type != "cpu" or settings.kernels == "torch":
         return None
     try:
-        return load_kernels(settings.num_threads or pick_num_threads(), settings.kernels_dir)
+        return load_kernels(settings.num_threads or pick_num_threads(num_bytes(model)), settings.kernels_dir)
     except NoKernels:
         return None
 

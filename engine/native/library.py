@@ -15,8 +15,9 @@ from engine.native.compiler import NoKernels, kernels_file
 
 logger = logging.getLogger(__name__)
 
-FLOAT32, BFLOAT16, INT8 = 0, 1, 2
-FORMATS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16, torch.int8: INT8}
+FLOAT32, BFLOAT16, INT8, INT4 = 0, 1, 2, 3
+FORMATS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
+QUANTIZED = {"int8": INT8, "int4": INT4}
 
 
 class MatrixStruct(Structure):

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from engine.native.library import Kernels
-from engine.native.matrices import PackedMatrix, fits, packed_side_by_side
+from engine.native.matrices import PackedMatrix, fits, head_form, packed_side_by_side
 
 
 class PackedLinear(nn.Module):
@@ -43,7 +44,7 @@ def weight_of(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None] | N
     return parts if fits(parts[0]) else None
 
 
-def pack_linears(model: nn.Module, kernels: Kernels, quantize: bool) -> int:
+def pack_linears(model: PreTrainedModel, kernels: Kernels, quantize: str | None) -> int:
     """Replace all linear layers that can be; how many that were. Their own weights are let go one by one."""
     shared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     places: list[tuple[Any, str, nn.Module]] = [
@@ -52,8 +53,9 @@ def pack_linears(model: nn.Module, kernels: Kernels, quantize: bool) -> int:
         for name, child in parent.named_children()
         if weight_of(child) is not None
     ]
+    head = model.get_output_embeddings()
     for parent, name, child in places:
-        matrix = packed_side_by_side(kernels, [_parts(child)], quantize)
+        matrix = packed_side_by_side(kernels, [_parts(child)], head_form(quantize) if child is head else quantize)
         setattr(parent, name, PackedLinear(matrix, child, is_shared=id(child.weight) in shared))
     return len(places)
 

@@ -5,23 +5,27 @@ from collections.abc import Sequence as Seq
 
 import torch
 
-from engine.native.library import FORMATS, INT8, Kernels, MatrixStruct, Memory
+from engine.native.library import FORMATS, INT8, QUANTIZED, Kernels, MatrixStruct, Memory
 from engine.native.pages import forget_pages
 
 PANEL = 64
 """Columns of a panel, as `kPanel` in src/matmul.h."""
 
 
-class PackedMatrix:
-    """One matrix, or several side by side. n: outputs, all together; k: inputs."""
+GROUP = 32
+"""Inputs that share a scale in int4, as `kNibbles` in src/matmul.h."""
 
-    def __init__(self, kernels: Kernels, n: int, k: int, dtype: torch.dtype, quantize: bool) -> None:
+
+class PackedMatrix:
+    """One matrix, or several side by side. n: outputs, all together; k: inputs. quantize: int8, int4, or None."""
+
+    def __init__(self, kernels: Kernels, n: int, k: int, dtype: torch.dtype, quantize: str | None) -> None:
         self.kernels, self.n, self.k, self.dtype = kernels, n, k, dtype
-        form = INT8 if quantize else FORMATS[dtype]
+        form = QUANTIZED[quantize] if quantize else FORMATS[dtype]
         self._memory = Memory(kernels, kernels.functions.bh_packed_bytes(n, k, form))
         columns = -(-n // PANEL) * PANEL
-        self._scales = torch.zeros(columns if quantize else 0)
-        self._offsets = torch.zeros(columns if quantize else 0, dtype=torch.int32)
+        self._scales = torch.zeros(columns if form == INT8 else 0)
+        self._offsets = torch.zeros(columns if form == INT8 else 0, dtype=torch.int32)
         self._bias: torch.Tensor | None = None
         self.struct = MatrixStruct(
             n, k, form, self._memory.at, self._scales.data_ptr() or None, self._offsets.data_ptr() or None, None
@@ -63,12 +67,24 @@ def fits(weight: torch.Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16) and weight.shape[1] % 16 == 0
 
 
+def form_for(weight: torch.Tensor, quantize: str | None) -> str | None:
+    """How a weight is quantised where that is asked for: int8 where its inputs do not fall into groups of int4."""
+    return "int8" if quantize == "int4" and weight.shape[1] % GROUP else quantize
+
+
+def head_form(quantize: str | None) -> str | None:
+    """How the head of a model is quantised: never below int8, since the logits feel rounding the most."""
+    return quantize and "int8"
+
+
 def packed_side_by_side(
-    kernels: Kernels, parts: Seq[tuple[torch.Tensor, torch.Tensor | None]], quantize: bool
+    kernels: Kernels, parts: Seq[tuple[torch.Tensor, torch.Tensor | None]], quantize: str | None
 ) -> PackedMatrix:
     """Weights with their biases, one after the other."""
     first = parts[0][0]
-    matrix = PackedMatrix(kernels, sum(len(weight) for weight, _ in parts), first.shape[1], first.dtype, quantize)
+    matrix = PackedMatrix(
+        kernels, sum(len(weight) for weight, _ in parts), first.shape[1], first.dtype, form_for(first, quantize)
+    )
     column = 0
     for weight, bias in parts:
         matrix.fill(weight, bias, column)
@@ -78,11 +94,11 @@ def packed_side_by_side(
 
 def packed_in_turns(
     kernels: Kernels, one: tuple[torch.Tensor, torch.Tensor | None], other: tuple[torch.Tensor, torch.Tensor | None],
-    quantize: bool,
+    quantize: str | None,
 ) -> PackedMatrix:  # fmt: skip
     """Two weights of one shape, whose panels take turns."""
     n, k = one[0].shape
-    matrix = PackedMatrix(kernels, 2 * -(-n // PANEL) * PANEL, k, one[0].dtype, quantize)
+    matrix = PackedMatrix(kernels, 2 * -(-n // PANEL) * PANEL, k, one[0].dtype, form_for(one[0], quantize))
     matrix.fill(*one, column=0, gap=PANEL)
     matrix.fill(*other, column=PANEL, gap=PANEL)
     return matrix

@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct, RotaryStruct
 from engine.native.linear import PackedLinear, weight_of
-from engine.native.matrices import PANEL, PackedMatrix, packed_in_turns, packed_side_by_side
+from engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
 from engine.native.parts import Layer, Norm, Place
 
 
@@ -27,7 +27,7 @@ class PackedHalves(nn.Module):
 class Packer:
     """Makes the kernels' structures of a model's parts, and keeps what they point to."""
 
-    def __init__(self, kernels: Kernels, quantize: bool) -> None:
+    def __init__(self, kernels: Kernels, quantize: str | None) -> None:
         self.kernels, self.quantize = kernels, quantize
         self.kept: list[torch.Tensor | PackedMatrix] = []
 
@@ -60,7 +60,7 @@ class Packer:
 
     def head(self, module: nn.Linear, is_tied: bool) -> tuple[MatrixStruct, PackedLinear]:
         """The head, whose weight may be the embedding's too, and what stands in its place."""
-        matrix = packed_side_by_side(self.kernels, [_weights(module)], self.quantize)
+        matrix = packed_side_by_side(self.kernels, [_weights(module)], head_form(self.quantize))
         return self._keep(matrix), PackedLinear(matrix, module, is_shared=is_tied)
 
     def norm(self, norm: Norm | None) -> NormStruct:

@@ -56,7 +56,7 @@ class NativeStack:
     Raises OtherArchitecture, having changed nothing.
     """
 
-    def __init__(self, model: PreTrainedModel, kernels: Kernels, cache: BlockCache, quantize: bool) -> None:
+    def __init__(self, model: PreTrainedModel, kernels: Kernels, cache: BlockCache, quantize: str | None) -> None:
         self.decoder = decoder = recognize(model)
         self.kernels, self.dtype = kernels, model.dtype
         require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")

@@ -74,7 +74,7 @@ def pick_backend(
             return pick_for_gpu(model, cache.block_size)
         return TorchBackend(model, "torch")
     try:
-        kernels = load_kernels(settings.num_threads or pick_num_threads(), settings.kernels_dir)
+        kernels = load_kernels(settings.num_threads or pick_num_threads(num_bytes(model)), settings.kernels_dir)
     except NoKernels as error:
         if quantize or settings.kernels == "native":
             raise ModelUnsupported(f"no native kernels: {error}") from error
@@ -85,10 +85,15 @@ def pick_backend(
 def _native(model: PreTrainedModel, cache: BlockCache, kernels: Kernels, quantize: str | None) -> Backend:
     form = f", {quantize} weights" if quantize else ""
     try:
-        return NativeBackend(model, NativeStack(model, kernels, cache, quantize is not None), form)
+        return NativeBackend(model, NativeStack(model, kernels, cache, quantize), form)
     except OtherArchitecture as error:
-        count = pack_linears(model, kernels, quantize is not None)
+        count = pack_linears(model, kernels, quantize)
         if not count and quantize:
             raise ModelUnsupported(f"quantize is {quantize}, but the model has no linear layer of that kind") from error
         logger.info("the kernels run the %d linear layers alone; what is not theirs: %s", count, error)
         return TorchBackend(model, f"{kernels.variant}, linear layers{form}" if count else "torch")
+
+
+def num_bytes(model: PreTrainedModel) -> int:
+    """How much memory the weights take."""
+    return sum(parameter.nbytes for parameter in model.parameters())

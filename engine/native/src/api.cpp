@@ -19,10 +19,7 @@ struct Stack {
 template <class T>
 void linear(Team& team, const Matrix& w, const T* x, int64_t rows, int64_t gap, int64_t begin, int64_t end, T* y) {
   Workspace space;
-  if (w.format == kInt8) {
-    space.bytes.resize(rows * w.k);
-    space.scales.resize(rows);
-  }
+  space.make_room(rows, w.k);
   // With a gap, the columns asked for are every other panel, from that of `begin` on.
   const int64_t step = gap ? 2 : 1, first = begin / kPanel;
   const int64_t count = gap ? panels_of(end - begin) : panels_of(end) - first;
@@ -39,6 +36,8 @@ template <class T>
 void pack_rows(Matrix& w, const T* plain, int64_t count, int64_t column, int64_t gap) {
   if (w.format == kInt8)
     pack_int8(plain, count, column, gap, w);
+  else if (w.format == kInt4)
+    pack_int4(plain, count, column, gap, w);
   else
     pack(plain, count, column, gap, w.k, w.data);
 }
@@ -83,7 +82,7 @@ void* bh_team(int64_t size) { return new Team(int(size)); }
 void bh_team_free(void* team) { delete static_cast<Team*>(team); }
 
 int64_t bh_packed_bytes(int64_t n, int64_t k, int32_t format) {
-  return panels_of(n) * (k / per_unit(Format(format))) * bytes_per_unit_row();
+  return panels_of(n) * panel_bytes(k, Format(format));
 }
 
 // plain: (count, k) of `dtype`; see `pack` for where its rows go. Each thread packs some panels.

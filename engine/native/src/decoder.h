@@ -45,8 +45,7 @@ class Decoder {
 
   // The head's own product with hidden states (num_rows, hidden), which are normed already.
   void project(Team& team, const T* hidden, int64_t num_rows, float* logits) {
-    space_.bytes.resize(num_rows * shape_.hidden);
-    space_.scales.resize(num_rows);
+    space_.make_room(num_rows, shape_.hidden);
     team.run([&](int number) { write_logits(team, number, hidden, num_rows, logits, [](Floats x) { return x; }); });
   }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "team.h"
@@ -21,7 +22,10 @@ constexpr int kRows = kBytes == 64 ? 7 : 6;    // most rows of one tile: its sum
 constexpr int64_t kStretch = 64;               // units of one unbroken sum
 constexpr int64_t kAhead = 4096;               // bytes that are fetched ahead of where a tile reads
 
-enum Format : int32_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2 };
+constexpr int64_t kNibbles = 32;                        // numbers of four bits that share a scale
+constexpr int64_t kGroupBytes = 4 * kPanel * 4 + kPanel * 2;  // those of a panel, and after them their scales as bf16
+
+enum Format : int32_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2, kInt4 = 3 };
 
 // n columns (outputs), k rows (inputs). scales, offsets: of each column, where the format is int8. bias: or null.
 struct Matrix {
@@ -36,7 +40,10 @@ struct Matrix {
 inline int64_t bytes_per_unit_row() { return kPanel * 4; }
 inline int per_unit(Format format) { return format == kFloat32 ? 1 : format == kBFloat16 ? 2 : 4; }
 inline int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
-inline int64_t panel_bytes(const Matrix& w) { return w.k / per_unit(w.format) * bytes_per_unit_row(); }
+inline int64_t panel_bytes(int64_t k, Format format) {
+  return format == kInt4 ? k / kNibbles * kGroupBytes : k / per_unit(format) * bytes_per_unit_row();
+}
+inline int64_t panel_bytes(const Matrix& w) { return panel_bytes(w.k, w.format); }
 
 // A tile: M rows by C vectors of columns, over `units` units. x: rows, `row_units` apart; weights: `stride` bytes from
 // one unit to the next; ahead: what to fetch meanwhile, P cache lines a unit; out: rows of `out_row` sums, to which those
@@ -106,12 +113,77 @@ inline void any_rows(int rows, const uint32_t* x, int64_t row_units, const char*
 #undef BEAMHOUSE_ROWS
 }
 
-// What is multiplied: rows of k numbers in the kind's units; scales: of each row, where the numbers are bytes.
+// A tile of four-bit weights, of C vectors of columns from `first` on: each group is summed up as whole numbers, then weighed by its scale. x: bytes with a sign;
+// sums: of each row and group, eight times the sum of its bytes, since the weights are stored eight too large.
+template <int M, int C>
+inline __attribute__((always_inline)) void nibble_tile(const uint32_t* x, int64_t row_units, const int32_t* sums,
+                                                       const char* weights, int first, int64_t groups, float* out) {
+  Floats totals[M][C];
+  for (int m = 0; m < M; m++)
+    for (int c = 0; c < C; c++) totals[m][c] = Floats{};
+  for (int64_t group = 0; group < groups; group++) {
+    Ints parts[M][C];
+    for (int m = 0; m < M; m++)
+      for (int c = 0; c < C; c++) parts[m][c] = Ints{} - sums[m * groups + group];
+    for (int pair = 0; pair < 4; pair++) {
+      if (C == kVectors)
+        for (int line = 0; line < kPanel * 4; line += 64) __builtin_prefetch(weights + kAhead + pair * kPanel * 4 + line);
+      for (int c = 0; c < C; c++) {
+        const Words both = load_bits<Words>(weights + pair * kPanel * 4 + (first + c) * kBytes);
+        const Words low = both & 0x0f0f0f0fu, high = (both >> 4) & 0x0f0f0f0fu;
+        for (int m = 0; m < M; m++) {
+          const uint32_t* from = x + m * row_units + group * 8 + pair * 2;
+          parts[m][c] = I4::step(I4::step(parts[m][c], low, from[0]), high, from[1]);
+        }
+      }
+    }
+    const char* scales = weights + 4 * kPanel * 4;
+    for (int c = 0; c < C; c++) {
+      const Floats scale = load(reinterpret_cast<const bf16*>(scales + (first + c) * kBytes / 2));
+      for (int m = 0; m < M; m++) totals[m][c] = totals[m][c] + __builtin_convertvector(parts[m][c], Floats) * scale;
+    }
+    weights += kGroupBytes;
+  }
+  for (int m = 0; m < M; m++)
+    for (int c = 0; c < C; c++) store(out + m * kPanel + c * kLanes, totals[m][c]);
+}
+
+// What is multiplied: rows of k numbers in the kind's units; scales: of each row, where the numbers are bytes; sums: see
+// `nibble_tile`.
 struct Input {
   const uint32_t* units;
   int64_t row_units;
   const float* scales;
+  const int32_t* sums;
 };
+
+// One panel of four-bit weights times some rows.
+inline void nibble_panel(const Matrix& w, int64_t panel, const Input& x, int64_t row, int rows, float (*out)[kPanel]) {
+  const int64_t groups = w.k / kNibbles;
+  const char* weights = w.data + panel * panel_bytes(w);
+  const uint32_t* from = x.units + row * x.row_units;
+  const int32_t* sums = x.sums + row * groups;
+#define BEAMHOUSE_ROWS(M)                                                                       \
+  case M:                                                                                       \
+    if constexpr (M <= kRows) {                                                                 \
+      constexpr int C = columns_for(2 * M, kVectors);                                           \
+      for (int c = 0; c < kVectors; c += C)                                                     \
+        nibble_tile<M, C>(from, x.row_units, sums, weights, c, groups, &out[0][c * kLanes]);    \
+    }                                                                                           \
+    break;
+  switch (rows) {
+    BEAMHOUSE_ROWS(1)
+    BEAMHOUSE_ROWS(2)
+    BEAMHOUSE_ROWS(3)
+    BEAMHOUSE_ROWS(4)
+    BEAMHOUSE_ROWS(5)
+    BEAMHOUSE_ROWS(6)
+    BEAMHOUSE_ROWS(7)
+  }
+#undef BEAMHOUSE_ROWS
+  for (int m = 0; m < rows; m++)
+    for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], load(&out[m][c]) * x.scales[row + m]);
+}
 
 inline void scale_bytes(const Matrix& w, int64_t column, const float* scales, int rows, float (*out)[kPanel]) {
   for (int m = 0; m < rows; m++)
@@ -121,7 +193,7 @@ inline void scale_bytes(const Matrix& w, int64_t column, const float* scales, in
     }
 }
 
-// One panel times some rows (at most kRows), as floats with the bias added. pass, passes: which of how many groups of
+// One panel times some rows (at most kRows), as floats. pass, passes: which of how many groups of
 // rows this is; each fetches its part of the next panel while it computes. Sums are begun anew every kStretch units, and
 // their totals added up: a long sum of floats would lose more.
 template <class Kind>
@@ -156,9 +228,12 @@ inline void panel_times(const Matrix& w, int64_t panel, const Input& x, int64_t 
   }
   const int64_t column = panel * kPanel;
   if (w.format == kInt8) scale_bytes(w, column, x.scales + row, rows, out);
+}
+
+inline void add_bias(const Matrix& w, int64_t panel, int rows, float (*out)[kPanel]) {
   if (w.bias)
     for (int m = 0; m < rows; m++)
-      for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], load(&out[m][c]) + load(w.bias + column + c));
+      for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], load(&out[m][c]) + load(w.bias + panel * kPanel + c));
 }
 
 // Which panels of a matrix: `count` of them from `first` on, each `step` after the one before.
@@ -180,8 +255,13 @@ inline void multiply(Team& team, const Matrix& w, const Input& x, int64_t num_ro
       int64_t row = 0;
       for (int64_t pass = 0; pass < passes; pass++) {
         const int rows = int((num_rows - row + passes - pass - 1) / (passes - pass));
-        for (int side = 0; side < Width; side++)
-          panel_times<Kind>(w, panel + side, x, row, rows, pass, passes, out[side]);
+        for (int side = 0; side < Width; side++) {
+          if constexpr (std::is_same_v<Kind, I4>)
+            nibble_panel(w, panel + side, x, row, rows, out[side]);
+          else
+            panel_times<Kind>(w, panel + side, x, row, rows, pass, passes, out[side]);
+          add_bias(w, panel + side, rows, out[side]);
+        }
         use(panel, row, rows, out);
         row += rows;
       }
@@ -208,20 +288,45 @@ inline void to_bytes(const T* x, int64_t k, uint8_t* to, float* scale) {
   }
 }
 
-// The same with four-byte units of any kind: what `multiply` reads. Each thread makes its share of rows; all wait.
+// Gives bytes their sign, and sums them up as `nibble_tile` asks.
+inline void to_signed(uint8_t* bytes, int64_t k, int32_t* sums) {
+  for (int64_t group = 0; group < k / kNibbles; group++) {
+    int32_t total = 0;
+    for (int64_t i = group * kNibbles; i < (group + 1) * kNibbles; i++) {
+      bytes[i] ^= 0x80;
+      total += int8_t(bytes[i]);
+    }
+    sums[group] = 8 * total;
+  }
+}
+
+// Rooms for rows as bytes.
 struct Workspace {
   std::vector<uint8_t> bytes;
   std::vector<float> scales;
+  std::vector<int32_t> sums;
+
+  void make_room(int64_t rows, int64_t widest) {
+    bytes.resize(rows * widest);
+    scales.resize(rows);
+    sums.resize(rows * (widest / kNibbles + 1));
+  }
 };
+
+// Rows of T as `multiply` reads them. Each thread makes its share of rows; all wait.
 
 template <class T>
 inline Input as_input(Team& team, int number, const Matrix& w, const T* x, int64_t num_rows, Workspace& space) {
-  if (w.format != kInt8) return {reinterpret_cast<const uint32_t*>(x), w.k / KindOf<T>::Kind::kPerUnit, nullptr};
+  if (w.format < kInt8)
+    return {reinterpret_cast<const uint32_t*>(x), w.k / KindOf<T>::Kind::kPerUnit, nullptr, nullptr};
   auto [begin, end] = team.share(number, num_rows);
-  for (int64_t row = begin; row < end; row++)
-    to_bytes(x + row * w.k, w.k, space.bytes.data() + row * w.k, &space.scales[row]);
+  for (int64_t row = begin; row < end; row++) {
+    uint8_t* bytes = space.bytes.data() + row * w.k;
+    to_bytes(x + row * w.k, w.k, bytes, &space.scales[row]);
+    if (w.format == kInt4) to_signed(bytes, w.k, space.sums.data() + row * (w.k / kNibbles));
+  }
   team.barrier();
-  return {reinterpret_cast<const uint32_t*>(space.bytes.data()), w.k / 4, space.scales.data()};
+  return {reinterpret_cast<const uint32_t*>(space.bytes.data()), w.k / 4, space.scales.data(), space.sums.data()};
 }
 
 // `use` as in `multiply`, whatever the matrix's format.
@@ -230,6 +335,8 @@ inline void multiply_any(Team& team, const Matrix& w, const Input& x, int64_t nu
                          const Use& use) {
   if (w.format == kInt8)
     multiply<I8, Width>(team, w, x, num_rows, panels, use);
+  else if (w.format == kInt4)
+    multiply<I4, Width>(team, w, x, num_rows, panels, use);
   else
     multiply<typename KindOf<T>::Kind, Width>(team, w, x, num_rows, panels, use);
 }
@@ -281,6 +388,30 @@ inline void pack_int8(const T* plain, int64_t count, int64_t column, int64_t gap
     }
     w.scales[at] = top / 127.0f;
     w.offsets[at] = int32_t(128 * total);
+  }
+}
+
+// The same to four bits: in each group of a column, the number of the largest size becomes -8.
+template <class T>
+inline void pack_int4(const T* plain, int64_t count, int64_t column, int64_t gap, Matrix& w) {
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t at = packed_column(i, column, gap);
+    for (int64_t group = 0; group < w.k / kNibbles; group++) {
+      const T* from = plain + i * w.k + group * kNibbles;
+      float top = 0;
+      for (int64_t j = 0; j < kNibbles; j++)
+        if (std::fabs(to_float(from[j])) > std::fabs(top)) top = to_float(from[j]);
+      const bf16 scale = from_float<bf16>(top / -8);
+      const float up = to_float(scale) != 0 ? 1 / to_float(scale) : 0.0f;
+      char* to = w.data + at / kPanel * panel_bytes(w) + group * kGroupBytes;
+      for (int64_t j = 0; j < kNibbles; j++) {
+        const int value = std::clamp(int(std::lrintf(to_float(from[j]) * up)), -8, 7) + 8;
+        // Of each eight numbers, the first four are the low halves of their bytes.
+        char& byte = to[(j / 8 * kPanel + at % kPanel) * 4 + j % 4];
+        byte = char(j % 8 < 4 ? (byte & 0xf0) | value : (byte & 0x0f) | value << 4);
+      }
+      std::memcpy(to + 4 * kPanel * 4 + at % kPanel * 2, &scale, 2);
+    }
   }
 }
 

@@ -169,6 +169,19 @@ struct I8 {
   }
 };
 
+// Four-bit weights, as bytes without a sign, times bytes with one.
+struct I4 {
+  static inline Ints step(Ints sum, Words weights, uint32_t x) {
+#if defined(__AVX512VNNI__)
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, _mm512_set1_epi32(x));
+#else
+    for (int byte = 0; byte < 4; byte++)
+      sum = sum + (Ints)((weights >> (8 * byte)) & 0xff) * (int32_t(x << (24 - 8 * byte)) >> 24);
+    return sum;
+#endif
+  }
+};
+
 template <class T>
 struct KindOf;
 template <>
