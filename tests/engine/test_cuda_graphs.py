@@ -107,7 +107,7 @@ def test_hidden_states_are_never_played_back() -> None:
     recorder.plays.clear()
     runner.cache.reserve(one, 1)
     forward = runner.forward(Batch([Feed(one, one.token_ids[-1:], layers=(0, 1), num_hidden=1)], []))
-    assert forward.hidden[one].shape == (2, 1, 32)
+    assert forward.hidden[one].shape == (2, 1, runner.model.config.hidden_size)
     assert recorder.plays == []
 
 
