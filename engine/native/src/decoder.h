@@ -58,8 +58,7 @@ class Decoder {
     qkv_.resize(tokens * qkv_width());
     attended_.resize(tokens * attended);
     inner_.resize(tokens * shape_.intermediate);
-    space_.bytes.resize(tokens * std::max({shape_.hidden, shape_.intermediate, attended}));
-    space_.scales.resize(tokens);
+    space_.make_room(tokens, std::max({shape_.hidden, shape_.intermediate, attended}));
   }
 
   int64_t qkv_width() const { return (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim; }
