@@ -95,8 +95,10 @@ class PackedRunner:
                 raise
             logger.warning("%s computes something else than this model: %s", self.backend.kernels, error)
             self.model.set_attn_implementation(self.backend.plain)
-            kernels = "torch" if isinstance(self.backend, CudaBackend) else f"{self.backend.variant}, linear layers"
-            self.backend = TorchBackend(self.model, kernels)
+            if isinstance(self.backend, CudaBackend):
+                self.backend = TorchBackend(self.model, "torch", f"paged, torch; no varlen attention: {error}")
+            else:
+                self.backend = TorchBackend(self.model, f"{self.backend.variant}, linear layers")
             self._store = self.backend.new_store(self.cache)
             check(self)
         if isinstance(self.backend, CudaBackend):

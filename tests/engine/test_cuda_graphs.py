@@ -100,6 +100,17 @@ def test_steps_with_several_tokens_of_a_row_or_too_many_rows_run_plainly() -> No
     assert recorder.plays == []
 
 
+def test_more_blocks_than_a_recorded_table_has_are_not_played_back() -> None:
+    runner = recorded(Recorder())
+    assert isinstance(runner.backend, CudaBackend)
+    graphs = runner.backend._graphs
+    assert graphs is not None
+    most = runner.cache.num_blocks_for(runner.context_len)
+    for num_blocks in (most, most + 1):
+        sequence = Sequence([5], num_prompt=1, block_ids=list(range(num_blocks)))
+        assert (graphs.run([Feed(sequence, [5])]) is None) is (num_blocks > most)
+
+
 def test_hidden_states_are_never_played_back() -> None:
     recorder = Recorder()
     runner = recorded(recorder)

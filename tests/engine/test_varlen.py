@@ -90,7 +90,8 @@ def test_a_kernel_that_goes_wrong_gives_way_to_the_other_attention() -> None:
     plain = runner.backend.plain
     runner.check()
     assert isinstance(runner.backend, TorchBackend)
-    assert (runner.backend.kernels, runner.backend.attention) == ("torch", "paged, torch")
+    assert runner.backend.kernels == "torch"
+    assert runner.backend.attention.startswith("paged, torch; no varlen attention: LlamaForCausalLM gives other logits")
     assert runner.backend.plain == plain
 
 
