@@ -7,6 +7,7 @@ from engine.logits.processor import Processor
 from engine.logits.rows import Rows
 from engine.logits.survivors import Survivors, at_least, by_width, keep, kth_largest, order_of
 from engine.logits.warpers import num_kept
+from engine.native.library import Kernels
 from engine.request import Request
 
 _TOP_H_TOKENS = 100
@@ -46,6 +47,9 @@ class TypicalP(Processor):
     reads = frozenset({"typical_p"})
     equals = "TypicalLogitsWarper"
 
+    def __init__(self, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels
+
     def applies(self, request: Request) -> bool:
         typical_p = request.config.typical_p
         return bool(request.config.do_sample) and typical_p is not None and typical_p < 1
@@ -60,7 +64,7 @@ class TypicalP(Processor):
             distance, values = (-logprobs - entropy).abs_(), scores
             if survivors is not None:
                 distance, values = survivors.gather(distance, torch.inf), survivors.gather(scores)  # (R, M)
-            order = order_of(distance)
+            order = order_of(distance, self._kernels)
             ascending = distance.gather(1, order)
             cumulated = values.gather(1, order).softmax(-1).cumsum(-1)
             last = (cumulated < mass[at]).sum(-1, keepdim=True)

@@ -9,6 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.native import choices
+from engine.native.library import Kernels
+
 _SUM_WIDTH = 64
 _CHUNK = 128
 _MIN_VOCAB = 1024
@@ -147,23 +150,37 @@ def drop_smallest(scores: Tensor, ascending: Tensor, num: Tensor) -> Tensor:
     return keep(scores, at_least(scores, floor))
 
 
-def in_order(scores: Tensor) -> Tensor:
-    """Each row in ascending order. numpy sorts four times as fast as torch on a CPU."""
+def in_order(scores: Tensor, kernels: Kernels | None = None) -> Tensor:
+    """Each row in ascending order. On a CPU numpy sorts four times as fast as torch, and the kernels beat both."""
     if scores.device.type != "cpu":
         return scores.sort(-1).values
+    if kernels is not None and is_searched(scores):
+        return choices.in_order(kernels, scores)
     return torch.from_numpy(np.sort(scores.numpy(), axis=-1))
 
 
-def order_of(distances: Tensor) -> Tensor:
+def order_of(distances: Tensor, kernels: Kernels | None = None) -> Tensor:
     """The places of each row's numbers in ascending order, the first of them on ties; NaN comes last. (R, M) int64
 
     distances: none below zero, so that their bits are in the same order and sort together with their places.
     """
     if distances.device.type != "cpu":
         return distances.sort(dim=-1, stable=True).indices
+    if kernels is not None and is_searched(distances):
+        return choices.order_of(kernels, distances)
     bits = distances.numpy().view(np.uint32).astype(np.int64) << 32
     keys = np.sort(bits | np.arange(distances.shape[1]), axis=-1)
     return torch.from_numpy(keys & (2**32 - 1))
+
+
+def num_within(cumulated: Tensor, limit: Tensor) -> Tensor:
+    """How many of each row's running sums do not exceed the limit. cumulated: (R, M); limit: (R, 1). Returns (R, 1).
+
+    On a CPU they never fall, since it adds them one by one. Of NaN any number may be within.
+    """
+    if cumulated.device.type != "cpu":
+        return (cumulated <= limit).sum(-1, keepdim=True)
+    return torch.searchsorted(cumulated, limit, right=True)
 
 
 def _peaks(scores: Tensor) -> Tensor:

@@ -4,7 +4,16 @@ from torch import Tensor
 
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
-from engine.logits.survivors import Survivors, at_least, by_width, drop_smallest, in_order, keep, keep_largest
+from engine.logits.survivors import (
+    Survivors,
+    at_least,
+    by_width,
+    drop_smallest,
+    in_order,
+    keep,
+    keep_largest,
+    num_within,
+)
 from engine.native import choices
 from engine.native.library import Kernels
 from engine.request import Request, Row
@@ -64,6 +73,9 @@ class TopP(Processor):
     reads = frozenset({"top_p"})
     equals = "TopPLogitsWarper"
 
+    def __init__(self, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels
+
     def applies(self, request: Request) -> bool:
         top_p = request.config.top_p
         return bool(request.config.do_sample) and top_p is not None and top_p < 1
@@ -74,8 +86,8 @@ class TopP(Processor):
 
         def cut(at: Tensor, scores: Tensor, survivors: Survivors | None) -> Tensor:
             values = scores if survivors is None else survivors.gather(scores)  # (R, M)
-            ascending = in_order(values)
-            num_below = (ascending.softmax(-1).cumsum(-1) <= limit[at]).sum(-1, keepdim=True)
+            ascending = in_order(values, self._kernels)
+            num_below = num_within(ascending.softmax(-1).cumsum(-1), limit[at])
             left = drop_smallest(values, ascending, num_below.minimum(ascending.shape[1] - kept[at]).clamp_(min=0))
             return left if survivors is None else survivors.put(scores, left)
 

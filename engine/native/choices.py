@@ -1,4 +1,4 @@
-"""What the kernels do where tokens are chosen: draws, and the cut to the best scores. For scores on the host."""
+"""What the kernels do where tokens are chosen: draws, cuts and orders. For scores on the host."""
 
 from collections.abc import Sequence as Seq
 
@@ -69,3 +69,17 @@ def keep_largest(kernels: Kernels, scores: torch.Tensor, k: Seq[int]) -> Ids | N
         return None
     places += np.arange(len(k))[:, None] * scores.shape[1]
     return places[np.arange(room) < counts[:, None]]
+
+
+def in_order(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
+    """Each row in ascending order, NaN last. scores: (R, V) float32."""
+    scores, values = scores.contiguous(), torch.empty(scores.shape)
+    kernels.functions.bh_sort(kernels.team, scores.data_ptr(), *scores.shape, values.data_ptr(), None)
+    return values
+
+
+def order_of(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
+    """The places of each row's scores in ascending order, the first of them on ties, NaN last. (R, V) int64"""
+    scores, places = scores.contiguous(), torch.empty(scores.shape, dtype=torch.int64)
+    kernels.functions.bh_sort(kernels.team, scores.data_ptr(), *scores.shape, None, places.data_ptr())
+    return places

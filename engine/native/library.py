@@ -122,6 +122,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         None,
         (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p),
     ),
+    "bh_sort": (None, (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p)),
 }
 
 

@@ -3,6 +3,7 @@
 
 #include "choices.h"
 #include "decoder.h"
+#include "sorting.h"
 
 using namespace beamhouse;
 
@@ -169,6 +170,14 @@ void bh_keep_largest(void* team, float* scores, int64_t num_rows, int64_t size, 
                      int64_t* places, int64_t* counts) {
   for_each<Cut>(*static_cast<Team*>(team), num_rows, num_rows * size, [&](Cut& cut, int64_t row) {
     counts[row] = cut.keep_largest(scores + row * size, size, k[row], places + row * room, room);
+  });
+}
+
+// Rows of `size` scores in order, see `Sorting`. values, places: (num_rows, size) or null.
+void bh_sort(void* team, const float* scores, int64_t num_rows, int64_t size, float* values, int64_t* places) {
+  for_each<Sorting>(*static_cast<Team*>(team), num_rows, num_rows * size, [&](Sorting& sorting, int64_t row) {
+    const int64_t at = row * size;
+    sorting.sort(scores + at, size, values ? values + at : nullptr, places ? places + at : nullptr);
   });
 }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from engine.decoding.race import Turn, certain
-from engine.logits.survivors import Survivors, keep_largest
+from engine.logits.survivors import Survivors, in_order, keep_largest, order_of
 from engine.native import choices
 from engine.native.library import Kernels, load_kernels
 
@@ -123,6 +123,20 @@ def test_the_largest_scores_are_kept_with_what_ties_with_the_last(
     assert torch.equal(
         Survivors.at(places, num_rows, size).gather(scores), Survivors.of(~scores.isneginf()).gather(scores)
     )
+
+
+@pytest.mark.parametrize("size", [1, 3007, 32000])
+@pytest.mark.parametrize("decimals", [1, 7])
+def test_rows_are_put_in_the_order_of_a_stable_sort(kernels: Kernels, size: int, decimals: int) -> None:
+    scores = drawn_scores(3, size, 3.0, seed=size).round(decimals=decimals)
+    scores[0, size // 2 :] = -torch.inf
+    scores[1, 0] = torch.tensor(0xFFC00000 - 2**32, dtype=torch.int32).view(torch.float32)  # NaN with a sign
+    scores[2, size // 3] = torch.inf
+    expected = scores.sort(dim=-1, stable=True)
+    assert torch.equal(choices.in_order(kernels, scores).nan_to_num(nan=99.0), expected.values.nan_to_num(nan=99.0))
+    assert torch.equal(choices.order_of(kernels, scores.abs()), scores.abs().sort(dim=-1, stable=True).indices)
+    assert torch.equal(in_order(scores[[0, 2]], kernels), in_order(scores[[0, 2]]))
+    assert torch.equal(order_of(scores[[0, 2]].abs(), kernels), order_of(scores[[0, 2]].abs()))
 
 
 @pytest.mark.parametrize("fault", ["not a number", "all the same", "a large k", "nothing left"])
