@@ -32,9 +32,10 @@ from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
 from engine.messages import StepOutputs, Submission, encode
 from engine.native.library import Kernels, load_kernels
+from engine.plan import Limits
 from engine.request import Sequence
 from engine.runners.runner import Inspection
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from engine.settling import Settler
 from engine.stopping import Stopping
 

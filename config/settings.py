@@ -84,6 +84,7 @@ class EngineSettings(Part):
     max_rows: Annotated[int, Field(ge=1, le=4096)]
     max_beams: Annotated[int, Field(ge=1, le=1024)]
     step_tokens: Annotated[int, Field(ge=1, le=1_048_576)]
+    max_stretch: Annotated[float, Field(ge=1, le=1_000_000)]
     block_size: Annotated[int, Field(ge=1, le=1024)]
     cache_tokens: Annotated[int, Field(ge=0)]
     cache_gib: Annotated[float, Field(gt=0, le=65_536)]

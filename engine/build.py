@@ -29,9 +29,10 @@ from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
 from engine.native.compiler import NoKernels
 from engine.native.library import Kernels, load_kernels
+from engine.plan import Limits
 from engine.runners.backend import num_bytes, pick_backend
 from engine.runners.packed import PackedRunner
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from engine.stopping import Stopping
 from engine.text import Text
 from engine.threads import pick_num_threads
@@ -91,7 +92,8 @@ def assemble(
     cache = BlockCache(num_blocks_for(model, settings), settings.block_size, prefix_caching=settings.prefix_caching)
     kernels = kernels_beside(model, settings)
     runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
-    limits = Limits(settings.max_rows, max(settings.step_tokens, settings.max_rows), settings.max_waiting)
+    step_tokens = max(settings.step_tokens, settings.max_rows)
+    limits = Limits(settings.max_rows, step_tokens, settings.max_waiting, settings.max_stretch)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
     constraints.warm_up()
     assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings)

@@ -2,13 +2,14 @@
 
 A block holds `block_size` consecutive tokens of a sequence. Blocks are counted by reference: a fork shares all blocks
 of its parent, and whoever writes into a shared block gets a copy of it first. A full block is published under a digest
-of all tokens up to its end; a later prompt that begins with the same tokens takes the block instead of computing it.
+of all tokens up to its end; a prompt that begins with the same tokens takes the block instead of computing it.
 Published blocks that nobody holds stay until their room is needed, the longest unused first.
 """
 
 import hashlib
 from array import array
 from collections import OrderedDict
+from collections.abc import Set
 from dataclasses import dataclass
 
 from engine.request import Sequence
@@ -53,22 +54,28 @@ class BlockCache:
         return max(needed, 0) + (num_tokens > 0 and self._shared_block(sequence) is not None)
 
     def match_prefix(self, sequence: Sequence, salt: str) -> int:
-        """Give an uncached sequence the published blocks its tokens begin with; the number of tokens they hold.
+        """Give a sequence the published blocks that go on where its cached tokens end; the number of tokens they hold.
 
-        The last token is always left to be computed: its logits are what a step is for.
+        Nothing is found for a sequence within a block: it has begun to fill one of its own.
         """
-        if not self.prefix_caching or sequence.block_ids:
-            return 0
-        digest = salt.encode()
-        for end in range(self.block_size, len(sequence.token_ids), self.block_size):
-            digest = self._digest(digest, sequence.token_ids[end - self.block_size : end])
-            block = self._published.get(digest)
-            if block is None:
-                break
-            self._hold(block)
-            sequence.block_ids.append(block)
-        sequence.num_cached = len(sequence.block_ids) * self.block_size
-        return sequence.num_cached
+        start = sequence.num_cached
+        while (digest := self._next_digest(sequence, salt)) in self._published:
+            self._hold(self._published[digest])
+            sequence.block_ids.append(self._published[digest])
+            sequence.num_cached += self.block_size
+        return sequence.num_cached - start
+
+    def next_is_in(self, digests: Set[bytes], sequence: Sequence, salt: str) -> bool:
+        """Whether the block that `match_prefix` lacked is among these."""
+        return bool(digests) and self._next_digest(sequence, salt) in digests
+
+    def filled_by(self, sequence: Sequence, num_tokens: int, salt: str) -> list[bytes]:
+        """The digests of the blocks that will be full once the next `num_tokens` tokens are cached."""
+        if not self.prefix_caching:
+            return []
+        first, size = sequence.num_cached // self.block_size, self.block_size
+        end = min(sequence.num_cached + num_tokens, len(sequence.token_ids)) // size
+        return [self._digest(sequence, number, salt) for number in range(first, end)]
 
     def reserve(self, sequence: Sequence, num_tokens: int) -> BlockCopy | None:
         """Make room for the next `num_tokens` tokens after the cached ones, in blocks no other sequence reads.
@@ -93,32 +100,37 @@ class BlockCache:
         """Offer the full blocks of a sequence to later prompts with the same salt; drafts are not offered."""
         if not self.prefix_caching:
             return
-        digest = salt.encode()
         for number in range(min(sequence.num_cached, len(sequence.token_ids)) // self.block_size):
-            block, start = sequence.block_ids[number], number * self.block_size
-            known = self._digests[block]
-            digest = known or self._digest(digest, sequence.token_ids[start : start + self.block_size])
-            if known is None and digest not in self._published:
-                self._digests[block] = digest
-                self._published[digest] = block
+            block = sequence.block_ids[number]
+            if self._digests[block] is None:
+                digest = self._digest(sequence, number, salt)
+                if digest not in self._published:
+                    self._digests[block] = digest
+                    self._published[digest] = block
 
     def fork(self, parent: Sequence, child: Sequence) -> None:
         """Let `child`, which begins with the parent's tokens, share everything the parent has cached."""
         for block in parent.block_ids:
             self._hold(block)
         child.block_ids = list(parent.block_ids)
+        child.digests = list(parent.digests)
         child.num_cached = parent.num_cached
 
     def truncate(self, sequence: Sequence, num_cached: int) -> None:
-        """Forget all but the first `num_cached` cached tokens."""
+        """Forget all but the first `num_cached` cached tokens; those behind them may become others."""
+        self._keep(sequence, num_cached)
+        del sequence.digests[num_cached // self.block_size :]
+
+    def free(self, sequence: Sequence) -> None:
+        """Give up all blocks of a sequence, whose tokens stay as they are."""
+        self._keep(sequence, 0)
+
+    def _keep(self, sequence: Sequence, num_cached: int) -> None:
         keep = self.num_blocks_for(num_cached)
         for block in reversed(sequence.block_ids[keep:]):
             self._release(block)
         del sequence.block_ids[keep:]
         sequence.num_cached = min(sequence.num_cached, num_cached)
-
-    def free(self, sequence: Sequence) -> None:
-        self.truncate(sequence, 0)
 
     def _shared_block(self, sequence: Sequence) -> int | None:
         """The place, in the sequence, of the partly filled block it would write into, if others read it too."""
@@ -127,8 +139,25 @@ class BlockCache:
             return number
         return None
 
-    def _digest(self, before: bytes, token_ids: list[int]) -> bytes:
-        return hashlib.sha256(before + b"\0" + array("q", token_ids).tobytes()).digest()
+    def _next_digest(self, sequence: Sequence, salt: str) -> bytes | None:
+        """Of the block behind the cached tokens, if it could be taken: none of it is cached, and a token is left.
+
+        The last token has to be computed: its logits are what a step is for.
+        """
+        number = len(sequence.block_ids)
+        is_between = sequence.num_cached == number * self.block_size
+        if not self.prefix_caching or not is_between or (number + 1) * self.block_size >= len(sequence.token_ids):
+            return None
+        return self._digest(sequence, number, salt)
+
+    def _digest(self, sequence: Sequence, number: int, salt: str) -> bytes:
+        """Of all tokens up to the end of a full block, computed once for a sequence; masked positions count too."""
+        digests, size = sequence.digests, self.block_size
+        while len(digests) <= number:
+            before = digests[-1] if digests else f"{sequence.num_masked} {salt}".encode()
+            token_ids = sequence.token_ids[len(digests) * size : (len(digests) + 1) * size]
+            digests.append(hashlib.sha256(before + b"\0" + array("q", token_ids).tobytes()).digest())
+        return digests[number]
 
     def _take(self) -> int:
         block, _ = self._free.popitem(last=False)

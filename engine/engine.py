@@ -92,8 +92,8 @@ class Engine:
                 request, DeadlinePassed(f"waited {waited:.1f} s; its deadline was {request.submission.deadline_s} s")
             )
         batch = self._parts.scheduler.schedule(now, self._propose)
-        if batch.feeds:
-            self._run(batch)
+        if batch.feeds and self._run(batch):
+            self._parts.scheduler.took(time.monotonic() - now)
         return self._collect(batch)
 
     def _propose(self, requests: Seq[Request]) -> None:
@@ -109,7 +109,8 @@ class Engine:
                 logger.exception("drafting failed in %s", strategy.mode)
                 self._fail(group[0], RequestFailed(f"drafting failed: {type(error).__name__}"))
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch) -> bool:
+        """Whether the forward pass succeeded; if not, all that ran has ended."""
         starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
         try:
             forward = self._parts.runner.forward(batch)
@@ -117,7 +118,7 @@ class Engine:
             logger.exception("the forward pass failed")
             for request in list(self._parts.scheduler.running):
                 self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
-            return
+            return False
         self._num_steps += 1
         for request in self._parts.scheduler.running:
             self._after_forward(request, forward, starts)
@@ -125,6 +126,7 @@ class Engine:
         step = Step(forward, parts.pipeline, parts.stopping, parts.runner.project, time.monotonic())
         for strategy, requests in self._by_strategy(batch.ready):
             self._settle(self._advance(strategy, requests, step))
+        return True
 
     def _after_forward(self, request: Request, forward: Forward, starts: dict[Sequence, int]) -> None:
         """Publish filled blocks; keep the prompt log-probabilities and hidden states somebody asked for."""

@@ -16,10 +16,11 @@ class Sequence:
 
     token_ids: prompt, then chosen tokens. draft_ids: proposed tokens, fed behind the known ones to be checked; they go
     when the step is settled. num_cached: leading tokens whose keys and values are cached, drafts included until then.
-    block_ids: the cache blocks that hold them, in order; only the cache writes them. memory: what processors and
-    criteria remember from step to step, by their name; a fork shares the values, so they are replaced, never changed in
-    place. shadow: the same generated tokens after the negative prompt, for guidance; it grows, forks and ends with its
-    sequence. num_masked: positions before the first token that nothing attends to.
+    block_ids: the cache blocks that hold them, in order. digests: of the first full blocks of `token_ids`, as far as
+    they were asked for. Only the cache writes these two. memory: what processors and criteria remember from step to
+    step, by their name; a fork shares the values, so they are replaced, never changed in place. shadow: the same
+    generated tokens after the negative prompt, for guidance; it grows, forks and ends with its sequence. num_masked:
+    positions before the first token that nothing attends to.
     """
 
     token_ids: list[int]
@@ -28,6 +29,7 @@ class Sequence:
     draft_ids: list[int] = field(default_factory=list)
     num_cached: int = 0
     block_ids: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
     shadow: "Sequence | None" = None
     num_masked: int = 0
@@ -101,6 +103,16 @@ class Request:
     @property
     def num_prompt(self) -> int:
         return len(self.submission.prompt_ids)
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether it lacks only the newest token of each sequence; else it is still fed a prompt, or fed anew."""
+        return all(sequence.num_missing == 1 for sequence in self.fed_sequences)
+
+    @property
+    def reuses_prefixes(self) -> bool:
+        """Whether cached blocks may stand for its first tokens: not where something is read at all of them."""
+        return not (self.submission.wanted.prompt_logprobs or self.reads_every_position)
 
     @property
     def num_score_rows(self) -> int:

@@ -4,21 +4,12 @@ import heapq
 import itertools
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 
-from engine.batch import Batch, Feed
+from engine.batch import Batch
 from engine.cache import BlockCache
+from engine.pace import Pace
+from engine.plan import Limits, Plan, begin, feed_of
 from engine.request import Request, Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """max_rows: sequences in one step. step_tokens: tokens in one step, at least `max_rows`. max_waiting: requests."""
-
-    max_rows: int
-    step_tokens: int
-    max_waiting: int
-
 
 _SPARE_DEADLINES = 64
 """Of requests that no longer wait; they are forgotten together."""
@@ -32,14 +23,18 @@ class Scheduler:
 
     A sequence feeds the tokens its cache lacks. A request advances in the step in which all its sequences are fed to
     their ends; while the budget is too small for that, it feeds parts, and every sequence keeps at least one token
-    for the step that completes it. When blocks run out, the running request that came last gives up its blocks and
-    waits; it is computed anew later, from the tokens it has.
+    for the step that completes it. Of the prompts the oldest is fed first, as far as the pace allows beside requests
+    that decode. What the step computes for one prompt is not computed for another: that one waits and takes the blocks.
+    When blocks run out, the running request that came last gives up its blocks and waits; it is computed anew later,
+    from the tokens it has.
     """
 
     def __init__(self, cache: BlockCache, limits: Limits) -> None:
         self.cache, self.limits = cache, limits
         self.running: list[Request] = []
         self.num_preemptions = 0
+        self._pace = Pace(limits.max_stretch)
+        self._plan = Plan(0.0, 0)
         self._waiting: list[tuple[int, int, Request]] = []
         self._deadlines: list[tuple[float, int, Request]] = []
         self._order: dict[Request, tuple[int, int]] = {}
@@ -98,34 +93,35 @@ class Scheduler:
 
         propose: gives requests the drafts they are to feed; asked once for those that run, and for each that starts.
         """
-        batch = Batch([], [])
-        budget = self.limits.step_tokens
         propose(self.running)
-        for request in sorted(self.running, key=self._order.__getitem__):
-            budget -= self._feed(request, budget, batch)
-        while budget > 0 and self._waiting and self._admit(self._waiting[0][2], budget, now):
+        order = sorted(self.running, key=self._order.__getitem__)
+        num_free_rows = max(0, self.limits.max_rows - self._num_rows())
+        following = [entry[2] for entry in self._waiting[:num_free_rows]]
+        plan = self._plan = begin(order, following, self.limits, self._pace, now)
+        for request in order:
+            self._feed(request, plan)
+        while plan.prompt_left > 0 and self._waiting and self._admit(self._waiting[0][2], plan.prompt_left):
             started = self.running[-1]
             propose([started])
-            budget -= self._feed(started, budget, batch)
-        return batch
+            self._feed(started, plan)
+        return plan.batch
 
-    def _admit(self, request: Request, budget: int, now: float) -> bool:
+    def took(self, seconds: float) -> None:
+        """How long the last planned step took, once it has run."""
+        self._pace.record(self._plan.num_decoded, self._plan.num_prompt, seconds)
+
+    def _admit(self, request: Request, budget: int) -> bool:
         """Move the first waiting request to the running ones if rows and blocks suffice."""
         fed = request.fed_sequences
         if self._num_rows() + request.width > self.limits.max_rows or budget < len(fed):
             return False
-        if not (request.submission.wanted.prompt_logprobs or request.reads_every_position):
-            for sequence in fed:
-                self.cache.match_prefix(sequence, request.submission.cache_salt)
+        self._reuse(request)
         needed = sum(self.cache.num_needed(sequence, sequence.num_to_feed) for sequence in fed)
         if needed + len(self.running) > self.cache.num_free:
             self._free(request)
             return False
         heapq.heappop(self._waiting)
         self.running.append(request)
-        if request.started_at is None:
-            request.started_at = now
-            request.num_matched = sum(sequence.num_cached for sequence in request.sequences)
         return True
 
     def _make_room(self, request: Request, shares: Shares) -> bool:
@@ -158,40 +154,51 @@ class Scheduler:
             budget -= share
         return shares
 
-    def _feed(self, request: Request, budget: int, batch: Batch) -> int:
-        """Add a request's feeds to the step, if it still runs and there is room; the number of tokens they hold."""
-        if budget <= 0 or request not in self.running:
-            return 0
-        shares = self._shares(request, budget)
+    def _feed(self, request: Request, plan: Plan) -> None:
+        """Add a request's feeds to the step, if it still runs, there is room, and nothing to wait for."""
+        room = plan.room(request)
+        if room <= 0 or request not in self.running or self._is_awaiting(request, plan):
+            return
+        shares = self._shares(request, room)
         if not self._make_room(request, shares):
-            return 0
+            return
         is_ready = all(share == sequence.num_to_feed for sequence, share in shares)
         for sequence, share in shares:
             if not share:
                 continue
             copy = self.cache.reserve(sequence, share)
             if copy is not None:
-                batch.copies.append(copy)
-            batch.feeds.append(self._plan(request, sequence, share, is_ready))
+                plan.batch.copies.append(copy)
+            if request not in plan.decoding:
+                plan.under_way.update(self.cache.filled_by(sequence, share, request.submission.cache_salt))
+            plan.batch.feeds.append(feed_of(request, sequence, share, is_ready=is_ready))
         if is_ready:
-            batch.ready.append(request)
-        return sum(share for _, share in shares)
+            plan.batch.ready.append(request)
+        if request.started_at is None:
+            request.started_at = plan.now
+        plan.take(request, sum(share for _, share in shares))
 
-    @staticmethod
-    def _plan(request: Request, sequence: Sequence, share: int, is_ready: bool) -> Feed:
-        known = sequence.token_ids + sequence.draft_ids if sequence.draft_ids else sequence.token_ids
-        num_logits = 1 + len(sequence.draft_ids) if is_ready else 0
-        if request.submission.wanted.prompt_logprobs and sequence.num_cached < request.num_prompt:
-            num_logits = share
-        return Feed(
-            sequence,
-            known[sequence.num_cached : sequence.num_cached + share],
-            num_logits,
-            request.layers,
-            share if request.reads_every_position else int(is_ready) if request.layers else 0,
-        )
+    def _is_awaiting(self, request: Request, plan: Plan) -> bool:
+        """Whether this step computes for another what the request needs next; what is there already it takes."""
+        if request in plan.decoding or not request.reuses_prefixes:
+            return False
+        self._reuse(request)
+        salt = request.submission.cache_salt
+        return any(self.cache.next_is_in(plan.under_way, sequence, salt) for sequence in request.fed_sequences)
+
+    def _reuse(self, request: Request) -> None:
+        """Give a request the cached blocks that it can go on with."""
+        if not request.reuses_prefixes:
+            return
+        salt = request.submission.cache_salt
+        found = sum(self.cache.match_prefix(sequence, salt) for sequence in request.fed_sequences)
+        if not request.sequences[0].num_generated:
+            request.num_matched += found
 
     def _free(self, request: Request) -> None:
+        """Give up the blocks of a request; what it found in the cache counts anew until it generates."""
+        if not request.sequences or not request.sequences[0].num_generated:
+            request.num_matched = 0
         for sequence in request.fed_sequences:
             self.cache.free(sequence)
 

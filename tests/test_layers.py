@@ -33,7 +33,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("logits", "stopping", "trace"),
     ("decoding.drafting", "decoding.race"),
     ("decoding",),
-    ("runners", "attention", "scheduler", "settling", "loading", "text"),
+    ("runners", "attention", "plan", "scheduler", "settling", "loading", "text"),
     ("engine", "stream", "client", "fields", "assistants"),
     ("build",),
     ("process",),

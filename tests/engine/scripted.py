@@ -15,9 +15,10 @@ from engine.engine import Engine, Parts
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
 from engine.messages import Submission
+from engine.plan import Limits
 from engine.request import Sequence
 from engine.runners.runner import Inspection
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from engine.stopping import Stopping
 
 VOCAB_SIZE = 10

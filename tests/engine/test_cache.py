@@ -1,5 +1,8 @@
 """The block accounting, held to a model of it: what each block holds, written token by token."""
 
+import hashlib
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -150,3 +153,36 @@ def test_without_prefix_caching_nothing_is_found() -> None:
     cache = BlockCache(8, SIZE, prefix_caching=False)
     cached(cache, list(range(8)))
     assert cache.match_prefix(Sequence(list(range(8)), num_prompt=8), "") == 0
+
+
+def test_masked_beginnings_are_kept_apart() -> None:
+    cache = BlockCache(8, SIZE)
+    cached(cache, list(range(10)))
+    masked = Sequence(list(range(10)), num_prompt=10, num_masked=2)
+    assert cache.match_prefix(masked, "") == 0
+
+
+def test_blocks_published_later_are_taken_too_but_not_within_a_block() -> None:
+    cache = BlockCache(16, SIZE)
+    first, second, third = (Sequence(list(range(10)), num_prompt=10) for _ in range(3))
+    cache.reserve(first, 4)
+    first.num_cached = 4
+    cache.publish(first, "")
+    assert [cache.match_prefix(one, "") for one in (second, third)] == [4, 4]
+    cache.reserve(third, 1)
+    third.num_cached += 1
+    cache.reserve(first, 6)
+    first.num_cached = 10
+    assert cache.filled_by(second, 6, "") == [cache._digest(first, 1, "")]
+    cache.publish(first, "")
+    assert [cache.match_prefix(one, "") for one in (second, third)] == [4, 0]
+
+
+def test_digests_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = BlockCache(8, SIZE)
+    sequence = Sequence(list(range(20)), num_prompt=20)
+    cache.filled_by(sequence, 20, "")
+    monkeypatch.setattr(hashlib, "sha256", None)
+    for _ in range(3):
+        assert cache.match_prefix(sequence, "") == 0
+        cache.free(sequence)

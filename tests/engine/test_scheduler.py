@@ -3,8 +3,9 @@
 from engine.batch import Batch
 from engine.cache import BlockCache
 from engine.messages import Wanted
+from engine.plan import Limits
 from engine.request import Request, Sequence
-from engine.scheduler import Limits, Scheduler
+from engine.scheduler import Scheduler
 from tests.engine.making import make_request
 
 
@@ -128,3 +129,143 @@ def test_removing_frees_everything() -> None:
         scheduler.remove(request)
     assert scheduler.cache.num_used == 0
     assert not scheduler.has_work
+
+
+def make_paced(step_tokens: int = 64, max_rows: int = 8, num_blocks: int = 256) -> Scheduler:
+    """Keeps prompts to a chunk of 8: beside requests that decode each of their tokens takes as long as a whole step."""
+    limits = Limits(max_rows, step_tokens, max_waiting=100, max_stretch=1.8)
+    return Scheduler(BlockCache(num_blocks, 4), limits)
+
+
+def run_and_publish(scheduler: Scheduler) -> Batch:
+    batch = run(scheduler)
+    for feed in batch.feeds:
+        salt = next(one for one in scheduler.running if feed.sequence in one.sequences).submission.cache_salt
+        scheduler.cache.publish(feed.sequence, salt)
+    return batch
+
+
+def step(scheduler: Scheduler) -> Batch:
+    """One step that publishes its blocks, chooses a token for each request that is ready, and takes its time."""
+    batch = run_and_publish(scheduler)
+    choose(batch)
+    num_decoding = sum(len(feed.token_ids) == 1 for feed in batch.feeds)
+    scheduler.took(1.0 + sum(fed(batch)) - num_decoding)
+    return batch
+
+
+def steps_until(scheduler: Scheduler, request: Request) -> list[list[int]]:
+    """What the steps feed until the request advances."""
+    found = []
+    while True:
+        batch = step(scheduler)
+        found.append(fed(batch))
+        if request in batch.ready:
+            return found
+
+
+def test_beside_requests_that_decode_a_long_prompt_is_fed_in_small_parts() -> None:
+    scheduler = make_paced()
+    short, long = make_request([1, 2]), make_request(list(range(100)))
+    scheduler.add(short)
+    step(scheduler)
+    scheduler.add(long)
+    found = steps_until(scheduler, long)
+    assert found == [[1], *[[1, 8]] * 12, [1, 4]]  # the first shows how long a step without prompts takes
+
+
+def test_with_nobody_decoding_a_long_prompt_gets_whole_steps() -> None:
+    scheduler = make_paced()
+    long = make_request(list(range(150)))
+    scheduler.add(long)
+    assert steps_until(scheduler, long) == [[64], [64], [22]]
+
+
+def test_short_prompts_do_not_wait_for_the_end_of_a_long_one() -> None:
+    scheduler = make_paced()
+    decoding, long, short = make_request([1, 2]), make_request(list(range(400))), make_request([5] * 10)
+    scheduler.add(decoding)
+    step(scheduler)
+    scheduler.add(long)
+    for _ in range(3):
+        step(scheduler)
+    scheduler.add(short)
+    found = steps_until(scheduler, short)
+    assert len(found) <= 2
+    assert all(parts[1] == 8 for parts in found)
+
+
+def test_a_long_prompt_gets_on_beside_any_number_of_short_ones() -> None:
+    scheduler = make_paced()
+    long = make_request(list(range(200)))
+    scheduler.add(long)
+    for number in range(60):
+        scheduler.add(make_request([number] * 20))
+        for request in step(scheduler).ready:
+            if request is long:
+                return
+            scheduler.remove(request)
+    raise AssertionError("it was never done")
+
+
+def test_a_request_wider_than_a_part_of_a_prompt_is_completed_beside_others() -> None:
+    scheduler = make_paced(step_tokens=64, max_rows=40)
+    decoding, wide = make_request([1, 2]), make_request([7] * 20, num_return_sequences=30, do_sample=True)
+    scheduler.add(decoding)
+    step(scheduler)
+    wide.sequences = [Sequence([7] * 20, 20, index=number) for number in range(30)]
+    scheduler.add(wide)
+    for _ in range(200):
+        if wide in step(scheduler).ready:
+            return
+    raise AssertionError("it was never complete")
+
+
+def test_prompts_that_begin_alike_and_come_together_are_computed_once() -> None:
+    scheduler = make_paced(step_tokens=48)
+    prompts = [[*range(80), 100 + number] for number in range(4)]
+    requests = [make_request(prompt) for prompt in prompts]
+    for request in requests:
+        scheduler.add(request)
+    batches = [run_and_publish(scheduler) for _ in range(3)]
+    assert [fed(batch) for batch in batches] == [[48], [33], [1, 1, 1]]
+    assert [request.num_matched for request in requests] == [0, 80, 80, 80]
+    assert len({tuple(request.sequences[0].block_ids[:20]) for request in requests}) == 1
+
+
+def test_other_prompts_do_not_wait_for_those_that_begin_alike() -> None:
+    scheduler = make_paced(step_tokens=64)
+    for prompt in ([*range(30), 100], [*range(30), 101], [*range(200, 220)]):
+        scheduler.add(make_request(prompt))
+    assert fed(run_and_publish(scheduler)) == [31, 20]
+
+
+def test_when_the_first_of_those_that_begin_alike_goes_the_next_computes_the_rest() -> None:
+    scheduler = make_paced(step_tokens=48)
+    first, second = make_request([*range(80), 100]), make_request([*range(80), 101])
+    scheduler.add(first)
+    scheduler.add(second)
+    run_and_publish(scheduler)
+    scheduler.remove(first)
+    batch = run_and_publish(scheduler)
+    assert (fed(batch), batch.ready, second.num_matched) == ([33], [second], 48)
+
+
+def test_what_a_salt_keeps_apart_is_computed_for_each() -> None:
+    scheduler = make_paced(step_tokens=64)
+    for salt in ("a", "b"):
+        scheduler.add(make_request([1] * 20, cache_salt=salt))
+    assert fed(run_and_publish(scheduler)) == [20, 20]
+
+
+def test_a_deadline_counts_while_a_prompt_is_not_fed_yet() -> None:
+    scheduler = make_paced(step_tokens=16)
+    decoding, first = make_request([1, 2]), make_request(list(range(60)))
+    late = make_request(list(range(100, 160)), deadline_s=0.5)
+    scheduler.add(decoding)
+    step(scheduler)
+    scheduler.add(first)
+    scheduler.add(late)
+    for _ in range(3):
+        step(scheduler)
+    assert scheduler.expired(late.arrived_at + 60) == [late]

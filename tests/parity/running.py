@@ -17,8 +17,8 @@ from schemas.generation import GenerationConfig, resolve
 from tests.parity.models import reference, served
 
 SETTINGS = EngineSettings(
-    num_threads=1, kernels="auto", kernels_dir=None, max_rows=64, step_tokens=96, block_size=16, cache_tokens=64 * 256, cache_gib=1.0,
-    prefix_caching=True, max_waiting=256, max_beams=64,
+    num_threads=1, kernels="auto", kernels_dir=None, max_rows=64, step_tokens=96, max_stretch=1.8, block_size=16,
+    cache_tokens=64 * 256, cache_gib=1.0, prefix_caching=True, max_waiting=256, max_beams=64,
 )  # fmt: skip
 
 _numbers = itertools.count()
