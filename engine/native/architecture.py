@@ -4,6 +4,7 @@ Whatever is not certain to be what the kernels compute is turned away here; what
 check, which holds the logits against the model's own.
 """
 
+import sys
 from typing import Any
 
 import torch
@@ -13,8 +14,20 @@ from transformers import PreTrainedModel
 from engine.native import layouts
 from engine.native.layouts import Attention, FeedForward, Layout
 from engine.native.linear import weight_of
-from engine.native.parts import Decoder, Heads, Layer, Norm, OtherArchitecture, Place, Residual, Scales, require, same
-from engine.native.probes import activation_of, norm_of
+from engine.native.parts import (
+    Decoder,
+    Heads,
+    Layer,
+    Norm,
+    OtherArchitecture,
+    Place,
+    Residual,
+    Rotary,
+    Scales,
+    require,
+    same,
+)
+from engine.native.probes import activation_of, norm_of, rotary_of
 
 STATIC_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary positions whose angles depend on the position alone."""
@@ -59,32 +72,24 @@ def recognize(model: PreTrainedModel) -> Decoder:
     )
 
 
-def angles(
-    decoder: Decoder, num_positions: int, dtype: torch.dtype
-) -> dict[str, tuple[torch.Tensor, torch.Tensor, bool]]:
-    """Of each kind of turning: cosines and sines as the model computes them, (positions, rotary_dim / 2) float32, and
-    whether neighbours are paired instead of halves. Raises OtherArchitecture."""
+@torch.inference_mode()
+def rotaries(decoder: Decoder, num_positions: int, dtype: torch.dtype) -> dict[str, Rotary]:
+    """How each kind of layer turns queries and keys, at so many positions. Raises OtherArchitecture."""
     return {
-        kind: _tables(decoder, kind, num_positions, dtype)
-        for kind in sorted({layer.rotary for layer in decoder.layers if layer.rotary is not None})
+        layer.rotary: _rotary(decoder, layer.rotary, layer.out.parent, num_positions, dtype)
+        for layer in {layer.rotary: layer for layer in decoder.layers}.values()
+        if layer.rotary is not None
     }
 
 
-def _tables(
-    decoder: Decoder, kind: str, num_positions: int, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    positions = torch.arange(num_positions)[None]
+def _rotary(decoder: Decoder, kind: str, attention: Any, num_positions: int, dtype: torch.dtype) -> Rotary:
     kinds = (kind,) if isinstance(decoder.rotary.rope_type, dict) else ()
-    cosines, sines = (
-        table[0].float() for table in decoder.rotary(torch.empty(1, 1, 1, dtype=dtype), positions, *kinds)
-    )
-    half = cosines.shape[1] // 2
-    require(2 * half == cosines.shape[1] <= decoder.heads.dim, "the layout of rotary positions")
-    if all(torch.equal(table[:, :half], table[:, half:]) for table in (cosines, sines)):
-        return cosines[:, :half].contiguous(), sines[:, :half].contiguous(), False
-    is_paired = all(torch.equal(table[:, ::2], table[:, 1::2]) for table in (cosines, sines))
-    require(is_paired, "the layout of rotary positions")
-    return cosines[:, ::2].contiguous(), sines[:, ::2].contiguous(), True
+    tables = decoder.rotary(torch.empty(1, 1, 1, dtype=dtype), torch.arange(num_positions)[None], *kinds)
+    cosines, sines = (table[0] for table in tables)
+    require(cosines.shape[1] % 2 == 0 and cosines.shape[1] <= decoder.heads.dim, "the layout of rotary positions")
+    # Models keep what applies the tables beside their attention, under one name.
+    function = getattr(sys.modules[type(attention).__module__], "apply_rotary_pos_emb", None)
+    return rotary_of(function, cosines, sines)
 
 
 def _layer(layer: Any, layout: Layout, attention: Attention, mlp: FeedForward, turn: tuple[str | None, int]) -> Layer:

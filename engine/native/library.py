@@ -50,7 +50,7 @@ class NormStruct(Structure):
 class RotaryStruct(Structure):
     """`Rotary` of src/rotary.h."""
 
-    _fields_ = (("cosines", c_void_p), ("sines", c_void_p), ("dim", c_int64), ("is_paired", c_int64))
+    _fields_ = (("cosines", c_void_p), ("sines", c_void_p), ("dim", c_int64), ("pairing", c_int64))
 
 
 class LayerStruct(Structure):

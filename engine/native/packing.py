@@ -9,7 +9,7 @@ from torch import nn
 from engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct, RotaryStruct
 from engine.native.linear import PackedLinear, weight_of
 from engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
-from engine.native.parts import Layer, Norm, Place
+from engine.native.parts import Layer, Norm, Place, Rotary
 
 
 class PackedHalves(nn.Module):
@@ -71,9 +71,10 @@ class Packer:
         step = size if heads else 0
         return NormStruct(self.floats(norm.weight), self.floats(norm.bias), size, step, norm.eps, int(norm.kind))
 
-    def rotary(self, cosines: torch.Tensor, sines: torch.Tensor, is_paired: bool) -> RotaryStruct:
-        """Tables (positions, rotary_dim / 2)."""
-        return RotaryStruct(self.floats(cosines), self.floats(sines), 2 * cosines.shape[1], int(is_paired))
+    def rotary(self, rotary: Rotary) -> RotaryStruct:
+        """Tables of cosines and sines."""
+        dim = 2 * rotary.cosines.shape[1]
+        return RotaryStruct(self.floats(rotary.cosines), self.floats(rotary.sines), dim, int(rotary.pairing))
 
     def floats(self, tensor: torch.Tensor | None) -> int | None:
         """Where a tensor lies as floats."""

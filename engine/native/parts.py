@@ -31,6 +31,14 @@ class Activation(IntEnum):
     RELU_SQUARED = 5
 
 
+class Pairing(IntEnum):
+    """`Pairing` of src/rotary.h."""
+
+    HALVES = 0
+    NEIGHBOURS = 1
+    NEIGHBOURS_WHOLE = 2
+
+
 class Residual(IntEnum):
     """`Residual` of src/layers.h."""
 
@@ -47,6 +55,15 @@ class Norm:
     weight: torch.Tensor
     bias: torch.Tensor | None
     eps: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotary:
+    """cosines, sines: (positions, rotary_dim / 2) float32, as the model computes them."""
+
+    cosines: torch.Tensor
+    sines: torch.Tensor
+    pairing: Pairing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Recognises norms and activations by what they compute: each is run on a few numbers, and held to the kernels' kinds.
+"""Recognises norms, activations and turns by what they compute: each is run on a few numbers, and held to our kinds.
 
 A module's class says little (many share a formula under their own names), its answers say all.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from engine.native.parts import Activation, Norm, NormKind, require
+from engine.native.parts import Activation, Norm, NormKind, Pairing, Rotary, require
 
 EXACT = 4
 """Units in the last place, of the largest number, that a recognised norm may be off."""
@@ -66,6 +66,44 @@ def norm_of(module: Any, dtype: torch.dtype, size: int) -> Norm:
     ]
     require(bool(fitting), f"the norm {name}")
     return tried[min(fitting)[1]][0]
+
+
+def rotary_of(function: Any, cosines: torch.Tensor, sines: torch.Tensor) -> Rotary:
+    """How a function turns queries and keys by these tables, (positions, rotary_dim), in their type.
+
+    Raises OtherArchitecture.
+    """
+    half = cosines.shape[1] // 2
+    x = torch.randn(1, 1, 8, 2 * half, generator=torch.Generator().manual_seed(0)).to(cosines.dtype)
+    few = cosines[None, :8], sines[None, :8]
+    require(callable(function) and len(cosines) >= 8, "how rotary positions are applied")
+    expected = function(x, x, *few)[0].float()
+    tables = (cosines, sines)
+    # The angles lie one after the other, once for each half, or each twice.
+    is_repeated = all(torch.equal(table[:, :half], table[:, half:]) for table in tables)
+    is_doubled = all(torch.equal(table[:, ::2], table[:, 1::2]) for table in tables)
+    require(is_repeated or is_doubled, "the layout of rotary positions")
+    cosines, sines = (table[:, :half] if is_repeated else table[:, ::2] for table in tables)
+    tried = [Rotary(cosines.float().contiguous(), sines.float().contiguous(), pairing) for pairing in Pairing]
+    errors = [(_turned(one, x) - expected).abs() for one in tried]
+    best = min(range(len(tried)), key=lambda place: float(errors[place].mean()))
+    allowed = EXACT * torch.finfo(x.dtype).eps * float(expected.abs().max())
+    require(float(errors[best].max()) <= allowed, "how rotary positions are applied")
+    return tried[best]
+
+
+def _turned(rotary: Rotary, x: torch.Tensor) -> torch.Tensor:
+    """x (1, 1, positions, rotary_dim) turned as the kernels do, rounded where they round."""
+    cosines, sines = rotary.cosines[: x.shape[2]], rotary.sines[: x.shape[2]]
+    is_halved, is_whole = rotary.pairing is Pairing.HALVES, rotary.pairing is Pairing.NEIGHBOURS_WHOLE
+    low, high = (half.float() for half in (x.chunk(2, dim=-1) if is_halved else (x[..., ::2], x[..., 1::2])))
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a * b if is_whole else (a * b).to(x.dtype).float()
+
+    pair = product(low, cosines) - product(high, sines), product(high, cosines) + product(low, sines)
+    turned = torch.cat(pair, dim=-1) if is_halved else torch.stack(pair, dim=-1).flatten(-2)
+    return turned.to(x.dtype).float()
 
 
 def _norms(weight: torch.Tensor, bias: torch.Tensor | None, eps: float) -> Iterator[Norm]:

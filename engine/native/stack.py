@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from engine.batch import Feed
 from engine.cache import BlockCache, BlockCopy
-from engine.native.architecture import angles, recognize
+from engine.native.architecture import recognize, rotaries
 from engine.native.library import (
     FORMATS,
     CacheStruct,
@@ -62,11 +62,11 @@ class NativeStack:
         require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")
         self._num_positions = num_positions(model, cache)
         require(decoder.positions is None or len(decoder.positions) >= self._num_positions, "too few learned positions")
-        tables = angles(decoder, self._num_positions, self.dtype)
+        tables = rotaries(decoder, self._num_positions, self.dtype)
         self._packer = packer = Packer(kernels, quantize)
-        rotaries = {kind: packer.rotary(*table) for kind, table in tables.items()}
+        turns = {kind: packer.rotary(table) for kind, table in tables.items()}
         layers = (LayerStruct * len(decoder.layers))(
-            *(packer.layer(layer, decoder.is_gated, _rotary_of(rotaries, layer.rotary)) for layer in decoder.layers)
+            *(packer.layer(layer, decoder.is_gated, _rotary_of(turns, layer.rotary)) for layer in decoder.layers)
         )
         head, packed_head = packer.head(decoder.head, decoder.head.weight is decoder.embedding.weight)
         model.set_output_embeddings(packed_head)
@@ -133,8 +133,8 @@ class NativeStack:
         )  # fmt: skip
 
 
-def _rotary_of(rotaries: dict[str, RotaryStruct], kind: str | None) -> RotaryStruct:
-    return RotaryStruct() if kind is None else rotaries[kind]
+def _rotary_of(turns: dict[str, RotaryStruct], kind: str | None) -> RotaryStruct:
+    return RotaryStruct() if kind is None else turns[kind]
 
 
 def num_positions(model: PreTrainedModel, cache: BlockCache) -> int:

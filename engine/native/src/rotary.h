@@ -5,11 +5,14 @@
 
 namespace beamhouse {
 
-// cosines, sines: (positions, dim / 2); the first `dim` numbers of a head are turned, none where cosines is null. Number d
-// is paired with number d + dim / 2, or, where is_paired, each even one with the next, in floats until the end.
+// Who is turned with whom: number d with number d + dim / 2; or each even one with the next, where products are rounded
+// before they are added, or only their sum.
+enum Pairing : int64_t { kHalves = 0, kNeighbours = 1, kNeighboursWhole = 2 };
+
+// cosines, sines: (positions, dim / 2); the first `dim` numbers of a head are turned, none where cosines is null.
 struct Rotary {
   const float *cosines, *sines;
-  int64_t dim, is_paired;
+  int64_t dim, pairing;
 };
 
 template <class T>
@@ -28,11 +31,12 @@ inline void rotate_halves(T* x, int64_t half, const float* cosines, const float*
 }
 
 template <class T>
-inline void rotate_pairs(T* x, int64_t half, const float* cosines, const float* sines) {
+inline void rotate_neighbours(T* x, int64_t half, const float* cosines, const float* sines, bool is_whole) {
+  const auto product = [is_whole](float a, float b) { return is_whole ? a * b : to_float(from_float<T>(a * b)); };
   for (int64_t d = 0; d < half; d++) {
-    const float low = to_float(x[2 * d]), high = to_float(x[2 * d + 1]);
-    x[2 * d] = from_float<T>(low * cosines[d] - high * sines[d]);
-    x[2 * d + 1] = from_float<T>(high * cosines[d] + low * sines[d]);
+    const float low = to_float(x[2 * d]), high = to_float(x[2 * d + 1]), c = cosines[d], s = sines[d];
+    x[2 * d] = from_float<T>(product(low, c) - product(high, s));
+    x[2 * d + 1] = from_float<T>(product(high, c) + product(low, s));
   }
 }
 
@@ -42,10 +46,10 @@ inline void rotate(const Rotary& rotary, T* x, int64_t position) {
   if (!rotary.cosines) return;
   const int64_t half = rotary.dim / 2;
   const float *cosines = rotary.cosines + position * half, *sines = rotary.sines + position * half;
-  if (rotary.is_paired)
-    rotate_pairs(x, half, cosines, sines);
-  else
+  if (rotary.pairing == kHalves)
     rotate_halves(x, half, cosines, sines);
+  else
+    rotate_neighbours(x, half, cosines, sines, rotary.pairing == kNeighboursWhole);
 }
 
 }  // namespace beamhouse
