@@ -21,6 +21,9 @@ COPY schemas schemas
 COPY engine engine
 COPY server server
 RUN PIP_ONLY_BINARY= pip install --no-deps --no-build-isolation .
+# The image has no compiler: the kernels for every processor of its kind come with it.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ \
+    && python -m engine.native.compiler /opt/beamhouse/kernels
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="beamhouse" \
@@ -32,6 +35,7 @@ ENV PATH=/opt/beamhouse/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HF_HOME=/data \
+    BEAMHOUSE_KERNELS_DIR=/opt/beamhouse/kernels \
     HOME=/tmp
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001

@@ -41,15 +41,18 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(call PIP,$(VENV)) --no-deps -r requirements-dev.lock
 	@touch $@
 
+# The kernels are compiled here rather than at the first start; without a compiler torch does their work, slower.
 install: $(VENV)/.installed
+	@$(BIN)/python -m engine.native.compiler >/dev/null || true
 
 install-dev: $(VENV)/.installed-dev
 
-# The tests drive a real HAProxy and run the README's curl commands; root on Debian gets both here.
+# The tests drive a real HAProxy, run the README's curl commands and compile the kernels; root on Debian gets all here.
 tools:
-	@command -v haproxy >/dev/null && command -v curl >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq haproxy curl >/dev/null; } || \
-	  echo "haproxy or curl is missing: their tests will fail; install them with your package manager" >&2
+	@command -v haproxy >/dev/null && command -v curl >/dev/null && command -v c++ >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  apt-get install -y -qq haproxy curl g++ >/dev/null; } || \
+	  echo "haproxy, curl or g++ is missing: their tests will fail; install them with your package manager" >&2
 
 serve: install
 	$(BIN)/beamhouse serve $(MODEL) $(if $(PORT),--port $(PORT)) $(ARGS)

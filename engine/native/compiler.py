@@ -1,12 +1,16 @@
 """Compiles the kernels for this processor, once, and keeps what came of it.
 
 The result is named after all that goes into it, so that another version or processor never meets a stale one.
+
+    python -m engine.native.compiler [DIRECTORY]    for this processor, or, into DIRECTORY, for all of its kind
 """
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,7 @@ class Variant:
     """One way to compile the kernels. needs: flags of the processor, as the kernel of Linux names them."""
 
     name: str
+    machine: str
     needs: frozenset[str]
     flags: tuple[str, ...]
 
@@ -34,12 +39,13 @@ _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"})
 VARIANTS = (
     Variant(
         "avx512_bf16",
+        "x86_64",
         _AVX512 | {"avx512_bf16", "avx512_vnni"},
         ("-march=x86-64-v4", "-mavx512bf16", "-mavx512vnni"),
     ),
-    Variant("avx512", _AVX512, ("-march=x86-64-v4",)),
-    Variant("avx2", frozenset({"avx2", "fma", "f16c", "bmi2"}), ("-march=x86-64-v3",)),
-    Variant("neon", frozenset({"asimd"}), ()),
+    Variant("avx512", "x86_64", _AVX512, ("-march=x86-64-v4",)),
+    Variant("avx2", "x86_64", frozenset({"avx2", "fma", "f16c", "bmi2"}), ("-march=x86-64-v3",)),
+    Variant("neon", "aarch64", frozenset({"asimd"}), ()),
 )
 """The best comes first."""
 
@@ -51,13 +57,18 @@ def kernels_file(directory: Path | None) -> tuple[Variant, Path]:
     directory among the temporary files.
     """
     variant = pick_variant(processor_flags())
-    target = _usable(directory) / f"kernels-{variant.name}-{_digest(variant)}.so"
+    return variant, compiled(variant, _usable(directory))
+
+
+def compiled(variant: Variant, directory: Path) -> Path:
+    """One variant's file, made now if it is not there. Raises NoKernels."""
+    target = directory / f"kernels-{variant.name}-{_digest(variant)}.so"
     if not target.is_file():
         compiler = shutil.which("c++") or shutil.which("g++")
         if compiler is None:
             raise NoKernels("no C++ compiler is installed")
         _compile(compiler, variant, target)
-    return variant, target
+    return target
 
 
 def pick_variant(flags: frozenset[str]) -> Variant:
@@ -110,17 +121,32 @@ def _digest(variant: Variant) -> str:
 
 def _compile(compiler: str, variant: Variant, target: Path) -> None:
     """Compile into a file of its own first, so that two processes that start at once do not read half a library."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.stem, suffix=".part", delete=False) as file:
-        part = Path(file.name)
-    command = [compiler, *FLAGS, *variant.flags, str(SOURCES / MAIN), "-o", str(part)]
+    name = Path(compiler).name
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"status {done.returncode}"]
-            raise NoKernels(f"{Path(compiler).name} failed: {errors[0]}")
-        part.chmod(0o755)
-        part.rename(target)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="compiling-") as work:
+            part = Path(work) / target.name
+            command = [compiler, *FLAGS, *variant.flags, str(SOURCES / MAIN), "-o", str(part)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+            if done.returncode:
+                errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"status {done.returncode}"]
+                raise NoKernels(f"{name} failed: {errors[0]}")
+            part.rename(target)
     except (OSError, subprocess.SubprocessError) as error:
-        raise NoKernels(f"{Path(compiler).name} did not run: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise NoKernels(f"{name} did not run: {error}") from error
+
+
+def main() -> None:
+    try:
+        if len(sys.argv) == 1:
+            print(kernels_file(None)[1])
+            return
+        directory = _usable(Path(sys.argv[1]))
+        for variant in VARIANTS:
+            if variant.machine == platform.machine():
+                print(compiled(variant, directory))
+    except NoKernels as error:
+        sys.exit(f"no native kernels: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -53,6 +53,24 @@ def test_without_a_compiler_there_are_no_kernels(tmp_path: Path, monkeypatch: py
         kernels_file(tmp_path)
 
 
+def test_kernels_that_came_with_an_image_need_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    for variant in VARIANTS:
+        (tmp_path / f"kernels-{variant.name}-{compiler._digest(variant)}.so").touch()
+    variant, file = kernels_file(tmp_path)
+    assert file.name.startswith(f"kernels-{variant.name}-")
+
+
+def test_a_directory_that_cannot_be_written_to_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(compiler.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/c++")
+    with pytest.raises(NoKernels, match="read-only"):
+        kernels_file(tmp_path)
+
+
 def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "c++"
     broken.write_text("#!/bin/sh\necho 'api.cpp: error: no' >&2\nexit 1\n")
