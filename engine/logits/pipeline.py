@@ -71,9 +71,11 @@ def in_order(
     )
 
 
-def watermarks_of(vocab_size: int, device: torch.device, profiles: Profiles) -> tuple[Processor, ...]:
+def watermarks_of(
+    vocab_size: int, device: torch.device, profiles: Profiles, kernels: Kernels | None = None
+) -> tuple[Processor, ...]:
     """Both kinds; a request has one of them at most."""
-    return GreenListWatermark(vocab_size, profiles), SynthIDWatermark(vocab_size, device, profiles)
+    return GreenListWatermark(vocab_size, profiles, kernels), SynthIDWatermark(vocab_size, device, profiles)
 
 
 FIELDS = frozenset[str]().union(
@@ -107,7 +109,7 @@ class Pipeline:
         self.processors = in_order(
             registry,
             constraints or Constraints(vocab_size, {}, None),
-            watermarks_of(vocab_size, device, profiles or {}),
+            watermarks_of(vocab_size, device, profiles or {}, kernels),
             kernels,
         )
         self._every = range(len(self.processors))

@@ -11,6 +11,8 @@ from torch import Tensor
 from engine.logits.processor import Processor
 from engine.logits.rows import Ids, Rows, as_ids
 from engine.logits.survivors import largest
+from engine.native import choices
+from engine.native.library import Kernels
 from engine.request import Request, Row
 from engine.watermark.greenlist import GreenLists
 from engine.watermark.profiles import Profiles, find_profile
@@ -47,9 +49,9 @@ class GreenListWatermark(Processor):
     reads = frozenset({FIELD})
     equals = "WatermarkLogitsProcessor"
 
-    def __init__(self, vocab_size: int, profiles: Profiles) -> None:
+    def __init__(self, vocab_size: int, profiles: Profiles, kernels: Kernels | None = None) -> None:
         self._profiles = profiles
-        self._shuffle = Shuffle(vocab_size)
+        self._shuffle = Shuffle(vocab_size, choices.swaps_for(kernels, vocab_size))
         self._generator = torch.Generator()
         self._mark = lru_cache(_MAX_MARKS)(self._make_mark)
         self._green = lru_cache(max(1, 8 * _MAX_MASK_BYTES // max(1, vocab_size)))(self._draw_green)

@@ -1,5 +1,6 @@
 """What the kernels do where tokens are chosen: draws, cuts and orders. For scores on the host."""
 
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 from engine.native.library import Kernels
 
 Ids = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint32]
 
 _ROOM_FOR_TIES = 64
+_MOST_SHUFFLED = 2**20
 
 
 def race(
@@ -83,3 +86,16 @@ def order_of(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
     scores, places = scores.contiguous(), torch.empty(scores.shape, dtype=torch.int64)
     kernels.functions.bh_sort(kernels.team, scores.data_ptr(), *scores.shape, None, places.data_ptr())
     return places
+
+
+def swaps_for(kernels: Kernels | None, size: int) -> Callable[[int, int], Words] | None:
+    """What finds the swaps of an `engine.watermark.shuffle.Shuffle` of this size; None where its own way serves."""
+    if kernels is None or size > _MOST_SHUFFLED:
+        return None
+
+    def find(seed: int, count: int) -> Words:
+        swaps = np.empty(count, np.uint32)
+        kernels.functions.bh_swaps(seed, size, count, swaps.ctypes.data)
+        return swaps
+
+    return find

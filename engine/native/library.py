@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import weakref
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,6 +122,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         None,
         (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p),
     ),
+    "bh_swaps": (None, (c_uint32, c_int64, c_int64, c_void_p)),
     "bh_sort": (None, (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p)),
 }
 

@@ -1,5 +1,6 @@
 """The permutations torch draws on a CPU, as far as somebody asks for them."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -21,13 +22,14 @@ class Shuffle:
     Not thread-safe.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, find_swaps: Callable[[int, int], Words] | None = None) -> None:
+        """find_swaps: a faster way to what `_find_swaps` gives, by seed and count."""
         self.size = size
         self._random = np.random.RandomState(0)
         self._steps = np.arange(size, dtype=np.uint32)
         self._widths = np.arange(size, 0, -1, dtype=np.uint32)
         self.holds = lru_cache(_MAX_ANSWERS)(self._holds)
-        self._swaps = lru_cache(max(1, _MAX_SWAPS_BYTES // (4 * size + 1)))(self._make_swaps)
+        self._swaps = lru_cache(max(1, _MAX_SWAPS_BYTES // (4 * size + 1)))(find_swaps or self._find_swaps)
 
     def head(self, seed: int, count: int) -> Ids:
         """The first `count` entries, in order."""
@@ -52,7 +54,7 @@ class Shuffle:
             if place < begin:
                 return True
 
-    def _make_swaps(self, seed: int, count: int) -> Words:
+    def _find_swaps(self, seed: int, count: int) -> Words:
         """The entry that each of the first `count` steps swaps its own with."""
         self._random.seed(seed)
         swaps = self._random.randint(0, 2**32, size=count, dtype=np.uint32)

@@ -173,6 +173,8 @@ void bh_keep_largest(void* team, float* scores, int64_t num_rows, int64_t size, 
   });
 }
 
+void bh_swaps(uint32_t seed, int64_t size, int64_t count, uint32_t* swaps) { find_swaps(seed, size, count, swaps); }
+
 // Rows of `size` scores in order, see `Sorting`. values, places: (num_rows, size) or null.
 void bh_sort(void* team, const float* scores, int64_t num_rows, int64_t size, float* values, int64_t* places) {
   for_each<Sorting>(*static_cast<Team*>(team), num_rows, num_rows * size, [&](Sorting& sorting, int64_t row) {

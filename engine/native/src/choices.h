@@ -116,6 +116,19 @@ class Race {
   alignas(64) float floors_[kBlock], powers_[kBlock], padded_[kBlock];
 };
 
+// The entry that each of the first `count` steps of a seeded shuffle of `size` entries swaps its own with: step i takes
+// the next word modulo what is left, see Shuffle in Python. size: below 2^20, so that a quotient of doubles is exact.
+inline void find_swaps(uint32_t seed, int64_t size, int64_t count, uint32_t* swaps) {
+  uint8_t state[Twister::kStateBytes];
+  Twister::seed(seed, state);
+  Twister(state).take(swaps, count);
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t word = Twister::tempered(swaps[i]);
+    const double left = double(size - i);
+    swaps[i] = uint32_t(i) + uint32_t(word - std::floor(word / left) * left);
+  }
+}
+
 // Gives -inf to all scores of a row below the k-th largest. `places`, of `room`, become those of the others, ascending.
 // Returns their number, or -1, the row as it was, where they do not fit or the row is not one for this: it holds NaN,
 // nothing but -inf, or too few numbers for its k.

@@ -11,7 +11,18 @@ namespace beamhouse {
 // stand in 64-bit places, and `left` counts the calls until it turns.
 class Twister {
  public:
-  static constexpr int kSize = 624;
+  static constexpr int kSize = 624, kStateBytes = 24 + 8 * kSize;
+
+  // Makes the state of a generator with this seed.
+  static void seed(uint32_t seed, uint8_t (&state)[kStateBytes]) {
+    const int32_t left = 1;
+    std::memcpy(state + kLeft, &left, sizeof left);
+    for (uint32_t i = 0; i < kSize; i++) {
+      const uint64_t wide = seed;
+      std::memcpy(state + kWords + 8 * i, &wide, sizeof wide);
+      seed = 1812433253u * (seed ^ seed >> 30) + i + 1;
+    }
+  }
 
   explicit Twister(uint8_t* state) : state_(state) {
     int32_t left;

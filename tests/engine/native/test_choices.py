@@ -1,5 +1,6 @@
 """Draws and cuts in the kernels: what torch gives, or nothing where that is in doubt."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from engine.decoding.race import Turn, certain
 from engine.logits.survivors import Survivors, in_order, keep_largest, order_of
 from engine.native import choices
 from engine.native.library import Kernels, load_kernels
+from engine.watermark.shuffle import Shuffle
 
 SIZES = (2, 40, 311, 3007, 32000)
 
@@ -137,6 +139,21 @@ def test_rows_are_put_in_the_order_of_a_stable_sort(kernels: Kernels, size: int,
     assert torch.equal(choices.order_of(kernels, scores.abs()), scores.abs().sort(dim=-1, stable=True).indices)
     assert torch.equal(in_order(scores[[0, 2]], kernels), in_order(scores[[0, 2]]))
     assert torch.equal(order_of(scores[[0, 2]].abs(), kernels), order_of(scores[[0, 2]].abs()))
+
+
+@pytest.mark.parametrize("size", [1, 50, 32000, 2**20])
+def test_swaps_are_those_of_the_shuffle_without_kernels(kernels: Kernels, size: int) -> None:
+    plain, swift = Shuffle(size), Shuffle(size, choices.swaps_for(kernels, size))
+    for seed in (0, 1, 77, 2**31 + 5, 2**32 - 1):
+        assert np.array_equal(plain._swaps(seed, size), swift._swaps(seed, size))
+        tokens = range(0, size, 1 + size // 20)
+        assert [swift.holds(seed, size // 4, token) for token in tokens] == [
+            plain.holds(seed, size // 4, token) for token in tokens
+        ]
+
+
+def test_larger_shuffles_are_left_as_they_are(kernels: Kernels) -> None:
+    assert choices.swaps_for(kernels, 2**20 + 1) is None
 
 
 @pytest.mark.parametrize("fault", ["not a number", "all the same", "a large k", "nothing left"])
