@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.ledger import Run
 
-BYTES = {"bf16": 2.0, "f32": 4.0, "int8": 1.0, "q8_0": 34 / 32}
+BYTES = {"bf16": 2.0, "f32": 4.0, "int8": 1.0, "int4": 0.5625, "q8_0": 34 / 32}
 """Of a weight; q8_0 keeps a scale of two bytes for 32 weights."""
 
 

@@ -95,8 +95,8 @@ def beamhouse(choice: Choice, name: str = "beamhouse", precision: str = "", **ex
     return Side(name, precision or choice.precision, command, Native(), ready="/health/ready", loads=loads)
 
 
-def beamhouse_int8(choice: Choice) -> Side:
-    return beamhouse(choice, "beamhouse int8", "int8", quantize="int8")
+def quantised(choice: Choice, form: str) -> Side:
+    return beamhouse(choice, f"beamhouse {form}", form, quantize=form)
 
 
 def llama_cpp(choice: Choice, kind: str = "") -> Side:
@@ -156,6 +156,7 @@ SIDES: dict[str, Callable[[Choice], Side]] = {
     "openvino": openvino,
     "transformers-serve": transformers_serve,
     "generate": generate,
-    "beamhouse-int8": beamhouse_int8,
+    "beamhouse-int8": lambda choice: quantised(choice, "int8"),
+    "beamhouse-int4": lambda choice: quantised(choice, "int4"),
     "llama.cpp-q8_0": lambda choice: llama_cpp(choice, "q8_0"),
 }

@@ -135,7 +135,7 @@ def test_a_peer_that_is_missing_or_broken_says_why(tmp_path: Path):
         installed(tmp_path, "openvino", "venv/bin/python")
     choice = Choice(Model(BUILTIN_FILES, tmp_path / "models", tmp_path), tmp_path, 1, {})
     sides, left_out = prepared(list(SIDES), choice)
-    assert {side.name for side in sides} == {"beamhouse", "beamhouse int8", "generate()"}
+    assert {side.name for side in sides} == {"beamhouse", "beamhouse int8", "beamhouse int4", "generate()"}
     assert left_out.keys() == {"llama.cpp", "openvino", "transformers-serve", "llama.cpp-q8_0"}
 
 
