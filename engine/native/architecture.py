@@ -27,7 +27,7 @@ from engine.native.parts import (
     require,
     same,
 )
-from engine.native.probes import activation_of, norm_of, rotary_of
+from engine.native.probes import activation_of, norm_of, rotary_of, turns
 
 STATIC_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Kinds of rotary positions whose angles depend on the position alone."""
@@ -206,13 +206,17 @@ def _turn(config: Any, attention: Attention, number: int, rotary: Any) -> tuple[
     window = getattr(attention.module, "sliding_window", None)
     if window is None:
         window = getattr(config, "sliding_window", None)
-    return _table(rotary, attention.module, kind), 0 if kind == "full_attention" else int(window or 0)
+    is_mixed = len(set(types or ())) > 1
+    return _table(rotary, attention.module, kind, is_mixed), 0 if kind == "full_attention" else int(window or 0)
 
 
-def _table(rotary: Any, attention: Any, kind: str | None) -> str | None:
+def _table(rotary: Any, attention: Any, kind: str | None, is_mixed: bool) -> str | None:
     if rotary is None or not getattr(attention, "use_rope", True):
         return None
     ropes = getattr(rotary, "rope_type", None)
     rope = ropes.get(kind) if isinstance(ropes, dict) else ropes
     require(rope in STATIC_ROPES, "the rotary positions")
-    return str(kind) if isinstance(ropes, dict) else "all"
+    if isinstance(ropes, dict):
+        return str(kind)
+    # Of layers that see to different lengths some may turn nothing, which only shows in what they compute.
+    return "all" if not is_mixed or turns(attention, rotary) else None

@@ -68,6 +68,23 @@ def norm_of(module: Any, dtype: torch.dtype, size: int) -> Norm:
     return tried[min(fitting)[1]][0]
 
 
+def turns(attention: Any, rotary: Any) -> bool:
+    """Whether a module of attention turns queries and keys at all: whether distances between tokens change its answer.
+
+    Raises OtherArchitecture where it cannot be asked.
+    """
+    answers = []
+    try:
+        width, dtype = attention.o_proj.weight.shape[0], attention.o_proj.weight.dtype
+        hidden = torch.randn(1, 8, width, generator=torch.Generator().manual_seed(0)).to(dtype)
+        for distance in (1, 7):
+            tables = rotary(hidden, distance * torch.arange(8)[None])
+            answers.append(attention(hidden_states=hidden, position_embeddings=tables, attention_mask=None)[0])
+    except (TypeError, AttributeError):
+        require(False, "attention that wants more than positions")
+    return not torch.equal(*answers)
+
+
 def rotary_of(function: Any, cosines: torch.Tensor, sines: torch.Tensor) -> Rotary:
     """How a function turns queries and keys by these tables, (positions, rotary_dim), in their type.
 

@@ -6,8 +6,10 @@ from functools import cache
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Cohere2Config,
     CohereConfig,
     Ernie4_5Config,
+    Exaone4Config,
     Gemma2Config,
     GemmaConfig,
     GlmConfig,
@@ -15,6 +17,7 @@ from transformers import (
     GraniteConfig,
     NemotronConfig,
     Olmo2Config,
+    Olmo3Config,
     OlmoConfig,
     Phi3Config,
     PhiConfig,
@@ -44,6 +47,7 @@ _SIZES = {
     "pad_token_id": 0,
 }
 _UNGROUPED = {key: size for key, size in _SIZES.items() if key != "num_key_value_heads"}
+_MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
 _TOO_SMALL = {"llama", "mistral", "gpt2"}
 
 
@@ -65,6 +69,9 @@ def configs() -> dict[str, PretrainedConfig]:
         "olmo": OlmoConfig(**_SIZES),
         "olmo2": Olmo2Config(**_SIZES),
         "cohere": CohereConfig(**_SIZES, use_qk_norm=True),
+        "cohere2": Cohere2Config(**_SIZES, sliding_window=WINDOW, layer_types=_MIXED),
+        "exaone4": Exaone4Config(**_SIZES, sliding_window=WINDOW, layer_types=_MIXED),
+        "olmo3": Olmo3Config(**_SIZES, sliding_window=WINDOW, layer_types=_MIXED),
         "glm": GlmConfig(**_SIZES, head_dim=16),
         "ernie4.5": Ernie4_5Config(**_SIZES, head_dim=16),
         "starcoder2": Starcoder2Config(**_SIZES, sliding_window=WINDOW),
