@@ -3,7 +3,8 @@
 A block holds `block_size` consecutive tokens of a sequence. Blocks are counted by reference: a fork shares all blocks
 of its parent, and whoever writes into a shared block gets a copy of it first. A full block is published under a digest
 of all tokens up to its end; a prompt that begins with the same tokens takes the block instead of computing it.
-Published blocks that nobody holds stay until their room is needed, the longest unused first.
+Of the block where a prompt departs from the others it gets a copy, with the tokens before that. Published blocks that
+nobody holds stay until their room is needed, the longest unused first.
 """
 
 import hashlib
@@ -13,6 +14,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from engine.request import Sequence
+
+MIN_PART = 4
+"""Which part of a block has to be known, at least, for a copy to be worth it: one of so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class BlockCache:
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))  # the longest unused first
         self._digests: list[bytes | None] = [None] * num_blocks
         self._published: dict[bytes, int] = {}
+        # By the digest before it, the block that was published last with its tokens; and the other way round.
+        self._followers: dict[bytes, tuple[int, list[int]]] = {}
+        self._before: dict[int, bytes] = {}
 
     @property
     def num_free(self) -> int:
@@ -65,16 +72,38 @@ class BlockCache:
             sequence.num_cached += self.block_size
         return sequence.num_cached - start
 
+    def match_part(self, sequence: Sequence, salt: str) -> BlockCopy | None:
+        """Give a sequence a copy of a published block of which it needs the beginning, if that and a free block exist.
+
+        For sequences that `match_prefix` has nothing for; the copy is to be made before anything is written.
+        """
+        number, size = len(sequence.block_ids), self.block_size
+        if not self.prefix_caching or sequence.num_cached != number * size:
+            return None
+        follower = self._followers.get(self._digest_before(sequence, number, salt))
+        if follower is None:
+            return None
+        source, token_ids = follower
+        num_same = _num_same(sequence.token_ids[number * size : -1], token_ids)
+        if num_same < max(1, size // MIN_PART) or self.num_free <= (source in self._free):
+            return None
+        self._hold(source)
+        copy = BlockCopy(source, self._take())
+        self._release(source)
+        sequence.block_ids.append(copy.target)
+        sequence.num_cached += num_same
+        return copy
+
     def next_is_in(self, digests: Set[bytes], sequence: Sequence, salt: str) -> bool:
         """Whether the block that `match_prefix` lacked is among these."""
         return bool(digests) and self._next_digest(sequence, salt) in digests
 
     def filled_by(self, sequence: Sequence, num_tokens: int, salt: str) -> list[bytes]:
-        """The digests of the blocks that will be full once the next `num_tokens` tokens are cached."""
+        """The digests of the blocks that the next `num_tokens` tokens go into, of those that the sequence can fill."""
         if not self.prefix_caching:
             return []
         first, size = sequence.num_cached // self.block_size, self.block_size
-        end = min(sequence.num_cached + num_tokens, len(sequence.token_ids)) // size
+        end = min(self.num_blocks_for(sequence.num_cached + num_tokens), len(sequence.token_ids) // size)
         return [self._digest(sequence, number, salt) for number in range(first, end)]
 
     def reserve(self, sequence: Sequence, num_tokens: int) -> BlockCopy | None:
@@ -107,6 +136,9 @@ class BlockCache:
                 if digest not in self._published:
                     self._digests[block] = digest
                     self._published[digest] = block
+                    token_ids = sequence.token_ids[number * self.block_size : (number + 1) * self.block_size]
+                    before = self._before[block] = self._digest_before(sequence, number, salt)
+                    self._followers[before] = block, token_ids
 
     def fork(self, parent: Sequence, child: Sequence) -> None:
         """Let `child`, which begins with the parent's tokens, share everything the parent has cached."""
@@ -154,10 +186,13 @@ class BlockCache:
         """Of all tokens up to the end of a full block, computed once for a sequence; masked positions count too."""
         digests, size = sequence.digests, self.block_size
         while len(digests) <= number:
-            before = digests[-1] if digests else f"{sequence.num_masked} {salt}".encode()
+            before = self._digest_before(sequence, len(digests), salt)
             token_ids = sequence.token_ids[len(digests) * size : (len(digests) + 1) * size]
             digests.append(hashlib.sha256(before + b"\0" + array("q", token_ids).tobytes()).digest())
         return digests[number]
+
+    def _digest_before(self, sequence: Sequence, number: int, salt: str) -> bytes:
+        return self._digest(sequence, number - 1, salt) if number else f"{sequence.num_masked} {salt}".encode()
 
     def _take(self) -> int:
         block, _ = self._free.popitem(last=False)
@@ -182,3 +217,13 @@ class BlockCache:
         if digest is not None:
             del self._published[digest]
             self._digests[block] = None
+            before = self._before.pop(block)
+            if before in self._followers and self._followers[before][0] == block:
+                del self._followers[before]
+
+
+def _num_same(one: list[int], other: list[int]) -> int:
+    """How many tokens two lists begin with alike."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )

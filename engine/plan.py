@@ -28,7 +28,7 @@ class Plan:
 
     step_tokens: what it had room for, left: what it still has. prompt_left: that for prompts; long_left: of it, for
     prompts that no single step could take. decoding: the requests that need no prompt fed, and num_decoded: the tokens
-    they mean to feed. under_way: digests of the blocks of prompts that the step fills.
+    they mean to feed. under_way: digests of the blocks of prompts that the step computes, or begins to.
     """
 
     now: float

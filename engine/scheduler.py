@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
 from engine.batch import Batch
-from engine.cache import BlockCache
+from engine.cache import BlockCache, BlockCopy
 from engine.pace import Pace
 from engine.plan import Limits, Plan, begin, feed_of
 from engine.request import Request, Sequence
@@ -162,6 +162,12 @@ class Scheduler:
         shares = self._shares(request, room)
         if not self._make_room(request, shares):
             return
+        copies = [] if request in plan.decoding else self._reuse_parts(request, shares)
+        if copies:
+            shares = self._shares(request, room)
+            if not self._make_room(request, shares):
+                return
+            plan.batch.copies.extend(copies)
         is_ready = all(share == sequence.num_to_feed for sequence, share in shares)
         for sequence, share in shares:
             if not share:
@@ -192,8 +198,24 @@ class Scheduler:
             return
         salt = request.submission.cache_salt
         found = sum(self.cache.match_prefix(sequence, salt) for sequence in request.fed_sequences)
+        self._count_matched(request, found)
+
+    def _reuse_parts(self, request: Request, shares: Shares) -> list[BlockCopy]:
+        """Give a request copies of cached blocks that it shares the beginnings of; the copies to be made."""
+        if not request.reuses_prefixes:
+            return []
+        salt, copies = request.submission.cache_salt, []
+        for sequence in (sequence for sequence, share in shares if share):
+            start = sequence.num_cached
+            copy = self.cache.match_part(sequence, salt)
+            if copy is not None:
+                copies.append(copy)
+                self._count_matched(request, sequence.num_cached - start)
+        return copies
+
+    def _count_matched(self, request: Request, num_tokens: int) -> None:
         if not request.sequences[0].num_generated:
-            request.num_matched += found
+            request.num_matched += num_tokens
 
     def _free(self, request: Request) -> None:
         """Give up the blocks of a request; what it found in the cache counts anew until it generates."""

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.cache import BlockCache, CacheFull
+from engine.cache import BlockCache, BlockCopy, CacheFull
 from engine.request import Sequence
 
 SIZE, NUM_BLOCKS = 4, 12
@@ -25,11 +25,19 @@ class CacheMachine(RuleBasedStateMachine):
     def slot(self, sequence: Sequence, position: int) -> int:
         return sequence.block_ids[position // SIZE] * SIZE + position % SIZE
 
+    def copy(self, copy: BlockCopy) -> None:
+        source, target = copy.source * SIZE, copy.target * SIZE
+        self.slots[target : target + SIZE] = self.slots[source : source + SIZE]
+
     @rule(tokens=st.lists(st.integers(0, 2), min_size=1, max_size=14))
     def start(self, tokens: list[int]) -> None:
         sequence = Sequence(list(tokens), num_prompt=len(tokens))
         matched = self.cache.match_prefix(sequence, "salt")
         assert matched == sequence.num_cached < len(tokens)
+        copy = self.cache.match_part(sequence, "salt")
+        if copy is not None:
+            self.copy(copy)
+            assert matched < sequence.num_cached < len(tokens)
         self.sequences.append(sequence)
 
     @precondition(lambda self: self.sequences)
@@ -46,9 +54,7 @@ class CacheMachine(RuleBasedStateMachine):
             return
         assert self.cache.num_free == free - needed
         if copy is not None:
-            self.slots[copy.target * SIZE : copy.target * SIZE + SIZE] = self.slots[
-                copy.source * SIZE : copy.source * SIZE + SIZE
-            ]
+            self.copy(copy)
         for position in range(sequence.num_cached, sequence.num_cached + num):
             self.slots[self.slot(sequence, position)] = sequence.token_ids[position]
         sequence.num_cached += num
@@ -173,7 +179,7 @@ def test_blocks_published_later_are_taken_too_but_not_within_a_block() -> None:
     third.num_cached += 1
     cache.reserve(first, 6)
     first.num_cached = 10
-    assert cache.filled_by(second, 6, "") == [cache._digest(first, 1, "")]
+    assert cache.filled_by(second, 6, "") == cache.filled_by(second, 1, "") == [cache._digest(first, 1, "")]
     cache.publish(first, "")
     assert [cache.match_prefix(one, "") for one in (second, third)] == [4, 0]
 
@@ -186,3 +192,24 @@ def test_digests_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         assert cache.match_prefix(sequence, "") == 0
         cache.free(sequence)
+
+
+def test_the_block_where_a_prompt_departs_is_copied_up_to_there() -> None:
+    cache = BlockCache(8, SIZE)
+    first = cached(cache, list(range(10)))
+    second = Sequence([*range(6), 99, 98], num_prompt=8)
+    assert cache.match_prefix(second, "") == 4
+    copy = cache.match_part(second, "")
+    assert copy is not None
+    assert (copy.source, copy.target, second.num_cached) == (first.block_ids[1], second.block_ids[1], 6)
+    assert cache.reserve(second, 2) is None
+    assert cache.match_prefix(Sequence(list(range(10)), num_prompt=10), "") == 8
+
+
+def test_no_part_is_copied_when_only_its_own_block_is_free() -> None:
+    cache = BlockCache(3, SIZE)
+    cache.free(cached(cache, list(range(8))))
+    cached(cache, [50, 51, 52, 53, 54])
+    holder = Sequence([0, 1, 9, 9], num_prompt=4)
+    assert cache.num_free == 1
+    assert cache.match_part(holder, "") is None

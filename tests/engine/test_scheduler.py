@@ -1,7 +1,7 @@
 """What each step feeds: budget, order, room in the cache."""
 
 from engine.batch import Batch
-from engine.cache import BlockCache
+from engine.cache import BlockCache, BlockCopy
 from engine.messages import Wanted
 from engine.plan import Limits
 from engine.request import Request, Sequence
@@ -131,10 +131,10 @@ def test_removing_frees_everything() -> None:
     assert not scheduler.has_work
 
 
-def make_paced(step_tokens: int = 64, max_rows: int = 8, num_blocks: int = 256) -> Scheduler:
+def make_paced(step_tokens: int = 64, max_rows: int = 8, block_size: int = 4) -> Scheduler:
     """Keeps prompts to a chunk of 8: beside requests that decode each of their tokens takes as long as a whole step."""
     limits = Limits(max_rows, step_tokens, max_waiting=100, max_stretch=1.8)
-    return Scheduler(BlockCache(num_blocks, 4), limits)
+    return Scheduler(BlockCache(256, block_size), limits)
 
 
 def run_and_publish(scheduler: Scheduler) -> Batch:
@@ -145,12 +145,12 @@ def run_and_publish(scheduler: Scheduler) -> Batch:
     return batch
 
 
-def step(scheduler: Scheduler) -> Batch:
+def step(scheduler: Scheduler, token_s: float = 1.0) -> Batch:
     """One step that publishes its blocks, chooses a token for each request that is ready, and takes its time."""
     batch = run_and_publish(scheduler)
     choose(batch)
     num_decoding = sum(len(feed.token_ids) == 1 for feed in batch.feeds)
-    scheduler.took(1.0 + sum(fed(batch)) - num_decoding)
+    scheduler.took(1.0 + token_s * (sum(fed(batch)) - num_decoding))
     return batch
 
 
@@ -233,6 +233,21 @@ def test_prompts_that_begin_alike_and_come_together_are_computed_once() -> None:
     assert len({tuple(request.sequences[0].block_ids[:20]) for request in requests}) == 1
 
 
+def test_beside_streams_too_a_shared_beginning_is_computed_once() -> None:
+    scheduler = make_paced(max_rows=16, block_size=16)
+    for _ in range(4):
+        scheduler.add(make_request([1, 2], max_length=500))
+    step(scheduler)
+    prompts = [[*range(160), 200 + number] for number in range(4)]
+    requests = [make_request(prompt) for prompt in prompts]
+    for request in requests:
+        scheduler.add(request)
+    num_fed = 0
+    while not all(request.sequences[0].num_generated for request in requests):
+        num_fed += sum(num for num in fed(step(scheduler, token_s=0.1)) if num > 1)
+    assert num_fed <= 161
+
+
 def test_other_prompts_do_not_wait_for_those_that_begin_alike() -> None:
     scheduler = make_paced(step_tokens=64)
     for prompt in ([*range(30), 100], [*range(30), 101], [*range(200, 220)]):
@@ -269,3 +284,16 @@ def test_a_deadline_counts_while_a_prompt_is_not_fed_yet() -> None:
     for _ in range(3):
         step(scheduler)
     assert scheduler.expired(late.arrived_at + 60) == [late]
+
+
+def test_where_a_prompt_departs_within_a_block_the_tokens_before_that_are_copied() -> None:
+    scheduler = make_paced()
+    first, other = make_request([*range(14), 100]), make_request([*range(10), 50, 51])
+    scheduler.add(first)
+    run_and_publish(scheduler)
+    source = first.sequences[0].block_ids[2]
+    scheduler.remove(first)
+    scheduler.add(other)
+    batch = run_and_publish(scheduler)
+    assert (fed(batch), other.num_matched) == ([2], 10)
+    assert batch.copies == [BlockCopy(source, other.sequences[0].block_ids[2])]
