@@ -36,7 +36,7 @@ class ModelAnswer(BaseModel):
     has_chat_template: bool
     runner: str
     attention: str
-    kernels: str = Field(description="What computes: the variant of the native kernels and how much they run, or torch.")
+    kernels: str = Field(description="What computes: a variant of the native kernels and how much it runs, or torch.")
 
 
 class Limits(BaseModel):

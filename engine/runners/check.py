@@ -43,7 +43,7 @@ def check(runner: Checked) -> None:
     model, kind = runner.model, type(runner.model).__name__
     room = runner.cache.num_blocks // 2 * runner.cache.block_size
     if room < 2:
-        raise ModelUnsupported(f"the cache has {runner.cache.num_blocks} blocks; a model needs two of them to be checked")
+        raise ModelUnsupported(f"the cache has {runner.cache.num_blocks} blocks; two are needed to check a model")
     num_tokens = min(3 * runner.cache.block_size + 3, runner.context_len - 1, room)
     tokens = torch.randint(0, runner.vocab_size, (2, num_tokens), generator=torch.Generator().manual_seed(0))
     with runner.attending():
