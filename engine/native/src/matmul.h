@@ -45,6 +45,9 @@ inline int64_t panel_bytes(int64_t k, Format format) {
 }
 inline int64_t panel_bytes(const Matrix& w) { return panel_bytes(w.k, w.format); }
 
+// A tile's number of rows is known when it is compiled: one case for each.
+#define BEAMHOUSE_ROW_COUNTS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
+
 // A tile: M rows by C vectors of columns, over `units` units. x: rows, `row_units` apart; weights: `stride` bytes from
 // one unit to the next; ahead: what to fetch meanwhile, P cache lines a unit; out: rows of `out_row` sums, to which those
 // of the tile are added where Add is set.
@@ -101,15 +104,7 @@ inline void any_rows(int rows, const uint32_t* x, int64_t row_units, const char*
     if constexpr (M <= kRows)                                                                              \
       rows_by_vectors<Kind, M, V, P, Add>(x, row_units, weights, stride, ahead, units, out, out_row); \
     break;
-  switch (rows) {
-    BEAMHOUSE_ROWS(1)
-    BEAMHOUSE_ROWS(2)
-    BEAMHOUSE_ROWS(3)
-    BEAMHOUSE_ROWS(4)
-    BEAMHOUSE_ROWS(5)
-    BEAMHOUSE_ROWS(6)
-    BEAMHOUSE_ROWS(7)
-  }
+  switch (rows) { BEAMHOUSE_ROW_COUNTS(BEAMHOUSE_ROWS) }
 #undef BEAMHOUSE_ROWS
 }
 
@@ -171,15 +166,7 @@ inline void nibble_panel(const Matrix& w, int64_t panel, const Input& x, int64_t
         nibble_tile<M, C>(from, x.row_units, sums, weights, c, groups, &out[0][c * kLanes]);    \
     }                                                                                           \
     break;
-  switch (rows) {
-    BEAMHOUSE_ROWS(1)
-    BEAMHOUSE_ROWS(2)
-    BEAMHOUSE_ROWS(3)
-    BEAMHOUSE_ROWS(4)
-    BEAMHOUSE_ROWS(5)
-    BEAMHOUSE_ROWS(6)
-    BEAMHOUSE_ROWS(7)
-  }
+  switch (rows) { BEAMHOUSE_ROW_COUNTS(BEAMHOUSE_ROWS) }
 #undef BEAMHOUSE_ROWS
   for (int m = 0; m < rows; m++)
     for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], load(&out[m][c]) * x.scales[row + m]);
