@@ -1,7 +1,5 @@
 """Puts an engine together: files, weights, cache, processors, strategies."""
 
-import json
-import logging
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
@@ -19,6 +17,7 @@ from engine.engine import Engine, Parts
 from engine.errors import ModelUnsupported
 from engine.fields import OBEYED
 from engine.loading.assistants import Assistant, load_assistants
+from engine.loading.defaults import read_defaults
 from engine.loading.files import Progress, find_model
 from engine.loading.model import load_model
 from engine.loading.tokenizer import TokenizerFiles, load_tokenizer
@@ -38,8 +37,6 @@ from engine.text import Text
 from engine.threads import pick_num_threads
 from engine.watermark.profiles import Profiles, check_default, load_profiles
 from schemas.generation import GenerationConfig
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,8 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     model = load_model(path, model_settings, progress)
     torch.set_num_threads(settings.num_threads or pick_num_threads(num_bytes(model)))
     progress("check", 0.0)
-    defaults = read_defaults(path, model)
+    text_config = model.config.get_text_config(decoder=True)
+    defaults = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers)
     extensions = replace(
         load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress)),
         watermarks=load_watermarks(model_settings, defaults, model),
@@ -171,24 +169,6 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
     if context:
         room = min(room, settings.max_rows * -(-context // settings.block_size))
     return max(1, int(room))
-
-
-def read_defaults(path: Path, model: PreTrainedModel) -> GenerationConfig:
-    """The model's own defaults: its generation_config.json, or what its configuration says.
-
-    A value that no request could ask for is left out with a warning, so that it does not refuse every request.
-    """
-    file = path / "generation_config.json"
-    if not file.is_file():
-        return GenerationConfig.from_model_config(model.config)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        defaults, problems = GenerationConfig.salvage(content, vocab_size=model.config.get_text_config().vocab_size)
-    except (OSError, ValueError) as error:
-        raise ModelUnsupported(f"{file} cannot be read: {error}") from error
-    for problem in problems:
-        logger.warning("%s: left out: %s", file, problem.message)
-    return defaults
 
 
 def describe(

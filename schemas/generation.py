@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -12,7 +13,7 @@ from schemas.explain import explain
 from schemas.generation_fields import GenerationFields
 from schemas.generation_mode import GenerationMode, mode_of
 from schemas.generation_rules import InvalidGenerationConfig, find_problems, find_warnings
-from schemas.model_rules import check_model, id_problems, without_foreign_ids
+from schemas.model_rules import PREFIX, check_model, id_problems, without_foreign_ids, without_negative_ids
 from schemas.problems import Problem
 from schemas.resolution import LIBRARY_DEFAULTS, is_neutral, resolve
 
@@ -135,31 +136,54 @@ class GenerationConfig(GenerationFields):
         return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def salvage(cls, config_dict: Mapping[str, Any], vocab_size: int | None = None) -> tuple[Self, list[Problem]]:
+    def salvage(
+        cls, config_dict: Mapping[str, Any], vocab_size: int | None = None, num_layers: int | None = None
+    ) -> tuple[Self, list[Problem]]:
         """What can be used of a model's own file, and a problem for each field of which something is left out.
 
-        One value that the library would ignore, as a padding id of -1 or an end token outside the vocabulary, is no
-        reason not to serve the model. vocab_size: leave out ids that are not below it.
+        What the library would ignore, as a padding id of -1 or an end token outside the vocabulary, is no reason not to
+        serve the model; nor are fields that do not go together, which would refuse every request. vocab_size: leave out
+        ids that are not below it. num_layers: leave out layers the model lacks; None where it is not known.
         """
-        problems: list[Problem] = []
+        kept, problems = without_negative_ids(config_dict)
         try:
-            config = cls.from_dict(config_dict)
+            config = cls.from_dict(kept)
         except InvalidGenerationConfig as error:
             problems += error.problems
-            bad = {problem.field for problem in problems}
-            config = cls.from_dict({key: value for key, value in config_dict.items() if key not in bad})
+            bad = {problem.field for problem in error.problems}
+            config = cls.from_dict({key: value for key, value in kept.items() if key not in bad})
         if vocab_size is not None:
             problems += id_problems(config, vocab_size, prefix="")
             for field, value in without_foreign_ids(config, vocab_size).items():
                 setattr(config, field, value)
+        while impossible := config._impossible_fields(vocab_size, num_layers):
+            problems += impossible
+            for problem in impossible:
+                setattr(config, problem.field, None)
         return config, problems
+
+    def _impossible_fields(self, vocab_size: int | None, num_layers: int | None) -> list[Problem]:
+        """Fields that are set, and that refuse even a request that asks for nothing."""
+        alone = resolve(type(self)(), self, prompt_len=1, context_len=None)
+        found = alone.problems(prefix="")
+        if vocab_size is not None:
+            of_model = check_model(alone, vocab_size=vocab_size, context_len=None, prompt_len=1, num_layers=num_layers)
+            found += [replace(problem, field=problem.field.removeprefix(PREFIX)) for problem in of_model]
+        named = [replace(problem, field=problem.field.partition(".")[0]) for problem in found]
+        return [problem for problem in named if problem.field in self.set_fields()]
+
+    @classmethod
+    def part_of(cls, model_config: Any) -> dict[str, Any]:
+        """The fields of generation in a model's configuration, as `from_dict` takes them.
+
+        model_config: the content of a `config.json`, or the library's object.
+        """
+        return {**files.generation_part(model_config, cls.model_fields.keys()), "_from_model_config": True}
 
     @classmethod
     def from_model_config(cls, model_config: Any) -> Self:
         """The fields of generation that a model's configuration holds. model_config: a dict or the library's object."""
-        return cls.from_dict(
-            {**files.generation_part(model_config, cls.model_fields.keys()), "_from_model_config": True}
-        )
+        return cls.from_dict(cls.part_of(model_config))
 
     @overload
     @classmethod

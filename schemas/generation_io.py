@@ -24,6 +24,8 @@ ARGUMENTS_OF_GENERATE = (
 )
 OUTPUT_FLAGS = ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 TEXT_PARTS = ("decoder", "generator", "text_config")
+# Fields of 4.x that 5.x no longer looks for in a model's configuration.
+FORMER_FIELDS = ("forced_decoder_ids", "return_legacy_cache", "generation_kwargs")
 
 AnyPath = str | os.PathLike[str]
 
@@ -120,8 +122,10 @@ def to_plain(value: Any) -> Any:
 def generation_part(model_config: Any, names: Collection[str]) -> dict[str, Any]:
     """The fields of generation in a model's configuration, a dict or the library's object; its text part fills gaps.
 
-    As the library does, asking for any output turns `return_dict_in_generate` on.
+    As the library does, asking for any output turns `return_dict_in_generate` on. `task_specific_params` are read by
+    nobody.
     """
+    names = set(names) - set(FORMER_FIELDS)
     whole = model_config if isinstance(model_config, dict) else model_config.to_dict()
     found = {key: value for key, value in whole.items() if key in names and value is not None}
     if whole.get("force_bos_token_to_be_generated") and "bos_token_id" in found:
@@ -135,9 +139,8 @@ def generation_part(model_config: Any, names: Collection[str]) -> dict[str, Any]
 
 def _text_part(model_config: Any) -> dict[str, Any]:
     if isinstance(model_config, dict):
-        return next(
-            (model_config[name] for name in TEXT_PARTS if isinstance(model_config.get(name), dict)), model_config
-        )
+        part: Any = next((model_config[name] for name in TEXT_PARTS if model_config.get(name)), {})
+        return part if isinstance(part, dict) else {}
     if hasattr(model_config, "get_text_config"):
         plain: dict[str, Any] = model_config.get_text_config(decoder=True).to_dict()
         return plain

@@ -37,6 +37,12 @@ TELLING_FIELDS: dict[GenerationMode, tuple[str, ...]] = {
 }
 """The fields that ask for each mode; `assistant_model` stands beside the configuration."""
 
+PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
+"""The modes that drafts and `dola_layers` go with."""
+
+DRAFTERS = ("assistant_early_exit", "prompt_lookup_num_tokens", "use_mtp")
+"""The fields that each ask for a drafter, the one first that the library would take of several."""
+
 BEAM_MODES = frozenset(
     {
         GenerationMode.BEAM_SEARCH,
@@ -64,21 +70,20 @@ def base_mode(config: GenerationFields) -> GenerationMode:
 
 def wants_draft(config: GenerationFields, assistant_model: object | None = None) -> bool:
     """Whether something is to draft tokens: a model, the prompt, own layers."""
-    return (
-        assistant_model is not None
-        or bool(config.use_mtp)
-        or config.prompt_lookup_num_tokens is not None
-        or config.assistant_early_exit is not None
-    )
+    return assistant_model is not None or bool(drafters(config))
+
+
+def drafters(config: GenerationFields) -> list[str]:
+    """The fields that each ask for a drafter."""
+    return [name for name in DRAFTERS if getattr(config, name) not in (None, False)]
 
 
 def mode_of(config: GenerationFields, assistant_model: object | None = None) -> GenerationMode:
     """The mode that runs; drafts and `dola_layers` change greedy and sample alone, as in 5.23."""
     mode = base_mode(config)
-    plain = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
-    if wants_draft(config, assistant_model) and mode in plain:
+    if wants_draft(config, assistant_model) and mode in PLAIN_MODES:
         mode = GenerationMode.ASSISTED_GENERATION
-    if config.dola_layers is not None and mode in plain:
+    if config.dola_layers is not None and mode in PLAIN_MODES:
         mode = GenerationMode.DOLA_GENERATION
     return mode
 

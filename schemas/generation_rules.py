@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from schemas.generation_fields import GenerationFields
-from schemas.generation_mode import GenerationMode, base_mode, mode_of, wants_draft
+from schemas.generation_mode import PLAIN_MODES, GenerationMode, base_mode, drafters, mode_of, wants_draft
 from schemas.generation_parts import DisjunctiveConstraint
 from schemas.problems import Problem
 from schemas.resolution import is_neutral
+from schemas.yielding import CACHES_WITH_OPTIONS
 
 Fault = tuple[str, str]
 
-PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 SAMPLING_FIELDS = (
     "temperature",
     "top_k",
@@ -23,7 +23,6 @@ SAMPLING_FIELDS = (
     "eta_cutoff",
 )
 BEAM_FIELDS = ("early_stopping", "length_penalty", "num_beam_groups", "diversity_penalty")
-DRAFTERS = ("prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
 MODEL_DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 ALIGNMENT_FIELDS = ("assistant_lookbehind", "target_lookbehind", "assistant_ensemble_weight")
 CACHE_FIELDS = ("cache_implementation", "cache_config", "max_cache_len")
@@ -140,12 +139,13 @@ def _group_faults(config: GenerationFields) -> Iterator[Fault]:
 
 
 def _draft_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
-    base, drafters = base_mode(config), _drafters(config, assistant_model)
+    base, given = base_mode(config), [] if assistant_model is None else ["assistant_model"]
+    given += drafters(config)
     if base not in PLAIN_MODES:
-        for field in drafters:
+        for field in given:
             yield field, f"{field} goes with greedy search and sampling only; the other fields ask for {base}"
-    for field in drafters[1:]:
-        yield field, f"{field} and {drafters[0]} exclude each other; one of them drafts"
+    for field in given[1:]:
+        yield field, f"{field} and {given[0]} exclude each other; one of them drafts"
     if config.dola_layers is not None:
         if base not in PLAIN_MODES:
             yield (
@@ -163,14 +163,8 @@ def _draft_faults(config: GenerationFields, assistant_model: object | None) -> I
             yield "use_cache", "use_cache is false; contrastive search needs the cache"
 
 
-def _drafters(config: GenerationFields, assistant_model: object | None) -> list[str]:
-    """The fields that each ask for a drafter."""
-    given = [] if assistant_model is None else ["assistant_model"]
-    return given + [name for name in DRAFTERS if getattr(config, name) not in (None, False)]
-
-
 def _cache_faults(config: GenerationFields) -> Iterator[Fault]:
-    if config.cache_config is not None and config.cache_implementation not in ("quantized", "static"):
+    if config.cache_config is not None and config.cache_implementation not in CACHES_WITH_OPTIONS:
         yield "cache_config", "cache_config needs cache_implementation quantized or static"
     if config.prefill_chunk_size is not None and config.use_cache is False:
         yield "prefill_chunk_size", "prefill_chunk_size needs use_cache"
@@ -206,12 +200,20 @@ def find_warnings(config: GenerationFields, asked: Collection[str] | None, assis
         idle["max_length"] = "max_new_tokens wins over it"
     if asked is not None and config.min_new_tokens is not None:
         idle["min_length"] = "min_new_tokens wins over it"
+    if _bans_ends_alone(config):
+        idle["bad_words_ids"] = "it holds end tokens alone, which it does not ban"
     idle |= _idle_drafting(config, assistant_model)
     return [
         f"{field} has no effect: {reason}"
         for field, reason in idle.items()
         if (asked is None or field in asked) and not _is_silent(field, getattr(config, field))
     ]
+
+
+def _bans_ends_alone(config: GenerationFields) -> bool:
+    """Whether all of `bad_words_ids` are end tokens, which it leaves out."""
+    ends = [config.eos_token_id] if isinstance(config.eos_token_id, int) else config.eos_token_id or []
+    return all(len(phrase) == 1 and phrase[0] in ends for phrase in config.bad_words_ids or [])
 
 
 def _idle_drafting(config: GenerationFields, assistant_model: object | None) -> dict[str, str]:

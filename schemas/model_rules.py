@@ -1,6 +1,6 @@
 """What a configuration may ask of one model: ids inside its vocabulary, lengths inside its context."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.generation_fields import GenerationFields
@@ -128,6 +128,23 @@ def without_foreign_ids(config: GenerationFields, vocab_size: int) -> dict[str, 
         is_flat = isinstance(value, list) and all(isinstance(item, int) for item in value)
         changes[field] = [token_id for token_id in value if token_id < vocab_size] or None if is_flat else None
     return changes
+
+
+def without_negative_ids(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The content of a model's file, its lists of ids without negative ones: no token has them, as the library sees it.
+
+    A list that would be empty is gone. Beside it a problem for each such field.
+    """
+    kept, problems = dict(content), []
+    for field in ID_FIELDS:
+        value = content.get(field)
+        if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
+            continue
+        negative = next((token_id for token_id in value if token_id < 0), None)
+        if negative is not None:
+            kept[field] = [token_id for token_id in value if token_id >= 0] or None
+            problems.append(Problem(field, "out_of_range", f"{field} holds {negative}; allowed: 0 <= id"))
+    return kept, problems
 
 
 def _vocabulary_problems(config: GenerationFields, vocab_size: int) -> Iterator[Problem]:

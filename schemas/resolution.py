@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from schemas.generation_fields import GenerationFields
+from schemas.yielding import yielding
 
 Config = TypeVar("Config", bound=GenerationFields)
 
@@ -77,11 +78,12 @@ def resolve(
 ) -> Config:
     """The configuration that runs: request over model file over library defaults, `max_length` always set.
 
-    assistant: drafting fields of the draft model's own file, which go before those of the model's file. The library
-    reads them there alone, and does nothing with those of the request.
-    Equals what transformers 5.23 prepares for a batch of one, with one difference. Lengths that come from the model's
-    file alone never get in the way of the request: its maximum is cut to `context_len`, its minimum to the maximum
-    (where the library stops as well). Nothing is checked here.
+    assistant: drafting fields of the named draft model's own file, which go before those of the model's file; None
+    where no model drafts. The library reads them there alone, and does nothing with those of the request.
+    Equals what transformers 5.23 prepares for a batch of one, with one difference: what comes from the model's file
+    alone never gets in the way of the request. Its maximum length is cut to `context_len`, and does not count where the
+    prompt is as long; its minimum is cut to the maximum (where the library stops as well); fields that do not go with
+    what is asked for give way (`yielding`). Nothing is checked here.
     """
     inherited, asked = model.set_fields(), request.set_fields()
     if assistant is not None:
@@ -91,7 +93,9 @@ def resolve(
         merged["cache_implementation"] = None
     merged["max_length"] = _max_length(inherited, asked, prompt_len, context_len)
     merged |= _min_lengths(inherited, asked, prompt_len, merged["max_length"])
-    return request.model_copy(update=merged).with_extras(model.extras | request.extras)
+    config = request.model_copy(update=merged)
+    merged = yielding(config, asked, has_draft_model=assistant is not None)
+    return config.model_copy(update=merged).with_extras(model.extras | request.extras)
 
 
 def _max_length(inherited: dict[str, Any], asked: dict[str, Any], prompt_len: int, context_len: int | None) -> int:
@@ -101,6 +105,8 @@ def _max_length(inherited: dict[str, Any], asked: dict[str, Any], prompt_len: in
         limit: int = prompt_len + either["max_new_tokens"]
     else:
         limit = either.get("max_length", prompt_len + DEFAULT_NEW_TOKENS)
+        if source not in asked and limit <= prompt_len:
+            limit = prompt_len + DEFAULT_NEW_TOKENS
     return limit if source in asked or context_len is None else min(limit, context_len)
 
 

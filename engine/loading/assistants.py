@@ -1,6 +1,5 @@
 """Loads the draft models that requests may name."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from transformers import PreTrainedModel
 
 from config.settings import ModelSettings
 from engine.errors import ModelUnsupported
+from engine.loading.defaults import read_defaults
 from engine.loading.files import BUILTIN, BUILTIN_DRAFT, Progress, find_model
 from engine.loading.model import load_model
 from engine.loading.tokenizer import load_tokenizer
@@ -19,7 +19,7 @@ DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assist
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
-    """A draft model. defaults: the drafting fields that its own generation_config.json sets."""
+    """A draft model. defaults: the drafting fields that its own files set."""
 
     model: PreTrainedModel
     tokenizer_json: str | None = None
@@ -46,15 +46,7 @@ def _load(settings: ModelSettings, work: Path, progress: Progress) -> Assistant:
     directory.mkdir(exist_ok=True)
     tokenizer = load_tokenizer(path, directory)
     content = None if tokenizer.file is None else Path(tokenizer.file).read_text(encoding="utf-8")
-    return Assistant(load_model(path, settings, progress), content, _read_defaults(path))
-
-
-def _read_defaults(path: Path) -> dict[str, Any]:
-    file = path / "generation_config.json"
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelUnsupported(f"{file} cannot be read: {error}") from error
-    return {name: content[name] for name in DRAFT_FIELDS if content.get(name) is not None}
+    model = load_model(path, settings, progress)
+    text_config = model.config.get_text_config(decoder=True)
+    drafting = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers).set_fields()
+    return Assistant(model, content, {name: drafting[name] for name in DRAFT_FIELDS if name in drafting})

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.errors import invalid
 from engine.logits.processor import Processor, check_ids
 from engine.logits.rows import Ids, Rows, as_ids
 from engine.request import Request, Row
@@ -83,8 +82,6 @@ class BadWords(Processor):
         field = f"generation_config.{self.name}"
         words = {tuple(phrase) for phrase in request.config.bad_words_ids or []}
         words -= {(end,) for end in request.eos_token_ids}
-        if not words:
-            raise invalid(field, "conflict", "bad_words_ids holds nothing but end tokens, which it cannot ban")
         _check(field, words, vocab_size)
         request.prepared[self.name] = BiasTable.build(dict.fromkeys(words, -torch.inf))
 

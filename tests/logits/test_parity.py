@@ -200,3 +200,9 @@ def test_long_ngrams_are_found_and_compared_whole(library: Library) -> None:
         row = make_row(make_request([35], no_repeat_ngram_size=31), generated)
         logits = torch.randn(1, SMALL)
         assert_same(process(make_pipeline(SMALL), [row], logits), library.process([row], logits))
+
+
+def test_bad_words_that_are_end_tokens_alone_ban_nothing(library: Library) -> None:
+    request = make_request([1, 2], (7, 3), bad_words_ids=[[7], [3]])
+    rows, logits = [make_row(request, [5])], torch.randn(1, SMALL)
+    assert_same_as(library, rows, logits, process(make_pipeline(SMALL), rows, logits.clone()))

@@ -61,7 +61,6 @@ def test_several_rows_of_one_request_are_scored_by_their_own_tokens() -> None:
     [
         ({"sequence_bias": [([1, VOCAB], 1.0)]}, "generation_config.sequence_bias"),
         ({"bad_words_ids": [[VOCAB]]}, "generation_config.bad_words_ids"),
-        ({"bad_words_ids": [[7]], "eos": (7,)}, "generation_config.bad_words_ids"),
         ({"forced_bos_token_id": VOCAB}, "generation_config.forced_bos_token_id"),
         ({"forced_eos_token_id": [1, VOCAB]}, "generation_config.forced_eos_token_id"),
         ({"exponential_decay_length_penalty": (1, 1.1)}, "generation_config.exponential_decay_length_penalty"),

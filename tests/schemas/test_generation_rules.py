@@ -33,7 +33,7 @@ CONFLICTS = [
     ({"num_beams": 2, "use_mtp": True}, {"use_mtp"}),
     ({"num_beams": 2, "dola_layers": "low"}, {"dola_layers"}),
     ({"dola_layers": "low", "prompt_lookup_num_tokens": 3}, {"dola_layers"}),
-    ({"prompt_lookup_num_tokens": 3, "assistant_early_exit": 1}, {"assistant_early_exit"}),
+    ({"prompt_lookup_num_tokens": 3, "assistant_early_exit": 1}, {"prompt_lookup_num_tokens"}),
     ({"num_beams": 2, "use_mtp": True, "assistant_early_exit": 1}, {"use_mtp", "assistant_early_exit"}),
     ({"num_beams": 2, "constraints": PHRASAL, "prompt_lookup_num_tokens": 3}, {"prompt_lookup_num_tokens"}),
     ({"assistant_ensemble_weight": 0.5, "prompt_lookup_num_tokens": 3}, {"assistant_ensemble_weight"}),

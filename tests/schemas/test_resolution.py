@@ -55,7 +55,10 @@ def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt
     theirs = prepared_by_library(model, request, file, prompt_len)
     resolved = ours(request, file, prompt_len)
     limit = "max_new_tokens" if theirs.max_new_tokens else "max_length"
-    if limit in request or theirs.max_length <= CONTEXT_LEN:
+    if limit not in request and theirs.max_length <= prompt_len:
+        # The library refuses; here a length of the file refuses nobody.
+        assert resolved.max_length == min(prompt_len + 20, CONTEXT_LEN)
+    elif limit in request or theirs.max_length <= CONTEXT_LEN:
         assert resolved.max_length == theirs.max_length
     else:
         assert resolved.max_length == CONTEXT_LEN
@@ -68,6 +71,8 @@ def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt
 
 FOREIGN = {"constraints", "compile_config", "continuous_batching_config", "watermarking_config", *LENGTHS}
 FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "suppress_tokens"}
+MAY_YIELD = {"assistant_early_exit", "prompt_lookup_num_tokens", "use_mtp", "dola_layers", "diversity_penalty"}
+MAY_YIELD |= {"prefill_chunk_size", "use_cache"}
 
 
 @settings(max_examples=80, deadline=None)
@@ -75,7 +80,7 @@ FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "s
 def test_values_are_those_of_the_library(model, request, file):
     theirs = prepared_by_library(model, request, file, 5).to_dict()
     resolved = ours(request, file, 5).to_dict()
-    for name in GenerationConfig.model_fields.keys() - {"cache_config"}:
+    for name in GenerationConfig.model_fields.keys() - {"cache_config"} - (MAY_YIELD - request.keys()):
         # What is False by default stays unset in some places of the library.
         assert (resolved[name] or None) == (theirs.get(name) or None), name
 
@@ -99,6 +104,50 @@ def test_a_minimum_of_the_file_alone_gives_way_to_the_request():
     assert (short.min_new_tokens, short.min_length) == (3, 13)
     assert short.problems() == []
     assert ours({"max_new_tokens": 3, "min_length": 56}, {}, 10).min_length == 56
+
+
+def test_a_maximum_of_the_file_that_the_prompt_reaches_does_not_count():
+    assert ours({}, {"max_length": 10}, 9).max_length == 10
+    assert ours({}, {"max_length": 10}, 10).max_length == 30
+    assert ours({}, {"max_length": 10}, 60).max_length == CONTEXT_LEN
+    assert ours({"max_length": 10}, {}, 12).max_length == 10
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "file", "gone"),
+    [
+        ({"num_beams": 2}, {"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens"),
+        ({"num_beams": 2}, {"dola_layers": "low"}, "dola_layers"),
+        ({"prompt_lookup_num_tokens": 2}, {"assistant_early_exit": 1}, "assistant_early_exit"),
+        ({"assistant_early_exit": 1}, {"dola_layers": "low"}, "dola_layers"),
+        ({"dola_layers": "low"}, {"prompt_lookup_num_tokens": 2}, "prompt_lookup_num_tokens"),
+        ({}, {"prompt_lookup_num_tokens": 2, "assistant_early_exit": 1}, "prompt_lookup_num_tokens"),
+        ({}, {"prompt_lookup_num_tokens": 2, "dola_layers": "high"}, "dola_layers"),
+        ({}, {"use_mtp": True}, "use_mtp"),
+        ({"num_beams": 4}, {"diversity_penalty": 0.5}, "diversity_penalty"),
+        ({}, {"num_beams": 4, "diversity_penalty": 0.5}, "diversity_penalty"),
+        ({}, {"cache_config": {"max_cache_len": 4}}, "cache_config"),
+        ({"use_cache": False}, {"prefill_chunk_size": 4}, "prefill_chunk_size"),
+    ],
+)
+def test_fields_of_the_file_give_way_to_what_is_asked_for(request_fields, file, gone):
+    resolved = ours(request_fields, file, 5)
+    assert resolved.problems() == []
+    assert getattr(resolved, gone) is None
+    assert GenerationConfig(**request_fields, **file).problems() != [] or gone == "use_mtp"
+
+
+def test_a_file_without_cache_does_not_forbid_what_needs_one():
+    assert ours({"prompt_lookup_num_tokens": 2}, {"use_cache": False}, 5).problems() == []
+    assert ours({"penalty_alpha": 0.5, "top_k": 4}, {"use_cache": False}, 5).problems() == []
+    assert ours({}, {"use_cache": False}, 5).use_cache is False
+
+
+def test_a_named_draft_model_goes_before_the_drafter_of_the_file():
+    file = GenerationConfig(prompt_lookup_num_tokens=3)
+    resolved = resolve(GenerationConfig(), file, prompt_len=1, context_len=None, assistant=GenerationConfig())
+    assert resolved.problems("draft") == []
+    assert resolve(GenerationConfig(), file, prompt_len=1, context_len=None).prompt_lookup_num_tokens == 3
 
 
 def test_a_draft_model_s_own_values_go_between_the_request_and_the_file():
