@@ -90,6 +90,8 @@ class EngineSettings(Part):
     cache_gib: Annotated[float, Field(gt=0, le=65_536)]
     prefix_caching: bool
     max_waiting: Annotated[int, Field(ge=0, le=1_000_000)]
+    stall_s: Seconds
+    hang_s: Seconds
 
 
 class ServerSettings(Part):

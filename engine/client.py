@@ -7,15 +7,15 @@ streams.
 import asyncio
 import contextlib
 import logging
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from config.settings import Settings
 from engine.child import COMMAND, Child
 from engine.errors import EngineError, EngineUnavailable
-from engine.frames import Frames, framed
+from engine.life import Life
 from engine.messages import (
     Cancel,
     Inbound,
@@ -28,8 +28,8 @@ from engine.messages import (
     StepOutputs,
     Submission,
     decode_outbound,
-    encode,
 )
+from engine.pulse import Pulse
 from engine.stream import Stream, Update
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,12 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 1.0  # what an engine process said before its end has this long to arrive
 RESTARTS = (0.0, 1.0, 5.0, 15.0)
 """Seconds to wait before each new start of a process that died; after the last one in a row it stays down."""
+WATCH_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """stage: starting, resolve, download, weights, check, ready, stopping or failed. share: of the stage."""
+    """stage: starting, resolve, download, weights, check, ready, stalled, stopping or failed. share: of the stage."""
 
     stage: str
     share: float = 0.0
@@ -52,42 +53,14 @@ class EngineStatus:
         return self.stage == "ready"
 
 
-class Connection(asyncio.Protocol):
-    """This process's end of the socket to the engine. over: set once everything the other side said was taken."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
-        self._frames = Frames()
-        self.over = asyncio.Event()
-
-    def data_received(self, data: bytes) -> None:
-        for message in self._frames.feed(data):
-            self._take(message)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.over.set()
-
-
-@dataclass(slots=True)
-class Process:
-    """One life of the engine process. directory: private to it."""
-
-    child: Child
-    directory: str
-    transport: asyncio.Transport
-    connection: Connection
-
-    def say(self, message: Inbound | Launch) -> None:
-        self.transport.write(framed(encode(message)))
-
-
 @dataclass(slots=True)
 class EngineClient:
     """The engine, seen from the HTTP process.
 
     ahead: a process that was started before this one had imported everything; the first life is its. command: starts
     each further one. status: where it stands. info: the loaded model, None until it is ready. load: how busy it was
-    after its last step. A process that dies is started again; what was running ends with EngineUnavailable.
+    after its last step. A process that dies is started again; what was running ends with EngineUnavailable. So does one
+    that makes no step though it has work: first it is not ready, then it is ended. Loading may take any time.
     """
 
     settings: Settings
@@ -97,7 +70,9 @@ class EngineClient:
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
     _streams: dict[str, Stream] = field(default_factory=dict)
-    _process: Process | None = None
+    _awaits_word: bool = False
+    _process: Life | None = None
+    _pulse: Pulse = field(default_factory=lambda: Pulse(inf, inf))
     _keeper: asyncio.Task[None] | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -142,18 +117,19 @@ class EngineClient:
 
     def submit(self, submission: Submission) -> Stream:
         """Hand a prompt to the engine. Raises EngineUnavailable unless it is ready."""
-        if not self.status.is_ready or self._process is None:
+        if not self.status.is_ready or self._process is None or not self._process.hears:
             reason = f": {self.status.error}" if self.status.error else ""
             raise EngineUnavailable(f"the engine is not ready ({self.status.stage}){reason}")
-        stream = Stream(submission.request_id, self.forget)
-        self._streams[submission.request_id] = stream
-        self._say(submission)
+        self._process.say(submission)
+        self._awaits_word = True
+        stream = self._streams[submission.request_id] = Stream(submission.request_id, self.forget)
         return stream
 
     def forget(self, request_id: str) -> None:
         """Cancel a request whose stream nobody reads any more."""
         if self._streams.pop(request_id, None) is not None:
             self._say(Cancel([request_id]))
+            self._awaits_word = True
 
     def _say(self, message: Inbound) -> None:
         if self._process is not None:
@@ -163,18 +139,20 @@ class EngineClient:
         """One life of the process after another."""
         failures = len(RESTARTS)  # a first start that fails would fail again
         while True:
-            started = await self._launch()
+            child, self.ahead = self.ahead or Child(self.command), None
+            started = await Life.begin(child, lambda data: self._take(decode_outbound(data)))
             self._process = started
             try:
                 was_ready = await self._listen(started)
             finally:
                 self._process = None
-                await _end(started)
+                await started.clear()
             failures = 0 if was_ready else failures + 1
             if self.status.stage == "stopping":
                 return
-            code = started.child.returncode
-            error = self.status.error or f"the engine process ended with exit code {code}"
+            error = started.fault or f"the engine process ended with exit code {started.child.returncode}"
+            if self.status.stage == "failed":
+                error = self.status.error or error
             self._drop_all(EngineUnavailable(error))
             if self.status.stage == "failed" or failures == len(RESTARTS):
                 self._set(EngineStatus("failed", error=error))
@@ -183,35 +161,55 @@ class EngineClient:
             self._set(EngineStatus("starting", error=error))
             await asyncio.sleep(RESTARTS[failures])
 
-    async def _launch(self) -> Process:
-        child, self.ahead = self.ahead or Child(self.command), None
-        try:
-            transport, connection = await asyncio.get_running_loop().create_unix_connection(
-                lambda: Connection(lambda data: self._take(decode_outbound(data))), sock=child.socket
-            )
-        except BaseException:
-            child.close()
-            raise
-        return Process(child, tempfile.mkdtemp(prefix="beamhouse-"), transport, connection)
-
-    async def _listen(self, process: Process) -> bool:
+    async def _listen(self, process: Life) -> bool:
         """Take messages until the process ends; whether it ever got ready."""
         settings = self.settings
         process.say(
             Launch(settings.model.model_dump(mode="json"), settings.engine.model_dump(mode="json"), process.directory)
         )
+        watching = asyncio.create_task(self._watch(process), name="engine watch")
         try:
             await process.child.ended()
             with contextlib.suppress(TimeoutError):  # its last words may still be on their way
                 await asyncio.wait_for(process.connection.over.wait(), LAST_WORDS_S)
             return self.info is not None
         finally:
+            watching.cancel()
             self.info = None
+
+    async def _watch(self, process: Life) -> None:
+        """Notice when the engine makes no steps though it has work, and end it when it will not come back."""
+        settings = self.settings.engine
+        pulse = self._pulse = Pulse(settings.stall_s, settings.hang_s)
+        interval = min(WATCH_EVERY_S, settings.stall_s / 4)
+        looked_at = time.monotonic()
+        while not pulse.is_hung:
+            await asyncio.sleep(interval)
+            now = time.monotonic()
+            if self._awaits_word:
+                # While this process was stopped or busy itself, it could hear nothing.
+                pulse.wait(min(now - looked_at, 2 * interval))
+            else:
+                pulse.rest()
+            looked_at = now
+            self._judge(pulse)
+        process.end(f"the engine made no step for {pulse.silence_s:.0f} s and was ended")
+
+    def _judge(self, pulse: Pulse) -> None:
+        """Tell ready from stalled."""
+        if self.status.is_ready and pulse.is_stalled:
+            error = f"no step for {pulse.silence_s:.0f} s"
+            logger.warning("the engine stalls: %s", error)
+            self._set(EngineStatus("stalled", 1.0, error))
+        elif self.status.stage == "stalled" and not pulse.is_stalled:
+            self._set(EngineStatus("ready", 1.0))
 
     def _take(self, message: StepOutputs | Loading | ModelInfo | LoadFailed) -> None:
         match message:
             case StepOutputs():
                 self.load = message.load
+                self._pulse.beat(message.step_s)
+                self._judge(self._pulse)
                 updates: list[Update] = [*message.tokens, *message.progress]
                 for update in updates:
                     if (stream := self._streams.get(update.request_id)) is not None:
@@ -219,6 +217,8 @@ class EngineClient:
                 for finished in message.finished:
                     if (stream := self._streams.pop(finished.request_id, None)) is not None:
                         stream.end(finished)
+                # Before it waits for more to do, the engine always says so.
+                self._awaits_word = bool(self._streams)
             case Loading():
                 self._set(EngineStatus(message.stage, message.share))
             case ModelInfo():
@@ -232,6 +232,7 @@ class EngineClient:
         for stream in streams.values():
             stream.end(error)
         self.load = Load()
+        self._awaits_word = False
 
     def _set(self, status: EngineStatus) -> None:
         if self.status.stage == "stopping":
@@ -239,12 +240,3 @@ class EngineClient:
         self.status = status
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-async def _end(process: Process) -> None:
-    """Make sure a process and all it used are gone."""
-    process.child.kill()
-    await process.child.ended()
-    process.transport.abort()
-    process.child.close()
-    shutil.rmtree(process.directory, ignore_errors=True)

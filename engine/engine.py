@@ -87,10 +87,7 @@ class Engine:
         """Run one step and return all that became known since the last."""
         now = time.monotonic()
         for request in self._parts.scheduler.expired(now):
-            waited = now - request.arrived_at
-            self._fail(
-                request, DeadlinePassed(f"waited {waited:.1f} s; its deadline was {request.submission.deadline_s} s")
-            )
+            self._fail(request, DeadlinePassed.after(now - request.arrived_at, request.submission.deadline_s or 0.0))
         batch = self._parts.scheduler.schedule(now, self._propose)
         if batch.feeds and self._run(batch):
             self._parts.scheduler.took(time.monotonic() - now)
@@ -269,7 +266,7 @@ class Engine:
             generator=generator,
             sequences=[first_sequence(submission, config)],
             outputs=[Output() for _ in range(config.num_return_sequences or 1)],
-            arrived_at=time.monotonic(),
+            arrived_at=submission.arrived_at or time.monotonic(),
         )
         strategy = self._parts.strategies[request.mode]
         request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)

@@ -61,6 +61,10 @@ class DeadlinePassed(EngineError):
     code = "deadline_passed"
     is_retryable = True
 
+    @classmethod
+    def after(cls, waited_s: float, deadline_s: float) -> "DeadlinePassed":
+        return cls(f"waited {waited_s:.1f} s; its deadline was {deadline_s:g} s")
+
 
 class ModelUnsupported(EngineError):
     """The model cannot be served: wrong architecture, missing files, unsafe weights. Raised while loading."""

@@ -54,7 +54,8 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
     assistant_model: name of a draft model. negative_prompt_ids: what guidance leads away from (None: the last token of
     the prompt), without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether
-    somebody reads the tokens as they come; else they are told with the last of them.
+    somebody reads the tokens as they come; else they are told with the last of them. arrived_at: when the server began
+    to read the request, in `time.monotonic()` seconds, which both processes share; None: when the engine reads it.
     """
 
     request_id: str
@@ -72,6 +73,7 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     deadline_s: float | None = None
     cache_salt: str = ""
     is_streamed: bool = True
+    arrived_at: float | None = None
 
 
 class Cancel(msgspec.Struct, tag=True, frozen=True):
@@ -201,12 +203,13 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class StepOutputs(msgspec.Struct, tag=True, frozen=True):
-    """All that became known in one step."""
+    """All that became known in one step. step_s: how long it took."""
 
     tokens: list[Tokens] = []
     progress: list[Progress] = []
     finished: list[Finished] = []
     load: Load = Load()
+    step_s: float = 0.0
 
 
 class Loading(msgspec.Struct, tag=True, frozen=True):

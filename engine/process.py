@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from msgspec import structs
+
 from config.settings import EngineSettings, ModelSettings
 from engine.build import build
 from engine.engine import Engine
@@ -28,6 +30,7 @@ from engine.messages import (
     decode_launch,
     encode,
 )
+from engine.orphan import end_with_parent
 
 logger = logging.getLogger("engine")
 
@@ -48,12 +51,13 @@ class Loop:
         """Until told to shut down or left alone."""
         told, told_at = Load(), 0.0
         while self._listen(engine, wait=not engine.has_work):
+            began_at = time.monotonic()
             outputs, now = engine.step(), time.monotonic()
-            # A cancelled request may leave nothing to do; that too is told. How busy the engine is can wait a little:
-            # each message wakes the other process.
-            is_news = bool(outputs.tokens or outputs.progress or outputs.finished)
+            # That nothing is left to do is always told, and so heard as a sign of life. How busy the engine is can wait
+            # a little: each message wakes the other process.
+            is_news = bool(outputs.tokens or outputs.progress or outputs.finished) or not engine.has_work
             if is_news or _counts(outputs.load) != _counts(told) or now - told_at > LOAD_EVERY_S:
-                self.say(outputs)
+                self.say(structs.replace(outputs, step_s=now - began_at))
                 told, told_at = outputs.load, now
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
@@ -76,7 +80,9 @@ def _counts(load: Load) -> tuple[int, int]:
 
 def run() -> None:
     """The whole life of the process."""
-    channel = Channel(take_standard_input())
+    link = take_standard_input()
+    end_with_parent(link)
+    channel = Channel(link)
     launched: list[bytes] | None = []
     while not launched:
         launched = channel.listen(wait=True)

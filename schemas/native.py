@@ -270,7 +270,12 @@ class GenerateRequest(Body):
     )
     outputs: Outputs | None = None
     priority: int | None = Field(default=None, ge=-(2**31), lt=2**31, description="Higher ones leave the queue first.")
-    deadline_s: float | None = Field(default=None, gt=0, le=86_400, description="Seconds to wait for the first step.")
+    deadline_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Seconds from the arrival of the request within which its first step must begin.",
+    )
     cache_salt: str | None = Field(
         default=None, max_length=256, description="Cached prefixes are shared only under equal salts."
     )

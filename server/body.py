@@ -5,6 +5,7 @@ repeated keys, deep nesting, and containers so large that checking them would ho
 """
 
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import anyio
 import orjson
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope
 
 from server.errors import Refused
 from server.service import Service
@@ -99,7 +101,14 @@ def find_repeated_key(data: bytes) -> str:
 
 
 class StrictRequest(Request):
-    """A request whose body is read within limits and parsed once."""
+    """A request whose body is read within limits and parsed once.
+
+    arrived_at: when its head had been read, in `time.monotonic()` seconds.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.arrived_at = time.monotonic()
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):

@@ -1,14 +1,16 @@
 """The path of a generation request through this process: admit, tokenise, check, heal, submit."""
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import structlog
+from msgspec import structs
 from pydantic import ValidationError
 
-from engine.errors import invalid
+from engine.errors import DeadlinePassed, invalid
 from engine.messages import Submission, Tokens
 from schemas.generation import GenerationConfig
 from schemas.native import GenerateRequest
@@ -25,13 +27,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 log = structlog.get_logger()
 
 
-async def start(service: Service, body: GenerateRequest, request_id: str = "") -> Run:
-    """Hand a request to the engine. The caller closes the run. Raises EngineError before anything is computed."""
+async def start(service: Service, body: GenerateRequest, arrived_at: float, request_id: str = "") -> Run:
+    """Hand a request to the engine. The caller closes the run. Raises EngineError before anything is computed.
+
+    arrived_at: when the request came, in `time.monotonic()` seconds; its deadline counts from there.
+    """
     place = service.gate.enter()
     try:
         model = await service.model()
-        plan = await prepare(service, model, body)
-        streams = submit_all(service, plan.submissions)
+        plan = await prepare(service, model, body, arrived_at)
+        streams = submit_all(service, plan.submissions, arrived_at)
+        run = Run(service, model, plan, streams, place, request_id)
     except BaseException:
         place.leave()
         raise
@@ -43,11 +49,11 @@ async def start(service: Service, body: GenerateRequest, request_id: str = "") -
         prompts=len(plan.submissions),
         prompt_tokens=plan.num_prompt_tokens,
     )
-    return Run(service, model, plan, streams, place, request_id)
+    return run
 
 
-async def prepare(service: Service, model: Model, body: GenerateRequest) -> Plan:
-    """The checked plan of a request. Raises InvalidRequest."""
+async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> Plan:
+    """The checked plan of a request. Raises InvalidRequest, and what a submission that heals its prompt may meet."""
     asked = await with_force_words(service, model, body, await asked_config(service, body))
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
@@ -56,7 +62,7 @@ async def prepare(service: Service, model: Model, body: GenerateRequest) -> Plan
     plan = make_plan(body, asked, prompts, model, max_tensor_bytes)
     if plan.config.token_healing:
         pairs = zip(plan.submissions, prompts, strict=True)
-        healed = [await heal(service, model, item, prompt) for item, prompt in pairs]
+        healed = [await heal(service, model, item, prompt, arrived_at) for item, prompt in pairs]
         plan = make_plan(body, asked, healed, model, max_tensor_bytes)
     return plan
 
@@ -100,7 +106,7 @@ def read_file(path: Path | None) -> bytes | None:
     return path.read_bytes() if path is not None and path.is_file() else None
 
 
-async def heal(service: Service, model: Model, original: Submission, prompt: Prompt) -> Prompt:
+async def heal(service: Service, model: Model, original: Submission, prompt: Prompt, arrived_at: float) -> Prompt:
     """The prompt of a submission with its last token chosen anew.
 
     Healing is a request of its own: one greedy token under a bias for the tokens that extend the cut text. The answer's
@@ -110,9 +116,8 @@ async def heal(service: Service, model: Model, original: Submission, prompt: Pro
     healing = await anyio.to_thread.run_sync(text.heal, original.prompt_ids, limiter=service.limiter)
     if not healing.sequence_bias:
         return replace(prompt, token_ids=healing.kept_ids or original.prompt_ids)
-    token_ids = await collect(
-        service.client.submit(healing_submission(original, healing.prompt_ids, healing.sequence_bias))
-    )
+    submission = healing_submission(original, healing.prompt_ids, healing.sequence_bias)
+    token_ids = await collect(submit_all(service, [submission], arrived_at)[0])
     return replace(prompt, token_ids=[*healing.kept_ids, *token_ids])
 
 
@@ -125,12 +130,15 @@ async def collect(stream: TokenStream) -> list[int]:
         stream.cancel()
 
 
-def submit_all(service: Service, submissions: list[Submission]) -> list[TokenStream]:
-    """Hand all submissions over, or none."""
+def submit_all(service: Service, submissions: list[Submission], arrived_at: float) -> list[TokenStream]:
+    """Hand all submissions of a request over, or none. Raises DeadlinePassed if it has waited too long already."""
     streams: list[TokenStream] = []
+    waited_s = time.monotonic() - arrived_at
     try:
         for item in submissions:
-            streams.append(service.client.submit(item))
+            if item.deadline_s is not None and waited_s > item.deadline_s:
+                raise DeadlinePassed.after(waited_s, item.deadline_s)
+            streams.append(service.client.submit(structs.replace(item, arrived_at=arrived_at)))
     except BaseException:
         for stream in streams:
             stream.cancel()

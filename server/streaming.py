@@ -82,9 +82,9 @@ class Run:
         if self._is_closed:
             return
         self._is_closed = True
+        self.place.leave()
         for stream in self.streams:
             stream.cancel()
-        self.place.leave()
         num_tokens = sum(len(row.token_ids) for row in self._rows)
         self.service.metrics.end(self.plan.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)

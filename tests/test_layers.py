@@ -23,8 +23,20 @@ UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 # The engine from the ground up: a module imports from its own level and those below it, never from one above. An entry
 # names a module or a package; the longer one wins.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "messages", "frames", "child", "builtin", "decoder_stages", "pace", "threads", "watermark"),
-    ("request", "decoders", "chat", "healing"),
+    (
+        "errors",
+        "messages",
+        "frames",
+        "child",
+        "orphan",
+        "pulse",
+        "builtin",
+        "decoder_stages",
+        "pace",
+        "threads",
+        "watermark",
+    ),
+    ("request", "decoders", "chat", "healing", "life"),
     ("cache",),
     ("batch",),
     ("runners.runner", "attention.plan"),
@@ -44,6 +56,8 @@ WITHOUT_TORCH = (
     "engine.native.compiler",
     "engine.client",
     "engine.child",
+    "engine.life",
+    "engine.pulse",
     "engine.frames",
     "engine.stream",
     "engine.text",

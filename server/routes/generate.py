@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from schemas.answers import Answer
 from schemas.native import GenerateRequest
 from schemas.problem_json import ProblemJson
-from server.body import Served, StrictRoute
+from server.body import Served, StrictRequest, StrictRoute
 from server.errors import request_id_of, respond
 from server.generating import start
 from server.streaming import Run, respond_as_events, unless_gone
@@ -28,7 +28,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/generate", response_model=Answer, responses=ANSWERS)
-async def generate(body: GenerateRequest, request: Request, service: Served) -> Response:
+async def generate(body: GenerateRequest, request: StrictRequest, service: Served) -> Response:
     """Continue one prompt or several, as one answer or as server-sent events.
 
     A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`. A beam
@@ -37,7 +37,7 @@ async def generate(body: GenerateRequest, request: Request, service: Served) -> 
     accepts_events = "text/event-stream" in request.headers.get("accept", "")
     is_stream = accepts_events if body.stream is None else body.stream
     checked = body.model_copy(update={"stream": is_stream})
-    run = await unless_gone(request, start(service, checked, request_id_of(request)))
+    run = await unless_gone(request, start(service, checked, request.arrived_at, request_id_of(request)))
     return respond_as_events(run) if is_stream else await plain(request, run)
 
 

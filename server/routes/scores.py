@@ -3,7 +3,7 @@
 import uuid
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from engine.errors import InvalidRequest
 from engine.messages import Finished, Submission, Wanted
@@ -18,7 +18,7 @@ from schemas.scores import (
     TransitionScoresAnswer,
     TransitionScoresRequest,
 )
-from server.body import Served, StrictRoute
+from server.body import Served, StrictRequest, StrictRoute
 from server.checks import check_ids
 from server.generating import submit_all
 from server.prompts import check_number, encode, start_ids
@@ -31,10 +31,10 @@ router = APIRouter(route_class=StrictRoute, tags=["scores"])
 
 
 @router.post("/score")
-async def score(body: ScoreRequest, request: Request, service: Served) -> ScoreAnswer:
+async def score(body: ScoreRequest, request: StrictRequest, service: Served) -> ScoreAnswer:
     """Log-probabilities of given continuations under given prompts, token by token and summed."""
     with service.gate.entered():
-        return await unless_gone(request, score_pairs(service, body))
+        return await unless_gone(request, score_pairs(service, body, request.arrived_at))
 
 
 @router.post("/compute_transition_scores")
@@ -45,7 +45,7 @@ async def compute_transition_scores(body: TransitionScoresRequest, service: Serv
         return TransitionScoresAnswer(transition_scores=rows)
 
 
-async def score_pairs(service: Service, body: ScoreRequest) -> ScoreAnswer:
+async def score_pairs(service: Service, body: ScoreRequest, arrived_at: float) -> ScoreAnswer:
     """Each pair is one submission: its prompt is both texts, and one token is generated and thrown away."""
     model = await service.model()
     check_number(service, len(body.pairs), "pairs")
@@ -55,7 +55,7 @@ async def score_pairs(service: Service, body: ScoreRequest) -> ScoreAnswer:
         make_submission(body, f"{answer_id}-{index}", [*prompt, *continuation], model, f"pairs.{index}")
         for index, (prompt, continuation) in enumerate(tokens)
     ]
-    finished = await finish_all(service, submissions)
+    finished = await finish_all(service, submissions, arrived_at)
     return ScoreAnswer(
         id=answer_id,
         model=model.info.model_id,
@@ -111,9 +111,9 @@ def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: 
     )
 
 
-async def finish_all(service: Service, submissions: list[Submission]) -> list[Finished]:
+async def finish_all(service: Service, submissions: list[Submission], arrived_at: float) -> list[Finished]:
     """The last message of every submission, in order."""
-    streams = submit_all(service, submissions)
+    streams = submit_all(service, submissions, arrived_at)
     try:
         async for _ in merge(streams):
             pass

@@ -1,22 +1,26 @@
 """A real engine process behind its client: answers, hang-ups, death."""
 
+import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 import pytest
+import uvloop
 
 from config.settings import Settings
-from engine.client import EngineClient
-from engine.errors import EngineUnavailable, InvalidRequest
+from engine.client import EngineClient, EngineStatus
+from engine.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from engine.messages import Progress, Submission, Tokens, Wanted
 
 pytestmark = pytest.mark.anyio
 
 
-def settings(**model: object) -> Settings:
-    return Settings(model={"model": "builtin", **model}, engine={"num_threads": 1, "cache_tokens": 8192})
+def settings(model: str = "builtin", **engine: object) -> Settings:
+    return Settings(model={"model": model}, engine={"num_threads": 1, "cache_tokens": 8192, **engine})
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,56 @@ async def test_stopping_leaves_no_process_behind() -> None:
     await client.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_deadline_counts_from_the_arrival_at_the_server(client: EngineClient) -> None:
+    late = Submission("late", [1, 400], {"max_length": 4}, deadline_s=2.0, arrived_at=time.monotonic() - 25)
+    with pytest.raises(DeadlinePassed, match=r"waited 2[5-9]\.\d s; its deadline was 2 s"):
+        await anext(aiter(client.submit(late)))
+
+
+async def test_an_engine_that_hangs_is_not_ready_then_replaced() -> None:
+    client = EngineClient(settings(stall_s=0.5, hang_s=2.0))
+    await client.start()
+    await client.loaded()
+    try:
+        stopped = client.pid
+        os.kill(stopped, signal.SIGSTOP)
+        client.submit(Submission("a", [1, 400], {"max_length": 6})).cancel()  # seen though nobody waits any more
+        await until(lambda: client.status.stage == "stalled")
+        os.kill(stopped, signal.SIGCONT)
+        await until(lambda: client.status.is_ready)
+        async with client.submit(Submission("b", [1, 400], {"max_length": 900})) as stream:
+            await anext(aiter(stream))
+            os.kill(stopped, signal.SIGSTOP)
+            with pytest.raises(EngineUnavailable, match="made no step for 2 s"), anyio.fail_after(30):
+                async for _ in stream:
+                    pass
+        assert not client.status.is_ready
+        await until(lambda: client.status.is_ready, 120)
+        assert client.pid != stopped
+    finally:
+        await client.stop()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_nothing_raises_where_the_engine_has_closed_its_socket(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def talk() -> None:
+        client = EngineClient(settings(), command=(sys.executable, "-c", "import sys; sys.stdin.read()"))
+        await client.start()
+        await until(lambda: client.pid)
+        process = client._process
+        client.status = EngineStatus("ready")
+        stream = client.submit(Submission("a", [1], {"max_length": 2}))
+        process.transport.abort()
+        for _ in range(3):
+            stream._is_over = False
+            client._streams["a"] = stream
+            stream.cancel()
+            with pytest.raises(EngineUnavailable):
+                client.submit(Submission("b", [1], {"max_length": 2}))
+            await asyncio.sleep(0)
+        await client.stop()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(talk())

@@ -1,8 +1,10 @@
 """The routes beside generation: health, information, metrics, configurations, admission, documentation."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.errors import RequestFailed
 from server.admission import Gate
 from server.app import create_app
-from tests.fakes import tokens_of
+from tests.fakes import FakeStream, tokens_of
 
 pytestmark = pytest.mark.anyio
 
@@ -194,3 +196,43 @@ def test_the_server_does_not_import_torch():
     code = "import sys, server.app; print({'torch', 'transformers'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+async def test_deadlines_count_from_the_arrival_of_the_request(client, engine, encode):
+    before = time.monotonic()
+    bodies = {
+        "/generate": {"inputs": "ab"},
+        "/score": {"pairs": [{"prompt": "a", "continuation": "b"}]},
+    }
+    for path, body in bodies.items():
+        assert (await client.post(path, json=body | {"deadline_s": 60})).status_code == 200
+        assert before < engine.submissions[-1].arrived_at < time.monotonic()
+        late = await client.post(path, json=body | {"deadline_s": 1e-6})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_passed")
+    assert len(engine.submissions) == 2
+    healed = {"inputs": "ab", "deadline_s": 1e-6, "generation_config": {"token_healing": True}}
+    assert (await client.post("/generate", json=healed)).status_code == 504
+
+
+async def test_no_place_is_lost_whatever_breaks(client, engine):
+    gate = client._transport.app.state.service.gate
+
+    class Broken(FakeStream):
+        def cancel(self):
+            raise OSError("the socket is gone")
+
+    def submit(submission):
+        engine.submissions.append(submission)
+        if len(engine.submissions) % 2 == 0:
+            raise RuntimeError("the socket is closed")
+        return Broken(engine, submission)
+
+    engine.submit = submit
+    for body in ({"inputs": ["a", "b"]}, {"inputs": ["a", "b"], "stream": True}):
+        assert (await client.post("/generate", json=body)).status_code == 500
+    engine.script = lambda submission: [RequestFailed("no")]
+    for body in ({"inputs": "a"}, {"inputs": "a", "stream": True}):
+        engine.submissions.clear()
+        with contextlib.suppress(OSError):
+            await client.post("/generate", json=body)
+    assert gate.running == 0
