@@ -1,7 +1,6 @@
 """Beam search whose hypotheses must hold given phrases."""
 
 from collections.abc import Sequence as Seq
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -104,19 +103,23 @@ def _may_end(candidate: Candidate, reason: FinishReason) -> bool:
 
 def advancing(one: Search, totals: torch.Tensor, going_on: Seq[Candidate]) -> list[Candidate]:
     """The continuations that make progress and are not among those that go on already, each sequence once."""
-    known = {(*candidate.generated_ids,) for candidate in going_on}
-    found: list[Candidate] = []
-    places: list[int] = []
+    # A sequence is named by the first beam that holds its beginning: there may be too many to write them all out.
+    names: dict[tuple[int, ...], int] = {}
+    begun = [names.setdefault(tuple(row.generated_ids), beam) for beam, row in enumerate(one.rows)]
+    known = {(begun[candidate.beam], candidate.token) for candidate in going_on}
+    found: list[tuple[int, int]] = []
     for beam, row in enumerate(one.rows):
-        for token in progress_of(row).next_ids() if not progress_of(row).is_complete else ():
-            sequence = (*row.generated_ids, token)
-            if sequence not in known:
-                known.add(sequence)
-                found.append(Candidate(row, beam, token, np.float32(0)))
-                places.append(beam * totals.shape[1] + token)
-    values = totals.flatten()[torch.tensor(places, dtype=torch.int64, device=totals.device)].tolist()
-    found = [replace(candidate, total=np.float32(value)) for candidate, value in zip(found, values, strict=True)]
-    return [candidate for candidate in found if not ends_by_itself(one, candidate)]
+        for token in progress_of(row).next_ids:
+            if (begun[beam], token) not in known:
+                known.add((begun[beam], token))
+                found.append((beam, token))
+    places = torch.tensor([beam * totals.shape[1] + token for beam, token in found], dtype=torch.int64)
+    values = totals.flatten()[places.to(totals.device)].tolist()
+    candidates = [
+        Candidate(one.rows[beam], beam, token, np.float32(value))
+        for (beam, token), value in zip(found, values, strict=True)
+    ]
+    return [candidate for candidate in candidates if not ends_by_itself(one, candidate)]
 
 
 def ends_by_itself(one: Search, candidate: Candidate) -> bool:
@@ -134,7 +137,7 @@ def ends_by_itself(one: Search, candidate: Candidate) -> bool:
 
 def in_turns(candidates: list[Candidate]) -> list[Candidate]:
     """The best of each bank, those with most progress first; then the second of each bank, and so on."""
-    banks = [after(candidate).bank for candidate in candidates]
+    banks = [progress_of(candidate.parent).bank_after(candidate.token) for candidate in candidates]
     keys = np.array(banks, np.float32) * _BANK_WEIGHT + np.array([one.total for one in candidates], np.float32)
     turns: list[tuple[int, int]] = []
     counts: dict[int, int] = {}

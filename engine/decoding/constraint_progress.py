@@ -1,27 +1,26 @@
 """How far a hypothesis is through the phrases it must hold."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from engine.logits.trie import Node, tree_of
 from schemas.generation import GenerationConfig
 from schemas.generation_parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Demand:
-    """One of these phrases has to come. then: what is demanded only after it."""
+    """One of the phrases of a tree has to come. longest: of them, in tokens. then: what is demanded only after it."""
 
-    phrases: tuple[tuple[int, ...], ...]
+    root: Node
+    longest: int
     then: "Demand | None" = None
 
-    @property
-    def longest(self) -> int:
-        return max(len(phrase) for phrase in self.phrases)
-
-    def next_ids(self, begun: tuple[int, ...]) -> list[int]:
-        """The tokens that lead on from what has begun, each once; none when a phrase is complete."""
-        size = len(begun)
-        return list(dict.fromkeys(one[size] for one in self.phrases if len(one) > size and one[:size] == begun))
+    @classmethod
+    def of(cls, phrases: Seq[Seq[int]], then: "Demand | None" = None) -> "Demand":
+        return cls(tree_of(phrases), max(map(len, phrases)), then)
 
     def chain(self) -> Iterator["Demand"]:
         yield self
@@ -29,12 +28,13 @@ class Demand:
             yield from self.then.chain()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Progress:
     """Where a sequence stands. Never changed in place, so that forks share it.
 
     At most one demand is under way; a token that breaks it sends it back to the end of those that wait, and is not
-    tried as the beginning of another. Equals transformers.ConstraintListState of 4.x, with ordered phrases beside.
+    tried as the beginning of another. at: where in the tree of the open demand. Equals
+    transformers.ConstraintListState of 4.x, with ordered phrases beside.
     """
 
     waiting: tuple[Demand, ...]
@@ -42,7 +42,7 @@ class Progress:
     num_left: int
     num_complete: int = 0
     open: Demand | None = None
-    begun: tuple[int, ...] = ()
+    at: Node | None = None
 
     @classmethod
     def start(cls, demands: Iterable[Demand]) -> "Progress":
@@ -55,29 +55,50 @@ class Progress:
         return self.num_left == 0
 
     @property
-    def bank(self) -> int:
-        """The rank of a hypothesis by its progress: the tokens that its phrases count for, complete ones in full."""
-        if self.open is None:
-            return self.num_complete * self.longest
-        return (self.num_complete + 1) * self.longest - (self.open.longest - len(self.begun))
+    def next_ids(self) -> Collection[int]:
+        """The tokens that would make progress, each once; none when all phrases are there."""
+        return () if self.is_complete else self._steps
 
-    def next_ids(self) -> list[int]:
-        """The tokens that would make progress."""
-        if self.open is not None:
-            return self.open.next_ids(self.begun)
-        return [token for demand in self.waiting for token in demand.next_ids(())]
+    @cached_property
+    def _steps(self) -> dict[int, tuple[Demand, Node]]:
+        """What each of these tokens leads to: the demand that is then under way, and where in its tree."""
+        if self.open is not None and self.at is not None:
+            return {token: (self.open, node) for token, node in self.at.children.items()}
+        steps: dict[int, tuple[Demand, Node]] = {}
+        for demand in self.waiting:
+            for token, node in demand.root.children.items():
+                steps.setdefault(token, (demand, node))
+        return steps
+
+    def bank_after(self, token: int) -> int:
+        """The rank of a hypothesis by its progress: the tokens that its phrases count for, complete ones in full."""
+        if self.is_complete:
+            return self.num_complete * self.longest
+        demand, node = self._steps.get(token, (None, None))
+        if demand is None or node is None:
+            return self.num_complete * self.longest
+        missing = 0 if node.is_leaf else demand.longest - node.depth
+        return (self.num_complete + 1) * self.longest - missing
 
     def after(self, token: int) -> "Progress":
         if self.is_complete:
             return self
-        if self.open is not None:
-            if token in self.open.next_ids(self.begun):
-                return self._advanced(self.open, (*self.begun, token), self.waiting)
-            return replace(self, waiting=(*self.waiting, self.open), open=None, begun=())
-        for place, demand in enumerate(self.waiting):
-            if token in demand.next_ids(()):
-                return self._advanced(demand, (token,), self.waiting[:place] + self.waiting[place + 1 :])
-        return self
+        demand, node = self._steps.get(token, (None, None))
+        if demand is None or node is None:
+            if self.open is None:
+                return self
+            return replace(self, waiting=(*self.waiting, self.open), open=None, at=None)
+        waiting = self.waiting if self.open is not None else tuple(one for one in self.waiting if one is not demand)
+        if not node.is_leaf:
+            return replace(self, waiting=waiting, open=demand, at=node)
+        return replace(
+            self,
+            waiting=waiting if demand.then is None else (*waiting, demand.then),
+            num_left=self.num_left - 1,
+            num_complete=self.num_complete + 1,
+            open=None,
+            at=None,
+        )
 
     def after_all(self, token_ids: Iterable[int]) -> "Progress":
         progress = self
@@ -85,33 +106,21 @@ class Progress:
             progress = progress.after(token)
         return progress
 
-    def _advanced(self, demand: Demand, begun: tuple[int, ...], waiting: tuple[Demand, ...]) -> "Progress":
-        if demand.next_ids(begun):
-            return replace(self, waiting=waiting, open=demand, begun=begun)
-        return replace(
-            self,
-            waiting=waiting if demand.then is None else (*waiting, demand.then),
-            num_left=self.num_left - 1,
-            num_complete=self.num_complete + 1,
-            open=None,
-            begun=(),
-        )
-
 
 def demands_of(config: GenerationConfig) -> Iterator[Demand]:
     """What `constraints` and then `force_words_ids` demand, in the library's order."""
     for constraint in config.constraints or ():
         match constraint:
             case PhrasalConstraint():
-                yield Demand((tuple(constraint.token_ids),))
+                yield Demand.of([constraint.token_ids])
             case DisjunctiveConstraint():
-                yield Demand(tuple(map(tuple, constraint.nested_token_ids)))
+                yield Demand.of(constraint.nested_token_ids)
             case OrderedConstraint():
                 chained: Demand | None = None
                 for phrase in reversed(constraint.phrases):
-                    chained = Demand((tuple(phrase),), chained)
+                    chained = Demand.of([phrase], chained)
                 assert chained is not None
                 yield chained
     for words in config.force_words_ids or ():
-        phrases = tuple(tuple(word) for word in words if isinstance(word, list))
-        yield Demand(phrases or (tuple(word for word in words if isinstance(word, int)),))
+        phrases = [word for word in words if isinstance(word, list)]
+        yield Demand.of(phrases or [[word for word in words if isinstance(word, int)]])

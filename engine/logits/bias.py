@@ -1,6 +1,7 @@
 """Biases on the last token of a sequence of tokens, once the tokens before it are in place."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,40 +11,56 @@ from torch import Tensor
 
 from engine.logits.processor import Processor, check_ids
 from engine.logits.rows import Ids, Rows, as_ids
-from engine.request import Request, Row
+from engine.logits.trie import Node, tree_of
+from engine.request import Request
 
 _Phrase = tuple[int, ...]
 _Tokens = tuple[Ids, npt.NDArray[np.float32]]
+_NOTHING: _Tokens = (as_ids([]), np.empty(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BiasTable:
-    """Biases by the tokens that must come before. lengths: of those prefixes, in order of their first appearance.
+    """Biases by the tokens that must come before.
 
-    The order makes sums of several biases on one token come out as in the library.
+    always: those that nothing has to precede. behind: a tree over the other beginnings, read backwards. entries: of
+    each of them the tokens and biases. ranks: of each the place of its length among all lengths, as they first appear,
+    which makes sums of several biases on one token come out as in the library.
     """
 
-    after: Mapping[_Phrase, _Tokens]
-    lengths: tuple[int, ...]
+    always: _Tokens
+    behind: Node
+    entries: Seq[tuple[list[int], list[float]]]
+    ranks: Seq[int]
 
     @classmethod
     def build(cls, biases: Mapping[_Phrase, float]) -> "BiasTable":
-        found: dict[_Phrase, list[tuple[int, float]]] = {}
+        found: dict[_Phrase, tuple[list[int], list[float]]] = {(): ([], [])}
         for phrase, bias in biases.items():
-            found.setdefault(phrase[:-1], []).append((phrase[-1], bias))
-        after = {
-            prefix: (as_ids([token for token, _ in entries]), np.array([bias for _, bias in entries], np.float32))
-            for prefix, entries in found.items()
-        }
-        longer = dict.fromkeys(len(prefix) for prefix in after if prefix)
-        return cls(after, (0, *longer))
+            token_ids, values = found.setdefault(phrase[:-1], ([], []))
+            token_ids.append(phrase[-1])
+            values.append(bias)
+        always = found.pop(())
+        order = {length: rank for rank, length in enumerate(dict.fromkeys(map(len, found)))}
+        beginnings = tree_of([prefix[::-1] for prefix in found])
+        return cls(_arrays(always), beginnings, list(found.values()), [order[len(prefix)] for prefix in found])
 
-    def matching(self, row: Row, level: int) -> _Tokens | None:
-        """Tokens and biases of the prefixes of `lengths[level]` tokens: at most one such prefix is in place."""
-        token_ids = row.sequence.token_ids
-        if level >= len(self.lengths) or self.lengths[level] > len(token_ids):
-            return None
-        return self.after.get(tuple(token_ids[len(token_ids) - self.lengths[level] :]))
+    def matching(self, token_ids: Seq[int]) -> list[_Tokens]:
+        """Tokens and biases of all beginnings that are in place, in their order."""
+        found: list[int] = []
+        node = self.behind
+        for token in reversed(token_ids):
+            if node.is_leaf or token not in node.children:
+                break
+            node = node.children[token]
+            if node.end is not None:
+                found.append(node.end)
+        found.sort(key=self.ranks.__getitem__)
+        return [self.always, *(_arrays(self.entries[place]) for place in found)]
+
+
+def _arrays(entry: tuple[list[int], list[float]]) -> _Tokens:
+    return as_ids(entry[0]), np.array(entry[1], np.float32)
 
 
 class SequenceBias(Processor):
@@ -95,10 +112,10 @@ def _check(field: str, phrases: Iterable[_Phrase], vocab_size: int) -> None:
 
 def _add(rows: Rows, scores: Tensor, tables: list[BiasTable]) -> Tensor:
     bias = torch.zeros_like(scores)
-    for level in range(max(len(table.lengths) for table in tables)):
-        found = [table.matching(row, level) for row, table in zip(rows, tables, strict=True)]
-        at = rows.places([as_ids([]) if one is None else one[0] for one in found])
-        values = [one[1] for one in found if one is not None]
-        if values:
-            bias[at] += torch.from_numpy(np.concatenate(values)).to(rows.device)
+    found = [table.matching(row.sequence.token_ids) for row, table in zip(rows, tables, strict=True)]
+    for level in range(max(map(len, found))):
+        here = [one[level] if level < len(one) else _NOTHING for one in found]
+        values = np.concatenate([biases for _, biases in here])
+        if len(values):
+            bias[rows.places([ids for ids, _ in here])] += torch.from_numpy(values).to(rows.device)
     return scores.add_(bias)

@@ -2,11 +2,41 @@
 
 import re
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+NUM_CHARACTERS = 0x110000
+REPLACEMENT = "\ufffd"
 _RANGE = re.compile(r".|.-.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCharacters:
+    """The characters of all tokens, one after the other, so that a class of characters is looked up in one go.
+
+    codes: of each character. owners: the token it belongs to. A byte that is no text by itself is U+FFFD.
+    """
+
+    codes: npt.NDArray[np.uint32]
+    owners: npt.NDArray[np.int64]
+    num_tokens: int
+
+    @classmethod
+    def of(cls, token_bytes: Seq[bytes]) -> "TokenCharacters":
+        texts = [one.decode("utf-8", "replace") for one in token_bytes]
+        codes = np.frombuffer("".join(texts).encode("utf-32-le"), "<u4")
+        return cls(codes, np.repeat(np.arange(len(texts)), [len(text) for text in texts]), len(texts))
+
+    def holding(self, is_asked: npt.NDArray[np.bool_], vocab_size: int) -> npt.NDArray[np.bool_]:
+        """Which tokens hold one of the characters asked for. is_asked: (NUM_CHARACTERS,). Returns (vocab_size,)."""
+        owners = self.owners[is_asked[self.codes]]
+        found = np.zeros(vocab_size, np.bool_)
+        found[owners[owners < vocab_size]] = True
+        return found
 
 
 class BlockCharacters:
@@ -21,21 +51,22 @@ class BlockCharacters:
         allow: list[str] | None = None,
         deny: list[str] | None = None,
         *,
-        token_bytes: Seq[bytes] | None,
+        token_characters: TokenCharacters | None,
         eos_token_ids: Seq[int],
         vocab_size: int,
     ) -> None:
-        if token_bytes is None:
+        if token_characters is None:
             raise ValueError("this model has no tokenizer")
         if not (allow or deny):
             raise ValueError("allow or deny must hold a range")
-        # Plain character classes: matching is linear, whatever a client sends.
-        tests = [re.compile(f"[^{_class(allow)}]")] if allow else []
-        tests += [re.compile(f"[{_class(deny)}\ufffd]")] if deny else []
-        is_banned = torch.zeros(vocab_size, dtype=torch.bool)
-        for token, text in enumerate(one.decode("utf-8", "replace") for one in token_bytes[:vocab_size]):
-            is_banned[token] = any(test.search(text) for test in tests)
-        is_banned[len(token_bytes) :] = True
+        is_bad = np.zeros(NUM_CHARACTERS, np.bool_)
+        if allow:
+            is_bad |= ~_covered(allow)
+        if deny:
+            is_bad |= _covered(deny)
+            is_bad[ord(REPLACEMENT)] = True
+        is_banned = torch.from_numpy(token_characters.holding(is_bad, vocab_size))
+        is_banned[token_characters.num_tokens :] = True
         is_banned[[end for end in eos_token_ids if end < vocab_size]] = False
         self._is_banned = is_banned
 
@@ -61,12 +92,15 @@ class ForcePrefix:
         return forced
 
 
-def _class(ranges: list[str]) -> str:
-    parts = []
+def _covered(ranges: list[str]) -> npt.NDArray[np.bool_]:
+    """Which of all characters lie in one of the ranges. (NUM_CHARACTERS,)"""
+    changes = np.zeros(NUM_CHARACTERS + 1, np.int32)
     for entry in ranges:
         if not isinstance(entry, str) or not _RANGE.fullmatch(entry):
             raise ValueError(f"{entry!r} is neither a character nor a range like a-z")
-        if ord(entry[0]) > ord(entry[-1]):
+        first, last = ord(entry[0]), ord(entry[-1])
+        if first > last:
             raise ValueError(f"{entry!r} runs backwards")
-        parts.append("-".join(re.escape(end) for end in (entry[0], entry[-1])))
-    return "".join(parts)
+        changes[first] += 1
+        changes[last + 1] -= 1
+    return changes[:-1].cumsum() > 0

@@ -4,12 +4,12 @@ import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
 from engine.errors import invalid
-from engine.logits.extras import BlockCharacters, ForcePrefix
+from engine.logits.extras import BlockCharacters, ForcePrefix, TokenCharacters
 from engine.messages import Named
 from engine.request import Request
 
@@ -24,13 +24,19 @@ class Registry:
 
     Both kinds are called as in transformers, with one row: `(input_ids (1, L), scores (1, V))`; criteria get None for
     scores. A class that names one of these keyword-only parameters is given it: `vocab_size`, `prompt_len`,
-    `eos_token_ids`, `token_bytes` (what each token stands for, or None without a tokenizer); requests cannot.
+    `eos_token_ids`, `token_bytes` (what each token stands for, or None without a tokenizer), `token_characters` (the
+    same as `TokenCharacters`); requests cannot.
     State an instance keeps must follow from what it is called with: the rows of a request may fork.
     """
 
     logits_processors: Mapping[str, type]
     stopping_criteria: Mapping[str, type]
     token_bytes: Seq[bytes] | None = None
+    token_characters: TokenCharacters | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        characters = None if self.token_bytes is None else TokenCharacters.of(self.token_bytes)
+        object.__setattr__(self, "token_characters", characters)
 
     @classmethod
     def load(
@@ -58,6 +64,7 @@ class Registry:
             "prompt_len": request.num_prompt,
             "eos_token_ids": request.eos_token_ids,
             "token_bytes": self.token_bytes,
+            "token_characters": self.token_characters,
         }
         named: Seq[Named] = getattr(request.submission, field)
         built = []

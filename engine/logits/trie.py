@@ -3,32 +3,70 @@
 import json
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.logits.rows import Ids, as_ids
 
+_SMALL = 1000
+"""So many sequences are divided among branches within a fraction of a millisecond."""
 
-@dataclass(eq=False, slots=True)
+
 class Node:
-    """A place in the tree. is_end: one of the sequences ends here."""
+    """A place in a tree over sequences of tokens, `depth` tokens behind the root.
 
-    children: dict[int, "Node"] = field(default_factory=dict)
-    is_end: bool = False
-    _ids: Ids | None = None
+    Branches are made when they are first looked at: building costs nothing, and what no sequence reaches stays a list.
+    end: which of the sequences ends here (the last of equal ones); None: none does. is_leaf: nothing goes on.
+    """
 
-    def add(self, token_ids: Iterable[int]) -> None:
-        node = self
-        for token in token_ids:
-            node = node.children.setdefault(token, Node())
-        node.is_end = True
+    __slots__ = ("_children", "_ids", "_members", "_sequences", "depth", "end", "is_leaf")
+
+    def __init__(self, sequences: Seq[Seq[int]], members: Seq[int], depth: int = 0) -> None:
+        """members: places of the sequences that lead through here."""
+        self._sequences, self._members, self.depth = sequences, members, depth
+        self._children: dict[int, Node] | None = None
+        self._ids: Ids | None = None
+        self.end: int | None = None
+        self.is_leaf = True
+        for member in members:
+            if len(sequences[member]) == depth:
+                self.end = member
+            else:
+                self.is_leaf = False
+
+    @property
+    def children(self) -> dict[int, "Node"]:
+        """By token, in the order of the sequences."""
+        if self._children is None:
+            groups: dict[int, list[int]] = {}
+            for member in self._members:
+                if len(self._sequences[member]) > self.depth:
+                    groups.setdefault(self._sequences[member][self.depth], []).append(member)
+            self._children = {token: Node(self._sequences, group, self.depth + 1) for token, group in groups.items()}
+            self._members = ()
+        return self._children
+
+    @property
+    def is_end(self) -> bool:
+        return self.end is not None
+
+    def grow(self) -> None:
+        """Make all branches that are not small, so that none of them is made in a step."""
+        if len(self._members) > _SMALL:
+            for child in self.children.values():
+                child.grow()
 
     @property
     def next_ids(self) -> Ids:
-        """The tokens that go on from here. The tree must not grow any more."""
+        """The tokens that go on from here."""
         if self._ids is None:
             self._ids = as_ids(list(self.children))
         return self._ids
+
+
+def tree_of(sequences: Seq[Seq[int]]) -> Node:
+    """The root of the tree over sequences, which must not change any more."""
+    return Node(sequences, range(len(sequences)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +79,12 @@ class Trie:
     @classmethod
     def build(cls, sequences: Iterable[Seq[int]]) -> "Trie":
         """Raises ValueError for no sequence, an empty one, or a negative id."""
-        root, largest = Node(), -1
-        for sequence in sequences:
-            if not sequence or min(sequence) < 0:
-                raise ValueError("each sequence needs at least one token id, none below 0")
-            root.add(sequence)
-            largest = max(largest, *sequence)
-        if not root.children:
+        given = list(sequences)
+        if not all(sequence and min(sequence) >= 0 for sequence in given):
+            raise ValueError("each sequence needs at least one token id, none below 0")
+        if not given:
             raise ValueError("at least one sequence is needed")
-        return cls(root, largest)
+        return cls(tree_of(given), max(map(max, given)))
 
 
 def load_tries(files: Mapping[str, str | Path]) -> dict[str, Trie]:
@@ -64,6 +99,7 @@ def load_tries(files: Mapping[str, str | Path]) -> dict[str, Trie]:
             raise ValueError(f"{file}: a trie is a JSON list of lists of token ids")
         try:
             tries[name] = Trie.build(content)
+            tries[name].root.grow()
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
     return tries
