@@ -99,11 +99,13 @@ class ServerSettings(Part):
 
     host: Name
     port: Annotated[int, Field(ge=0, le=65_535)]
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)]
     max_requests: Annotated[int, Field(ge=1, le=1_000_000)]
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**31)]
     max_prompts: Annotated[int, Field(ge=1, le=65_536)]
     max_prompt_bytes: Annotated[int, Field(ge=1, le=2**31)]
     max_tensor_bytes: Annotated[int, Field(ge=0, le=2**40)]
+    head_timeout_s: Seconds
     body_timeout_s: Seconds
     ping_s: Seconds
     write_timeout_s: Seconds

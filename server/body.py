@@ -139,8 +139,6 @@ class StrictRequest(Request):
             raise Refused(415, "unsupported_media_type", message)
 
     async def read(self, max_bytes: int) -> bytes:
-        if "content-length" in self.headers and "transfer-encoding" in self.headers:
-            raise Refused(400, "ambiguous_length", "Content-Length and Transfer-Encoding exclude each other")
         announced = self.headers.get("content-length", "0")
         too_large = Refused(413, "body_too_large", f"the body is larger than {max_bytes} bytes")
         if not announced.isdecimal() or len(announced) > 18 or int(announced) > max_bytes:

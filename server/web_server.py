@@ -10,8 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.settings import Settings
+from server.connections import PROBE_PLACES, Bounds, protocol
 from server.failures import CommandFailed
 from server.loading_report import LoadingReport, loading_report
+from server.open_files import places_for
 from server.service import Engine
 
 EXIT_FAILED = 1
@@ -49,11 +51,11 @@ def run(app: FastAPI, client: Engine, settings: Settings) -> int:
 
 
 def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    places = places_for(settings.server.max_connections, PROBE_PLACES)
     return uvicorn.Config(
         app,
         loop="uvloop",
-        # h11 bounds the size of headers before the app sees them; httptools reads any number of them into memory.
-        http="h11",
+        http=protocol(Bounds.of(settings.server, places)),  # type: ignore[arg-type]  # called like a class
         ws="none",
         lifespan="on",
         log_config=None,

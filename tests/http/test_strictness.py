@@ -220,10 +220,6 @@ async def test_a_body_over_the_limit_is_refused_as_it_arrives(connect):
     assert read <= 2000 + 64_000
 
 
-async def test_two_lengths_are_refused(client):
-    check_problem(await post(client, b"{}", **{"content-length": "2", "transfer-encoding": "chunked"}), 400)
-
-
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
 )
