@@ -105,6 +105,9 @@ class ServerSettings(Part):
     max_prompts: Annotated[int, Field(ge=1, le=65_536)]
     max_prompt_bytes: Annotated[int, Field(ge=1, le=2**31)]
     max_tensor_bytes: Annotated[int, Field(ge=0, le=2**40)]
+    max_answer_bytes: Annotated[int, Field(ge=1024, le=2**40)]
+    max_build_items: Annotated[int, Field(ge=1, le=2**31)]
+    max_step_ms: Annotated[int, Field(ge=1, le=3_600_000)]
     head_timeout_s: Seconds
     body_timeout_s: Seconds
     ping_s: Seconds

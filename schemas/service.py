@@ -50,6 +50,9 @@ class Limits(BaseModel):
     max_prompt_bytes: int
     max_body_bytes: int
     max_tensor_bytes: int
+    max_answer_bytes: int
+    max_build_items: int
+    max_step_ms: int
     cache_tokens: int
 
 

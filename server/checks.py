@@ -9,7 +9,6 @@ from schemas.problems import Problem
 from server.mode_checks import check_mode, check_negative, check_progress, check_rows
 from server.prompts import Prompt
 from server.service import Model
-from server.tensors import predict_bytes
 from server.watermark_checks import check_watermark
 
 DONE_HERE = frozenset({"token_healing", "return_dict_in_generate", "bos_token_id", "pad_token_id"})
@@ -116,20 +115,3 @@ def check_outputs(body: GenerateRequest, config: GenerationConfig, info: ModelIn
         if not -most <= layer < most:
             message = f"layers[{index}] is {layer}; allowed: {-most} <= layer < {most}"
             yield Problem(f"outputs.layers.{index}", "out_of_range", message)
-
-
-def check_tensors(
-    outputs: Outputs, configs: list[GenerationConfig], prompts: list[Prompt], info: ModelInfo, max_bytes: int
-) -> Iterator[Problem]:
-    """Whether the tensors that are asked for stay within the limit of one answer, all prompts together."""
-    sizes = dict.fromkeys(TENSOR_FIELDS, 0)
-    for config, prompt in zip(configs, prompts, strict=True):
-        for field, size in predict_bytes(config, outputs, info, len(prompt.token_ids)).items():
-            sizes[field] += size
-    if sum(sizes.values()) > max_bytes:
-        field = max(sizes, key=lambda name: sizes[name])
-        message = (
-            f"{field} would return up to {sizes[field]} bytes, and all tensors {sum(sizes.values())}; allowed: at most "
-            f"{max_bytes} (fewer new tokens, outputs.positions and outputs.layers make it smaller)"
-        )
-        yield Problem(f"generation_config.{field}", "out_of_range", message)

@@ -58,12 +58,11 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
     prompts = await with_negative_prompts(service, model, body, prompts)
-    max_tensor_bytes = service.settings.server.max_tensor_bytes
-    plan = make_plan(body, asked, prompts, model, max_tensor_bytes)
+    plan = make_plan(body, asked, prompts, model, service.budget)
     if plan.config.token_healing:
         pairs = zip(plan.submissions, prompts, strict=True)
         healed = [await heal(service, model, item, prompt, arrived_at) for item, prompt in pairs]
-        plan = make_plan(body, asked, healed, model, max_tensor_bytes)
+        plan = make_plan(body, asked, healed, model, service.budget)
     return plan
 
 

@@ -13,6 +13,7 @@ from engine.messages import Finished, Load, ModelInfo, Submission
 from engine.stream import Update
 from engine.text import Text
 from engine.watermark.profiles import Profiles, load_profiles, without_keys
+from schemas.budget import Budget
 from schemas.generation import GenerationConfig
 from server.admission import Gate
 from server.metrics import Metrics
@@ -92,6 +93,12 @@ class Service:
     def name(self) -> str:
         """What answers call the model."""
         return self.settings.model.name
+
+    @property
+    def budget(self) -> Budget:
+        """What one request may cost."""
+        server = self.settings.server
+        return Budget(server.max_answer_bytes, server.max_tensor_bytes, server.max_build_items, server.max_step_ms)
 
     @property
     def retry_after_s(self) -> int:

@@ -9,39 +9,11 @@ from typing import Any
 
 import orjson
 
-from engine.messages import ModelInfo, Tensor
-from schemas.generation import GenerationConfig
-from schemas.native import Outputs
-
-NUMBER_BYTES = {"json": 20.0, "base64": 16 / 3, "safetensors": 4.0}
-"""Bytes of a float32 number in each form."""
+from engine.messages import Tensor
+from schemas.budget import NUMBER_BYTES
 
 FILE_DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64", "bfloat16": "BF16"}
 MAX_FLOAT = sys.float_info.max
-
-
-def predict_bytes(config: GenerationConfig, outputs: Outputs, info: ModelInfo, prompt_len: int) -> dict[str, int]:
-    """The most bytes that each `output_*` field of a resolved configuration can add to the answer.
-
-    A step of one new token feeds one token; the first step feeds the prompt. With the widths of the model unknown,
-    hidden states and attentions count as nothing here and are measured when they arrive.
-    """
-    rows = config.num_return_sequences or 1
-    score_rows = max(config.num_beams or 1, rows)
-    num_steps = max(0, (config.max_length or prompt_len) - prompt_len)
-    chosen = set(range(num_steps)) if outputs.positions is None else set(outputs.positions)
-    kept = [step for step in range(num_steps) if step in chosen]
-    fed = [prompt_len if step == 0 else 1 for step in kept]
-    num_pairs = sum(count * (prompt_len + step) for count, step in zip(fed, kept, strict=True))
-    num_layers = info.num_layers if outputs.layers is None else len(set(outputs.layers))
-    num_states = info.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
-    numbers = {
-        "output_scores": len(kept) * score_rows * info.vocab_size if config.output_scores else 0,
-        "output_logits": len(kept) * score_rows * info.vocab_size if config.output_logits else 0,
-        "output_hidden_states": num_states * rows * sum(fed) * info.hidden_size if config.output_hidden_states else 0,
-        "output_attentions": num_layers * rows * info.num_heads * num_pairs if config.output_attentions else 0,
-    }
-    return {field: round(number * NUMBER_BYTES[outputs.tensors or "json"]) for field, number in numbers.items()}
 
 
 def num_bytes(tensors: Mapping[str, Tensor], form: str) -> int:

@@ -1,15 +1,17 @@
 """From the native protocol to the engine's submissions: pure functions."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import InvalidRequest
-from engine.messages import Constraint, Named, Submission, Wanted
+from engine.messages import Constraint, ModelInfo, Named, Submission, Wanted
+from schemas.budget import AskedFor, Budget, Facts, find_expenses
 from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
 from schemas.problems import Problem
-from server.checks import TENSOR_FIELDS, check_request, check_tensors, inherited_warnings
+from server.checks import TENSOR_FIELDS, check_request, inherited_warnings
 from server.force_words import by_given_name
 from server.prompts import Prompt
 from server.service import Model
@@ -46,7 +48,7 @@ class Plan:
 
 
 def make_plan(
-    body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, max_tensor_bytes: int
+    body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
 ) -> Plan:
     """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
     info, outputs = model.info, body.outputs or Outputs()
@@ -56,7 +58,8 @@ def make_plan(
         *configs[0].problems(body.assistant_model),
         *check_models(configs, prompts, model),
     ]
-    problems = problems or [*check_tensors(outputs, configs, prompts, info, max_tensor_bytes)]
+    prompt_lens = [len(prompt.token_ids) for prompt in prompts]
+    problems = problems or [*check_budget(body, configs, prompt_lens, info, budget)]
     if problems:
         raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
     answer_id = f"gen-{uuid.uuid4().hex}"
@@ -94,6 +97,14 @@ def resolve_for(
         context_len=model.info.context_len,
         assistant=None if drafting is None else GenerationConfig.from_dict(drafting),
     )
+
+
+def check_budget(
+    body: GenerateRequest, configs: list[GenerationConfig], prompt_lens: list[int], info: ModelInfo, budget: Budget
+) -> Iterator[Problem]:
+    """What costs more than one request may."""
+    facts = Facts(budget, info.vocab_size, info.max_rows, info.num_layers, info.hidden_size, info.num_heads)
+    return find_expenses(AskedFor(body, configs, prompt_lens), facts)
 
 
 def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> list[Problem]:

@@ -76,7 +76,7 @@ def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ..
         outside = next((layer for layer in asked if not 0 <= layer < last), None)
         if outside is not None:
             raise invalid(_FIELD, "out_of_range", f"dola_layers holds {outside}; allowed: 0 <= layer < {last}")
-        return tuple(asked)
+        return tuple(dict.fromkeys(asked))
     if asked == "high":
         return tuple(range(last // 2 if last <= _DEEP else last - _SPAN, last, 2))
     first = min(2, last - 1) if model.has_tied_embeddings else 0

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 
 from engine.errors import invalid
+from schemas.budget import Budget
 from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.native import GenerateRequest
 from schemas.problem_json import FieldProblem
@@ -17,7 +18,7 @@ from server.errors import Refused, field_problem
 from server.generating import stored_config, stored_names
 from server.mode_checks import check_mode, check_rows
 from server.service import Model
-from server.translate import plain, resolve_for
+from server.translate import check_budget, plain, resolve_for
 from server.validation import explain
 from server.watermark_checks import check_watermark, shown_config
 
@@ -43,14 +44,14 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     model = await service.model()
     if isinstance(body.generation_config, str):
         asked = await stored_config(service, body.generation_config)
-        return examine(asked, body, model)
+        return examine(asked, body, model, service.budget)
     try:
         asked = GenerationConfig.model_validate(body.generation_config)
     except ValidationError as error:
         sent = {"generation_config": body.generation_config}
         located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
         return ValidateAnswer(is_valid=False, problems=explain(located, sent, GenerateRequest), warnings=[])
-    return examine(asked, body, model)
+    return examine(asked, body, model, service.budget)
 
 
 @router.get("/{name}")
@@ -67,7 +68,7 @@ async def store(name: str) -> None:
     raise invalid("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")
 
 
-def examine(asked: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
+def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget: Budget) -> ValidateAnswer:
     info, assistant_model = model.info, body.assistant_model
     config = resolve_for(asked, body.prompt_len, assistant_model, model)
     unsupported = list(check_supported(asked, info))
@@ -85,6 +86,9 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model) -> Val
             prompt_len=body.prompt_len,
             num_layers=info.num_layers,
         ),
+    ]
+    problems = problems or [
+        *check_budget(GenerateRequest(assistant_model=assistant_model), [config], [body.prompt_len], info, budget)
     ]
     return ValidateAnswer(
         is_valid=not problems,

@@ -80,5 +80,8 @@ def limits(service: Service, loaded: ModelInfo) -> Limits:
         max_prompt_bytes=server.max_prompt_bytes,
         max_body_bytes=server.max_body_bytes,
         max_tensor_bytes=server.max_tensor_bytes,
+        max_answer_bytes=server.max_answer_bytes,
+        max_build_items=server.max_build_items,
+        max_step_ms=server.max_step_ms,
         cache_tokens=loaded.cache_tokens,
     )

@@ -46,3 +46,19 @@ async def test_a_request_id_is_echoed_if_it_is_a_plain_word(client):
     replaced = await client.get("/health", headers={"x-request-id": "a b\x7f" + "c" * 500})
     assert kept.headers["x-request-id"] == "trace-1.2"
     assert len(replaced.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("pointer", "body"),
+    [
+        ("/outputs/top_n_tokens", {"outputs": {"top_n_tokens": 5}, "generation_config": {"max_new_tokens": 40}}),
+        ("/force_words", {"force_words": ["ab"] * 12, "generation_config": {"num_beams": 4}}),
+        ("/generation_config/sequence_bias", {"generation_config": {"sequence_bias": [[[5, 6], 1.0]] * 20}}),
+    ],
+)
+async def test_what_costs_more_than_one_request_may_is_refused_by_its_field(connect, engine, pointer, body):
+    client = await connect(max_answer_bytes=10_000, max_build_items=50, max_step_ms=1)
+    response = await client.post("/generate", json={"inputs": [3], **body})
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert "; allowed: at most " in response.json()["errors"][0]["message"]
+    assert engine.submissions == []

@@ -8,9 +8,7 @@ import pytest
 import safetensors.numpy
 
 from engine.messages import Tensor
-from schemas.generation import GenerationConfig
-from schemas.native import Outputs
-from server.tensors import encode_tensors, predict_bytes, read_values
+from server.tensors import encode_tensors, read_values
 from tests.fakes import fake_info
 
 pytestmark = pytest.mark.anyio
@@ -85,27 +83,6 @@ async def test_a_size_that_was_not_foreseen_is_still_not_sent(connect, engine, t
 async def test_a_stream_cannot_carry_a_file(client):
     response = await client.post("/generate", json={**BODY, "stream": True, "outputs": {"tensors": "safetensors"}})
     assert response.json()["errors"][0]["pointer"] == "/outputs/tensors"
-
-
-def test_predictions_count_what_the_library_returns():
-    info = fake_info(None)
-    config = GenerationConfig(max_length=7, output_hidden_states=True, output_attentions=True, num_return_sequences=2)
-    sizes = predict_bytes(config, Outputs(tensors="safetensors"), info, prompt_len=4)
-    # Three steps feed 4, 1 and 1 tokens; the model has 2 layers, 2 heads, a width of 16.
-    assert sizes["output_hidden_states"] == 3 * 2 * (4 + 1 + 1) * 16 * 4
-    assert sizes["output_attentions"] == 2 * 2 * 2 * (4 * 4 + 1 * 5 + 1 * 6) * 4
-    chosen = predict_bytes(config, Outputs(tensors="safetensors", positions=[2, 9], layers=[-1]), info, prompt_len=4)
-    assert chosen["output_hidden_states"] == 1 * 2 * 1 * 16 * 4
-    assert chosen["output_attentions"] == 1 * 2 * 2 * 6 * 4
-
-
-def test_a_beam_search_returns_scores_of_all_beams_and_states_of_the_returned_sequences():
-    info = fake_info(None)
-    fields = {"max_length": 5, "num_beams": 4, "num_return_sequences": 2}
-    config = GenerationConfig(**fields, output_scores=True, output_logits=True, output_hidden_states=True)
-    sizes = predict_bytes(config, Outputs(tensors="safetensors"), info, prompt_len=4)
-    assert sizes["output_scores"] == sizes["output_logits"] == 1 * 4 * 256 * 4
-    assert sizes["output_hidden_states"] == 3 * 2 * 4 * 16 * 4
 
 
 def test_half_precision_is_read_exactly():
