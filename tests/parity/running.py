@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig as LibraryConfig
 
 from config.settings import EngineSettings
+from config.sources import read_defaults
 from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.logits.registry import Registry
@@ -16,9 +17,13 @@ from engine.messages import Finished, FinishReason, Ranking, Submission, Tokens,
 from schemas.generation import GenerationConfig, resolve
 from tests.parity.models import reference, served
 
+_DEFAULTS = {key: given.value for key, given in read_defaults().items() if key in EngineSettings.model_fields}
 SETTINGS = EngineSettings(
-    num_threads=1, kernels="auto", kernels_dir=None, max_rows=64, step_tokens=96, max_stretch=1.8, block_size=16,
-    cache_tokens=64 * 256, cache_gib=1.0, prefix_caching=True, max_waiting=256, max_beams=64,
+    **_DEFAULTS
+    | {
+        "num_threads": 1, "max_rows": 64, "step_tokens": 96, "max_stretch": 1.8, "block_size": 16,
+        "cache_tokens": 64 * 256, "max_waiting": 256, "max_beams": 64,
+    }
 )  # fmt: skip
 
 _numbers = itertools.count()
