@@ -10,7 +10,7 @@ nobody holds stay until their room is needed, the longest unused first.
 import hashlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from engine.request import Sequence
@@ -36,9 +36,15 @@ class BlockCache:
 
     def __init__(self, num_blocks: int, block_size: int, *, prefix_caching: bool = True) -> None:
         self.num_blocks, self.block_size, self.prefix_caching = num_blocks, block_size, prefix_caching
-        self._references = [0] * num_blocks
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))  # the longest unused first
-        self._digests: list[bytes | None] = [None] * num_blocks
+        self.clear(())
+
+    def clear(self, sequences: Iterable[Sequence]) -> None:
+        """Begin anew: no block is held or offered. sequences: all that held some; nothing of them is cached then."""
+        for sequence in sequences:
+            sequence.block_ids, sequence.num_cached = [], 0
+        self._references = [0] * self.num_blocks
+        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(self.num_blocks))  # the longest unused first
+        self._digests: list[bytes | None] = [None] * self.num_blocks
         self._published: dict[bytes, int] = {}
         # By the digest before it, the block that was published last with its tokens; and the other way round.
         self._followers: dict[bytes, tuple[int, list[int]]] = {}

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.batch import Batch, Forward, Gain, Outcome
+from engine.batch import Advance, Batch, Forward, Gain, Outcome
 from engine.cache import BlockCache
 from engine.decoding.strategy import Step, Strategy
 from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidRequest, QueueFull, RequestFailed
 from engine.logits.guidance import first_sequence
 from engine.logits.pipeline import Pipeline
-from engine.messages import Finished, Load, Progress, StepOutputs, Submission, Timings, Tokens
+from engine.messages import Load, StepOutputs, Submission
+from engine.outbox import Outbox
 from engine.request import Output, Request, Sequence
 from engine.runners.runner import Runner
 from engine.scheduler import Scheduler
@@ -52,15 +53,13 @@ class Engine:
         self._settler = Settler(parts.cache)
         self._requests: dict[str, Request] = {}
         self._traces: dict[Request, Trace] = {}
-        self._tokens: list[Tokens] = []
-        self._held: dict[str, list[Tokens]] = {}
-        self._progress: list[Progress] = []
-        self._finished: list[Finished] = []
+        self._outbox = Outbox()
         self._num_steps = 0
+        self._is_in_doubt = False
 
     @property
     def has_work(self) -> bool:
-        return self._parts.scheduler.has_work or bool(self._finished)
+        return self._parts.scheduler.has_work or self._outbox.has_finished
 
     def submit(self, submission: Submission) -> None:
         """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
@@ -69,7 +68,12 @@ class Engine:
                 raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
             request = self._admit(submission)
         except EngineError as error:
-            self._finished.append(_failure(submission.request_id, error))
+            self._outbox.fail(submission.request_id, error)
+            return
+        except Exception as error:
+            logger.exception("a request could not be taken in")
+            reason = f"the request could not be taken in: {type(error).__name__}"
+            self._outbox.fail(submission.request_id, RequestFailed(reason))
             return
         self._requests[request.id] = request
         self._traces[request] = Trace(submission.wanted, request.config)
@@ -81,17 +85,59 @@ class Engine:
             request = self._requests.get(request_id)
             if request is not None:
                 self._forget(request)
+        self._settle_doubts()
 
     @torch.inference_mode()
     def step(self) -> StepOutputs:
-        """Run one step and return all that became known since the last."""
-        now = time.monotonic()
+        """Run one step and return all that became known since the last. What raises ends requests, never the loop."""
+        load = Load()
+        try:
+            now = time.monotonic()
+            self._end_late(now)
+            batch = self._schedule(now)
+            if batch.feeds and self._run(batch):
+                self._parts.scheduler.took(time.monotonic() - now)
+            self._settle_doubts()
+            load = self._load(batch)
+        except Exception as error:
+            logger.exception("a step failed")
+            self._end_running(error)
+            self._is_in_doubt = True
+            self._settle_doubts()
+        return self._outbox.empty(load)
+
+    def _end_late(self, now: float) -> None:
         for request in self._parts.scheduler.expired(now):
             self._fail(request, DeadlinePassed.after(now - request.arrived_at, request.submission.deadline_s or 0.0))
-        batch = self._parts.scheduler.schedule(now, self._propose)
-        if batch.feeds and self._run(batch):
-            self._parts.scheduler.took(time.monotonic() - now)
-        return self._collect(batch)
+
+    def _schedule(self, now: float) -> Batch:
+        """The next step; an empty one where that fails, which ends the request that was being planned for."""
+        scheduler = self._parts.scheduler
+        try:
+            return scheduler.schedule(now, self._propose)
+        except Exception as error:
+            culprit = scheduler.planned
+            if culprit is None or culprit not in self._traces:
+                raise
+            self._blame(culprit, "planning its step", error)
+            return Batch([], [])
+
+    def _blame(self, request: Request, doing: str, error: Exception) -> None:
+        """End the request that a fault is of. Whether blocks are still counted right is not known then."""
+        logger.exception("%s failed", doing)
+        self._is_in_doubt = True
+        self._fail(request, RequestFailed(f"{doing} failed: {type(error).__name__}"))
+
+    def _end_running(self, error: Exception) -> None:
+        """End all that ran after a fault of nobody knows whom; with nobody running, those that wait."""
+        for request in list(self._parts.scheduler.running) or self._parts.scheduler.waiting:
+            self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
+
+    def _settle_doubts(self) -> None:
+        """After a fault, compute what still runs anew, over a cache that nobody has written in."""
+        if self._is_in_doubt:
+            self._parts.scheduler.restart()
+            self._is_in_doubt = False
 
     def _propose(self, requests: Seq[Request]) -> None:
         """Let the modes that draft do so; if that raises, one by one: only the culprit ends."""
@@ -113,15 +159,18 @@ class Engine:
             forward = self._parts.runner.forward(batch)
         except Exception as error:
             logger.exception("the forward pass failed")
-            for request in list(self._parts.scheduler.running):
-                self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
+            self._end_running(error)
             return False
         self._num_steps += 1
-        for request in self._parts.scheduler.running:
-            self._after_forward(request, forward, starts)
+        for request in list(self._parts.scheduler.running):
+            try:
+                self._after_forward(request, forward, starts)
+            except Exception as error:
+                self._blame(request, "keeping what the model computed", error)
         parts = self._parts
         step = Step(forward, parts.pipeline, parts.stopping, parts.runner.project, time.monotonic())
-        for strategy, requests in self._by_strategy(batch.ready):
+        ready = [request for request in batch.ready if request in self._traces]
+        for strategy, requests in self._by_strategy(ready):
             self._settle(self._advance(strategy, requests, step))
         return True
 
@@ -170,15 +219,22 @@ class Engine:
             for request, reason in outcome.failed.items():
                 self._fail(request, RequestFailed(reason))
             for request, advance in outcome.advances.items():
-                for row in advance.kept:
-                    self._traces[request].record(row)
-                for gain in advance.gains:
-                    self._report(request, gain, now)
-                if advance.progress:
-                    self._progress.append(Progress(request.id, advance.progress))
-                self._settler.settle(request, advance.choices)
-                if not request.sequences:
-                    self._finish(request, now)
+                try:
+                    self._apply(request, advance, now)
+                except Exception as error:
+                    self._blame(request, "going on with what was chosen", error)
+
+    def _apply(self, request: Request, advance: Advance, now: float) -> None:
+        """Report what became final, and make the rows of the next step."""
+        for row in advance.kept:
+            self._traces[request].record(row)
+        for gain in advance.gains:
+            self._report(request, gain, now)
+        if advance.progress:
+            self._outbox.show(request, advance.progress)
+        self._settler.settle(request, advance.choices)
+        if not request.sequences:
+            self._finish(request, now)
 
     def _report(self, request: Request, gain: Gain, now: float) -> None:
         if request.first_token_at is None:
@@ -186,18 +242,7 @@ class Engine:
         output = request.outputs[gain.index]
         output.token_ids.extend(gain.token_ids)
         output.finish_reason = gain.finish_reason
-        told = self._tokens if request.submission.is_streamed else self._held.setdefault(request.id, [])
-        told.append(
-            Tokens(
-                request.id,
-                gain.index,
-                gain.token_ids,
-                gain.scores,
-                gain.top_tokens,
-                gain.finish_reason,
-                gain.ranking,
-            )
-        )
+        self._outbox.add(request, gain)
 
     def _finish(self, request: Request, now: float) -> None:
         try:
@@ -206,36 +251,23 @@ class Engine:
             logger.exception("the tensors of a request could not be computed")
             self._fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
             return
-        self._tokens.extend(self._held.pop(request.id, ()))
-        started, first = request.started_at or now, request.first_token_at or now
-        self._finished.append(
-            Finished(
-                request.id,
-                Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
-                cached_prompt_tokens=request.num_matched,
-                drafted_tokens=request.num_drafted,
-                accepted_tokens=request.num_accepted,
-                tensors=tensors,
-                prompt_logprobs=self._traces[request].prompt_logprobs,
-            )
-        )
+        self._outbox.finish(request, now, tensors, self._traces[request].prompt_logprobs)
         self._forget(request)
 
     def _fail(self, request: Request, error: EngineError) -> None:
-        self._finished.append(_failure(request.id, error))
+        self._outbox.fail(request.id, error)
         self._forget(request)
 
     def _forget(self, request: Request) -> None:
-        self._strategy_of(request).release(request)
-        self._parts.scheduler.remove(request)
         self._requests.pop(request.id, None)
-        self._held.pop(request.id, None)
+        self._outbox.forget(request.id)
         self._traces.pop(request, None)
-
-    def _collect(self, batch: Batch) -> StepOutputs:
-        outputs = StepOutputs(self._tokens, self._progress, self._finished, self._load(batch))
-        self._tokens, self._progress, self._finished = [], [], []
-        return outputs
+        for let_go in (self._strategy_of(request).release, self._parts.scheduler.remove):
+            try:
+                let_go(request)
+            except Exception:
+                logger.exception("a request could not be freed")
+                self._is_in_doubt = True
 
     def _load(self, batch: Batch) -> Load:
         scheduler, cache = self._parts.scheduler, self._parts.cache
@@ -302,8 +334,3 @@ class Engine:
         row = request.sequences[0].with_shadow
         blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
         return request.width // len(row) * blocks_of_row
-
-
-def _failure(request_id: str, error: EngineError) -> Finished:
-    problems = error.problems if isinstance(error, InvalidRequest) else []
-    return Finished(request_id, error_code=error.code, error=str(error), problems=problems)

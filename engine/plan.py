@@ -28,7 +28,8 @@ class Plan:
 
     step_tokens: what it had room for, left: what it still has. prompt_left: that for prompts; long_left: of it, for
     prompts that no single step could take. decoding: the requests that need no prompt fed, and num_decoded: the tokens
-    they mean to feed. under_way: digests of the blocks of prompts that the step computes, or begins to.
+    they mean to feed. fed: the requests that stand in the step. under_way: digests of the blocks of prompts that the
+    step computes, or begins to.
     """
 
     now: float
@@ -39,6 +40,7 @@ class Plan:
     prompt_left: int = 0
     long_left: int = 0
     num_prompt: int = 0
+    fed: set[Request] = field(default_factory=set)
     under_way: set[bytes] = field(default_factory=set)
     batch: Batch = field(default_factory=lambda: Batch([], []))
 
@@ -48,6 +50,7 @@ class Plan:
         return min(self.left, self.prompt_left, self.long_left if self.is_long(request) else self.left)
 
     def take(self, request: Request, num_tokens: int) -> None:
+        self.fed.add(request)
         self.left -= num_tokens
         if request not in self.decoding:
             self.num_prompt += num_tokens

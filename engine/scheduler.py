@@ -25,13 +25,14 @@ class Scheduler:
     their ends; while the budget is too small for that, it feeds parts, and every sequence keeps at least one token
     for the step that completes it. Of the prompts the oldest is fed first, as far as the pace allows beside requests
     that decode. What the step computes for one prompt is not computed for another: that one waits and takes the blocks.
-    When blocks run out, the running request that came last gives up its blocks and waits; it is computed anew later,
-    from the tokens it has.
+    When blocks run out, the running request that came last, of those that the step does not feed yet, gives up its
+    blocks and waits; it is computed anew later, from the tokens it has. planned: whom the step was last planned for.
     """
 
     def __init__(self, cache: BlockCache, limits: Limits) -> None:
         self.cache, self.limits = cache, limits
         self.running: list[Request] = []
+        self.planned: Request | None = None
         self.num_preemptions = 0
         self._pace = Pace(limits.max_stretch)
         self._plan = Plan(0.0, 0)
@@ -39,6 +40,10 @@ class Scheduler:
         self._deadlines: list[tuple[float, int, Request]] = []
         self._order: dict[Request, tuple[int, int]] = {}
         self._counter = itertools.count()
+
+    @property
+    def waiting(self) -> list[Request]:
+        return [entry[2] for entry in self._waiting]
 
     @property
     def num_waiting(self) -> int:
@@ -91,8 +96,10 @@ class Scheduler:
     def schedule(self, now: float, propose: Callable[[Seq[Request]], None] = lambda requests: None) -> Batch:
         """Plan one step. The first to start were admitted first, so the oldest always makes progress.
 
-        propose: gives requests the drafts they are to feed; asked once for those that run, and for each that starts.
+        propose: gives requests the drafts they are to feed, or removes them; asked for those that run, and for each
+        that could start before its blocks are counted, since drafts take blocks too.
         """
+        self.planned = None
         propose(self.running)
         order = sorted(self.running, key=self._order.__getitem__)
         num_free_rows = max(0, self.limits.max_rows - self._num_rows())
@@ -100,23 +107,44 @@ class Scheduler:
         plan = self._plan = begin(order, following, self.limits, self._pace, now)
         for request in order:
             self._feed(request, plan)
-        while plan.prompt_left > 0 and self._waiting and self._admit(self._waiting[0][2], plan.prompt_left):
-            started = self.running[-1]
-            propose([started])
-            self._feed(started, plan)
+        while (first := self._next_to_start(plan.prompt_left)) is not None:
+            propose([first])
+            if first not in self._order:
+                continue
+            if not self._admit(first):
+                break
+            self._feed(first, plan)
         return plan.batch
+
+    def restart(self) -> None:
+        """Give up every block, and what was known of them: whoever runs waits, and is computed anew from its tokens.
+
+        What is left to do after a fault that may have left the accounting of the cache wrong.
+        """
+        for request in self.running:
+            self._wait_again(request)
+        self.running.clear()
+        everybody = self.waiting
+        for request in everybody:
+            self._forget_matched(request)
+        self.cache.clear(sequence for request in everybody for sequence in request.fed_sequences)
 
     def took(self, seconds: float) -> None:
         """How long the last planned step took, once it has run."""
         self._pace.record(self._plan.num_decoded, self._plan.num_prompt, seconds)
 
-    def _admit(self, request: Request, budget: int) -> bool:
-        """Move the first waiting request to the running ones if rows and blocks suffice."""
-        fed = request.fed_sequences
-        if self._num_rows() + request.width > self.limits.max_rows or budget < len(fed):
-            return False
+    def _next_to_start(self, budget: int) -> Request | None:
+        """The first waiting request if there are rows for it, and a token of the budget for each of its sequences."""
+        request = self._waiting[0][2] if self._waiting else None
+        if request is None or budget < max(1, len(request.fed_sequences)):
+            return None
+        return request if self._num_rows() + request.width <= self.limits.max_rows else None
+
+    def _admit(self, request: Request) -> bool:
+        """Move the first waiting request to the running ones if there are blocks for all that it lacks."""
+        self.planned = request
         self._reuse(request)
-        needed = sum(self.cache.num_needed(sequence, sequence.num_to_feed) for sequence in fed)
+        needed = sum(self.cache.num_needed(sequence, sequence.num_to_feed) for sequence in request.fed_sequences)
         if needed + len(self.running) > self.cache.num_free:
             self._free(request)
             return False
@@ -124,10 +152,13 @@ class Scheduler:
         self.running.append(request)
         return True
 
-    def _make_room(self, request: Request, shares: Shares) -> bool:
-        """Preempt later requests until this one can feed; False if it had to give way itself."""
+    def _make_room(self, request: Request, shares: Shares, plan: Plan) -> bool:
+        """Preempt later requests until this one can feed; False if it had to give way itself.
+
+        Those that stand in the plan keep their blocks: what they feed in this step is written there.
+        """
         while sum(self.cache.num_needed(sequence, share) for sequence, share in shares) > self.cache.num_free:
-            last = max(self.running, key=self._order.__getitem__)
+            last = max((one for one in self.running if one not in plan.fed), key=self._order.__getitem__)
             self._preempt(last)
             if last is request:
                 return False
@@ -136,6 +167,9 @@ class Scheduler:
     def _preempt(self, request: Request) -> None:
         self._free(request)
         self.running.remove(request)
+        self._wait_again(request)
+
+    def _wait_again(self, request: Request) -> None:
         heapq.heappush(self._waiting, (*self._order[request], request))
         self.num_preemptions += 1
 
@@ -156,16 +190,17 @@ class Scheduler:
 
     def _feed(self, request: Request, plan: Plan) -> None:
         """Add a request's feeds to the step, if it still runs, there is room, and nothing to wait for."""
+        self.planned = request
         room = plan.room(request)
         if room <= 0 or request not in self.running or self._is_awaiting(request, plan):
             return
         shares = self._shares(request, room)
-        if not self._make_room(request, shares):
+        if not self._make_room(request, shares, plan):
             return
         copies = [] if request in plan.decoding else self._reuse_parts(request, shares)
         if copies:
             shares = self._shares(request, room)
-            if not self._make_room(request, shares):
+            if not self._make_room(request, shares, plan):
                 return
             plan.batch.copies.extend(copies)
         is_ready = all(share == sequence.num_to_feed for sequence, share in shares)
@@ -218,11 +253,15 @@ class Scheduler:
             request.num_matched += num_tokens
 
     def _free(self, request: Request) -> None:
-        """Give up the blocks of a request; what it found in the cache counts anew until it generates."""
-        if not request.sequences or not request.sequences[0].num_generated:
-            request.num_matched = 0
+        """Give up the blocks of a request."""
+        self._forget_matched(request)
         for sequence in request.fed_sequences:
             self.cache.free(sequence)
+
+    def _forget_matched(self, request: Request) -> None:
+        """What a request found in the cache counts anew until it generates."""
+        if not request.sequences or not request.sequences[0].num_generated:
+            request.num_matched = 0
 
     def _num_rows(self) -> int:
         return sum(request.width for request in self.running)

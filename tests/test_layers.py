@@ -45,7 +45,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("logits", "stopping", "trace"),
     ("decoding.drafting", "decoding.race"),
     ("decoding",),
-    ("runners", "attention", "plan", "scheduler", "settling", "loading", "text"),
+    ("runners", "attention", "plan", "scheduler", "settling", "outbox", "loading", "text"),
     ("engine", "stream", "client", "fields", "assistants"),
     ("build",),
     ("process",),

@@ -35,29 +35,57 @@ def next_number(token_ids: list[int]) -> torch.Tensor:
 
 
 class ScriptedRunner:
+    """Keeps the tokens it is fed in the slots of their blocks, as a model its keys, and answers from what it reads."""
+
     name = "scripted"
     vocab_size = VOCAB_SIZE
     context_len = 1000
     device = torch.device("cpu")
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, cache: BlockCache) -> None:
         self.script = script
         self.batches: list[Batch] = []
+        self._size = cache.block_size
+        self._slots = [-1] * (cache.num_blocks * cache.block_size)
 
     def forward(self, batch: Batch) -> Forward:
         self.batches.append(batch)
+        self._copy(batch)
+        self._write(batch)
         rows: list[torch.Tensor] = []
         spans: dict[Sequence, range] = {}
         for feed in batch.feeds:
-            start = feed.sequence.num_cached
-            known = (feed.sequence.token_ids + feed.sequence.draft_ids)[: start + len(feed.token_ids)]
-            assert known[start:] == feed.token_ids
-            feed.sequence.num_cached = len(known)
+            sequence, end = feed.sequence, feed.sequence.num_cached + len(feed.token_ids)
+            read = [self._slots[self._slot(sequence, place)] for place in range(end)]
+            assert read == (sequence.token_ids + sequence.draft_ids)[:end]
+            sequence.num_cached = end
             if feed.num_logits:
-                spans[feed.sequence] = range(len(rows), len(rows) + feed.num_logits)
-                first = len(known) - feed.num_logits + 1
-                rows += [self.script(known[:end]) for end in range(first, len(known) + 1)]
+                spans[sequence] = range(len(rows), len(rows) + feed.num_logits)
+                rows += [self.script(read[:stop]) for stop in range(end - feed.num_logits + 1, end + 1)]
         return Forward(torch.stack(rows) if rows else torch.zeros(0, VOCAB_SIZE), spans)
+
+    def _copy(self, batch: Batch) -> None:
+        """One by one or all at once: no block is the target of two copies, and none is copied once it was a target."""
+        targets: set[int] = set()
+        for copy in batch.copies:
+            assert not {copy.source, copy.target} & targets
+            targets.add(copy.target)
+            source, target = copy.source * self._size, copy.target * self._size
+            self._slots[target : target + self._size] = self._slots[source : source + self._size]
+
+    def _write(self, batch: Batch) -> None:
+        """No slot is written twice in a step."""
+        written: dict[int, int] = {}
+        for feed in batch.feeds:
+            for place, token in enumerate(feed.token_ids, feed.sequence.num_cached):
+                slot = self._slot(feed.sequence, place)
+                assert slot not in written
+                written[slot] = token
+        for slot, token in written.items():
+            self._slots[slot] = token
+
+    def _slot(self, sequence: Sequence, place: int) -> int:
+        return sequence.block_ids[place // self._size] * self._size + place % self._size
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("a scripted model has no head")
@@ -69,16 +97,19 @@ class ScriptedRunner:
 def make_engine(script: Script = next_number, registry: Registry | None = None, **limits: int) -> Engine:
     """limits: num_blocks, max_rows, step_tokens, max_waiting."""
     registry = registry or Registry({}, {})
-    runner = ScriptedRunner(script)
     cache = BlockCache(limits.pop("num_blocks", 64), 4)
+    runner = ScriptedRunner(script, cache)
+    bounds = Limits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)
     return Engine(
         Parts(
             runner=runner,
             cache=cache,
-            scheduler=Scheduler(cache, Limits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)),
+            scheduler=Scheduler(cache, bounds),
             pipeline=Pipeline(VOCAB_SIZE, registry, runner.device),
             stopping=Stopping(registry),
-            strategies=strategies(ModelFacts(num_layers=2, has_tied_embeddings=False), Assistants()),
+            strategies=strategies(
+                ModelFacts(num_layers=2, has_tied_embeddings=False), Assistants(step_tokens=bounds.step_tokens)
+            ),
             token_bytes=None,
         )
     )

@@ -107,7 +107,7 @@ def test_tokens_nobody_reads_as_they_come_are_told_with_the_last() -> None:
     submit(engine, "cancelled", [1, 2], is_streamed=False)
     engine.step()
     engine.cancel(["cancelled"])
-    assert not engine._held
+    assert not engine._outbox._held
 
 
 def test_cancelled_requests_are_gone_at_once() -> None:

@@ -1,0 +1,70 @@
+"""What became known in a step, until it is told."""
+
+from engine.batch import Gain
+from engine.errors import EngineError, InvalidRequest
+from engine.messages import Finished, Hypothesis, Load, Progress, StepOutputs, Tensor, Timings, Tokens
+from engine.request import Request
+
+
+class Outbox:
+    """Collects the messages of a step. Tokens that nobody reads as they come are held until their request ends."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Tokens] = []
+        self._held: dict[str, list[Tokens]] = {}
+        self._progress: list[Progress] = []
+        self._finished: list[Finished] = []
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the end of a request is to be told."""
+        return bool(self._finished)
+
+    def add(self, request: Request, gain: Gain) -> None:
+        told = self._tokens if request.submission.is_streamed else self._held.setdefault(request.id, [])
+        told.append(
+            Tokens(
+                request.id,
+                gain.index,
+                gain.token_ids,
+                gain.scores,
+                gain.top_tokens,
+                gain.finish_reason,
+                gain.ranking,
+            )
+        )
+
+    def show(self, request: Request, hypotheses: list[Hypothesis]) -> None:
+        self._progress.append(Progress(request.id, hypotheses))
+
+    def finish(
+        self, request: Request, now: float, tensors: dict[str, Tensor], prompt_logprobs: list[float | None]
+    ) -> None:
+        """Tell that all sequences of a request have ended."""
+        self._tokens.extend(self._held.pop(request.id, ()))
+        started, first = request.started_at or now, request.first_token_at or now
+        self._finished.append(
+            Finished(
+                request.id,
+                Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
+                cached_prompt_tokens=request.num_matched,
+                drafted_tokens=request.num_drafted,
+                accepted_tokens=request.num_accepted,
+                tensors=tensors,
+                prompt_logprobs=prompt_logprobs,
+            )
+        )
+
+    def fail(self, request_id: str, error: EngineError) -> None:
+        problems = error.problems if isinstance(error, InvalidRequest) else []
+        self._finished.append(Finished(request_id, error_code=error.code, error=str(error), problems=problems))
+
+    def forget(self, request_id: str) -> None:
+        """Tell nothing of what is held for a request."""
+        self._held.pop(request_id, None)
+
+    def empty(self, load: Load) -> StepOutputs:
+        """All that is to be told now."""
+        outputs = StepOutputs(self._tokens, self._progress, self._finished, load)
+        self._tokens, self._progress, self._finished = [], [], []
+        return outputs
