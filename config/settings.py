@@ -109,6 +109,7 @@ class ServerSettings(Part):
     max_build_items: Annotated[int, Field(ge=1, le=2**31)]
     max_step_ms: Annotated[int, Field(ge=1, le=3_600_000)]
     head_timeout_s: Seconds
+    control_tokens_in_messages: bool
     body_timeout_s: Seconds
     ping_s: Seconds
     write_timeout_s: Seconds

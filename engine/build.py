@@ -195,7 +195,7 @@ def describe(
         tokenizer_file=tokenizer.file,
         chat_template=tokenizer.chat_template,
         special_tokens=tokenizer.special_tokens,
-        clean_up_tokenization_spaces=tokenizer.clean_up,
+        tokenizer_switches=tokenizer.switches,
         modes=[mode.value for mode in MODES],
         fields=sorted(OBEYED),
         logits_processors=sorted(extensions.registry.logits_processors),

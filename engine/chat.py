@@ -123,18 +123,24 @@ def _refused(message: str, field: str = "messages", code: str = "chat_template")
 
 
 class ChatTemplate:
-    """A model's template. Templates never come from clients. Equals `apply_chat_template(..., tokenize=False)`."""
+    """A model's template. Templates never come from clients. Equals `apply_chat_template(..., tokenize=False)`.
+
+    literals: what the template writes or compares with by itself, its strings parted by NUL.
+    """
 
     def __init__(self, source: str | None, special_tokens: dict[str, str]) -> None:
         self._special_tokens = special_tokens
         self._template: jinja2.Template | None = None
         self._reads: frozenset[str] = frozenset()
+        self.literals = ""
         self._fault = "this model has no chat template"
         if source is None:
             return
         environment = _environment()
         try:
-            self._reads = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
+            tree = environment.parse(source)
+            self._reads = frozenset(jinja2.meta.find_undeclared_variables(tree))
+            self.literals = _literals(tree)
             self._template = environment.from_string(source)
         except (jinja2.TemplateError, RecursionError) as fault:
             # The model still continues plain text.
@@ -178,6 +184,12 @@ class ChatTemplate:
             if name not in allowed:
                 known = ", ".join(sorted(allowed)) or "none"
                 raise _refused(f"the chat template reads no such variable; it reads: {known}", name, "unknown_field")
+
+
+def _literals(tree: jinja2.nodes.Template) -> str:
+    texts = {node.data for node in tree.find_all(jinja2.nodes.TemplateData)}
+    texts |= {node.value for node in tree.find_all(jinja2.nodes.Const) if isinstance(node.value, str)}
+    return "\0".join(sorted(texts))
 
 
 def _collected(pieces: Iterator[str]) -> str:

@@ -219,6 +219,18 @@ class Loading(msgspec.Struct, tag=True, frozen=True):
     share: float
 
 
+class TokenizerSwitches(msgspec.Struct, frozen=True):
+    """What `tokenizer_config.json` asks for beyond what stands in the tokenizer file.
+
+    clean_up: take the spaces before punctuation out of decoded text. splits_special: special tokens in a text are
+    text. control_tokens: those of conversations beside the special ones; None: those that the chat template writes.
+    """
+
+    clean_up: bool = False
+    splits_special: bool = False
+    control_tokens: list[str] | None = None
+
+
 class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     """Everything the HTTP process needs to know of the loaded model; its arrival means ready.
 
@@ -242,7 +254,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     tokenizer_file: str | None
     chat_template: str | None
     special_tokens: dict[str, str]
-    clean_up_tokenization_spaces: bool
+    tokenizer_switches: TokenizerSwitches
     modes: list[str]
     fields: list[str]
     logits_processors: list[str]

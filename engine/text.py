@@ -9,10 +9,12 @@ from typing import Any, Self
 from tokenizers import Tokenizer
 
 from engine.chat import ChatTemplate, Ending
+from engine.control_tokens import ControlTokens
 from engine.decoder_stages import CLEAN_UP, Stage, replaced
 from engine.decoders import build_stages
 from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
 from engine.healing import Healer, Healing
+from engine.messages import TokenizerSwitches
 
 
 class _FaultsAs:
@@ -61,7 +63,11 @@ class Text:
     """A tokenizer and its chat template. Calls may come from several threads at once."""
 
     def __init__(
-        self, tokenizer: Tokenizer, chat_template: str | None, special_tokens: dict[str, str], clean_up: bool = False
+        self,
+        tokenizer: Tokenizer,
+        chat_template: str | None,
+        special_tokens: dict[str, str],
+        switches: TokenizerSwitches = TokenizerSwitches(),
     ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -70,26 +76,32 @@ class Text:
         added_tokens = tokenizer.get_added_tokens_decoder().values()
         self._tokenizer = tokenizer
         self._special = {added.content for added in added_tokens if added.special}
-        # The library leaves the spaces of BPE tokenizers alone, whatever the setting says.
-        self._clean_up = clean_up and type(tokenizer.model).__name__ != "BPE"
+        tokenizer.encode_special_tokens = switches.splits_special
+        self._clean_up = switches.clean_up
         self._decoder: dict[str, Any] | None = (
             json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder is not None else None
         )
         self._inside = build_stages(self._decoder, clean_up=False)
         self._chat = ChatTemplate(chat_template, special_tokens)
+        self._control = ControlTokens(
+            tokenizer, self._chat.literals, special_tokens.get("unk_token"), switches.control_tokens
+        )
         self._special_tokens = special_tokens
 
     @classmethod
     def load(
-        cls, tokenizer_file: str, chat_template: str | None, special_tokens: dict[str, str], clean_up: bool = False
+        cls,
+        tokenizer_file: str,
+        chat_template: str | None,
+        special_tokens: dict[str, str],
+        switches: TokenizerSwitches = TokenizerSwitches(),
     ) -> Self:
         """Reads a `tokenizer.json`. A file that is broken, or makes the library panic, raises ModelUnsupported.
 
         special_tokens: `bos_token`, `eos_token`, ... as text; those the file lacks are added, as the library does.
-        clean_up: `clean_up_tokenization_spaces` of the tokenizer's configuration.
         """
         with _FaultsAs(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
-            text = cls(Tokenizer.from_file(tokenizer_file), chat_template, special_tokens, clean_up)
+            text = cls(Tokenizer.from_file(tokenizer_file), chat_template, special_tokens, switches)
             probe = text._tokenizer.encode_batch_fast(["A probe: 1, 2."])[0].ids
             text._tokenizer.decode(probe)
         return text
@@ -127,6 +139,11 @@ class Text:
         """
         return self._token_bytes
 
+    @cached_property
+    def num_ids(self) -> int:
+        """One more than the largest id of a token; a model may have more rows of logits, or fewer."""
+        return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
     def token_text(self, token_id: int) -> str:
         """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""
         return self._bytes_of(self._token(token_id)).decode(errors="replace")
@@ -140,9 +157,30 @@ class Text:
         documents: list[dict[str, Any]] | None = None,
         variables: dict[str, Any] | None = None,
     ) -> str:
-        """The prompt of a conversation: `ChatTemplate.render`. Encode it without adding special tokens."""
+        """The prompt of a conversation: `ChatTemplate.render`. Encode it without adding special tokens.
+
+        Of messages that went through `mark_control_tokens`, `encode_marked` gives the ids.
+        """
         ending: Ending = "continue" if continue_final_message else "prompt" if add_generation_prompt else "none"
         return self._chat.render(messages, ending, tools, documents, variables)
+
+    def mark_control_tokens(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The messages with the control tokens in their text marked, so that `encode_marked` reads them as text.
+
+        Raises InvalidRequest for a role of which the template would make a control token.
+        """
+        for message in messages:
+            if isinstance(role := message.get("role"), str):
+                self._control.check_role(role)
+        with _FaultsAs(lambda fault: invalid("messages", "not_tokenizable", f"tokenizer: {fault}")):
+            marked: list[dict[str, Any]] = self._control.mark(messages)
+        return marked
+
+    def encode_marked(self, prompt: str, add_special_tokens: bool = False) -> list[int]:
+        """The token ids of a conversation that was marked and rendered. Raises InvalidRequest."""
+        _check_unicode(prompt, "messages")
+        with _FaultsAs(lambda fault: invalid("messages", "not_tokenizable", f"tokenizer: {fault}")):
+            return self._control.encode(prompt, add_special_tokens)
 
     def heal(self, prompt_ids: list[int]) -> Healing:
         """How to choose the prompt's last token anew: `Healer.heal`."""

@@ -62,6 +62,12 @@ async def encode(
     Raises InvalidRequest.
     """
     text = model.need_text(next(iter(texts)))
+    check_sizes(service, texts)
+    prompts = list(texts.values())
+    return await anyio.to_thread.run_sync(text.encode, prompts, add_special_tokens, limiter=service.limiter)
+
+
+def check_sizes(service: Service, texts: dict[str, str]) -> None:
     limit = service.settings.server.max_prompt_bytes
     too_long = [
         Problem(field, "too_long", f"{field} has {size} bytes; allowed: at most {limit} in one prompt")
@@ -70,18 +76,26 @@ async def encode(
     ]
     if too_long:
         raise InvalidRequest(too_long)
-    prompts = list(texts.values())
-    return await anyio.to_thread.run_sync(text.encode, prompts, add_special_tokens, limiter=service.limiter)
 
 
 async def encode_chat(
     service: Service, model: Model, messages: list[Message], add_special_tokens: bool = False
 ) -> list[int]:
-    """Token ids of a conversation; its template writes the special tokens itself. Raises InvalidRequest."""
-    text = model.need_text("messages")
+    """Token ids of a conversation; its template writes the special tokens itself. Raises InvalidRequest.
+
+    Messages that spell a control token stay text, unless the operator lets them be tokens.
+    """
+    text, is_open = model.need_text("messages"), service.settings.server.control_tokens_in_messages
     turns = [message.model_dump() for message in messages]
-    rendered = await anyio.to_thread.run_sync(text.render_chat, turns, limiter=service.limiter)
-    return (await encode(service, model, {"messages": rendered}, add_special_tokens))[0]
+
+    def encoded() -> list[int]:
+        rendered = text.render_chat(turns if is_open else text.mark_control_tokens(turns))
+        check_sizes(service, {"messages": rendered})
+        if is_open:
+            return text.encode([rendered], add_special_tokens, field="messages")[0]
+        return text.encode_marked(rendered, add_special_tokens)
+
+    return await anyio.to_thread.run_sync(encoded, limiter=service.limiter)
 
 
 def start_ids(bos_token_id: int | None) -> list[int]:

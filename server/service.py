@@ -113,9 +113,7 @@ def load_model(info: ModelInfo, settings: ModelSettings) -> Model:
     """What this process holds of a model. Raises ModelUnsupported for a broken tokenizer or watermark."""
     text = None
     if info.tokenizer_file is not None:
-        text = Text.load(
-            info.tokenizer_file, info.chat_template, info.special_tokens, info.clean_up_tokenization_spaces
-        )
+        text = Text.load(info.tokenizer_file, info.chat_template, info.special_tokens, info.tokenizer_switches)
     config = GenerationConfig.from_dict(info.generation_config)
     try:
         profiles = load_profiles(settings.watermarks, config, info.vocab_size)

@@ -20,6 +20,7 @@ from engine.messages import (
     Submission,
     Tensor,
     Timings,
+    TokenizerSwitches,
     Tokens,
     TopToken,
 )
@@ -200,7 +201,7 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "tokenizer_file": tokenizer_file,
         "chat_template": "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
         "special_tokens": {},
-        "clean_up_tokenization_spaces": False,
+        "tokenizer_switches": TokenizerSwitches(),
         "modes": [mode.value for mode in GenerationMode],
         "fields": FIELDS,
         "logits_processors": ["no_repeat_words"],

@@ -36,7 +36,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threads",
         "watermark",
     ),
-    ("request", "decoders", "chat", "healing", "life"),
+    ("request", "decoders", "chat", "control_tokens", "healing", "life"),
     ("cache",),
     ("batch",),
     ("runners.runner", "attention.plan"),

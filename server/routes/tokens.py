@@ -45,15 +45,16 @@ def written(encoded: list[list[int]], text: Text) -> str:
 
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeRequest, service: Served) -> DetokenizeAnswer:
-    """The text of token ids."""
+    """The text of token ids: those of the tokenizer, which may reach beyond the model's own, and those of the model."""
     with service.gate.entered():
         model = await service.model()
         text = model.need_text("token_ids")
         lists = [item for item in body.token_ids if isinstance(item, list)]
         flat = [item for item in body.token_ids if isinstance(item, int)]
         batch = lists or [flat]
+        num_ids = max(text.num_ids, model.info.vocab_size)
         for index, token_ids in enumerate(batch):
-            problems = [*check_ids(token_ids, f"token_ids.{index}" if lists else "token_ids", model.info.vocab_size)]
+            problems = [*check_ids(token_ids, f"token_ids.{index}" if lists else "token_ids", num_ids)]
             if problems:
                 raise InvalidRequest(problems)
 

@@ -13,7 +13,7 @@ from transformers.generation.stopping_criteria import StopStringCriteria
 
 from engine.errors import InvalidRequest, ModelUnsupported, RequestFailed
 from engine.text import Text
-from tests.engine.tiny_tokenizers import FAMILIES, SPECIAL, byte_level, end_of_word, save, word_piece, words
+from tests.engine.tiny_tokenizers import FAMILIES, SPECIAL, byte_level, end_of_word, loaded, save, words
 
 steady = settings(max_examples=30, deadline=None)
 BUILDERS = {**FAMILIES, "end_of_word": end_of_word, "none": lambda: words(None)}
@@ -24,8 +24,8 @@ def pair(request, tmp_path_factory) -> tuple[Text, PreTrainedTokenizerBase]:
     """Ours and the library's, from the same files."""
     name, clean_up = request.param
     directory = tmp_path_factory.mktemp(name)
-    file = save(BUILDERS[name](), directory, clean_up_tokenization_spaces=clean_up)
-    return Text.load(str(file), None, SPECIAL, clean_up), AutoTokenizer.from_pretrained(directory)
+    save(BUILDERS[name](), directory, clean_up_tokenization_spaces=clean_up)
+    return loaded(directory, directory / "work"), AutoTokenizer.from_pretrained(directory)
 
 
 @steady
@@ -43,12 +43,6 @@ def test_decoding_equals_the_library(pair, data: st.DataObject):
     token_ids = data.draw(st.lists(st.integers(0, len(library) + 2), max_size=30))
     for skip in (True, False):
         assert text.decode(token_ids, skip) == library.decode(token_ids, skip_special_tokens=skip)
-
-
-def test_clean_up_takes_spaces_before_punctuation_except_from_bpe(tmp_path):
-    for build, expected in ((word_piece, "bear."), (byte_level, "bear .")):
-        text = Text.load(str(save(build(), tmp_path)), None, SPECIAL, clean_up=True)
-        assert text.decode(text.encode(["bear ."])[0]) == expected
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders
 
+from engine.messages import TokenizerSwitches
 from engine.text import Text
 from tests.engine.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, byte_level, end_of_word, llama2, words
 
@@ -13,7 +14,8 @@ TOKENIZERS |= {"end_of_word": end_of_word()}
 TOKENIZERS |= {name: words(decoder) for name, decoder in DECODERS.items()}
 TEXTS = {name: Text(tokenizer, None, SPECIAL) for name, tokenizer in TOKENIZERS.items()}
 CLEANED = {
-    name: Text(TOKENIZERS[name], None, SPECIAL, clean_up=True) for name in ("word_piece", "unigram", "none", "ctc")
+    name: Text(TOKENIZERS[name], None, SPECIAL, TokenizerSwitches(clean_up=True))
+    for name in ("word_piece", "unigram", "none", "ctc")
 }
 
 steady = settings(max_examples=30, deadline=None)
@@ -109,7 +111,7 @@ def test_special_tokens_are_not_streamed_but_added_words_are():
 @pytest.mark.parametrize("build", [byte_level, llama2, lambda: words(decoders.WordPiece())])
 def test_the_last_token_costs_what_the_first_did(build):
     tokenizer = build()
-    text = Text(tokenizer, None, SPECIAL, clean_up=True)
+    text = Text(tokenizer, None, SPECIAL, TokenizerSwitches(clean_up=True))
     token_ids = [n for n in range(tokenizer.get_vocab_size()) if n != tokenizer.token_to_id("<pad>")]
     stream = text.stream()
     times = []

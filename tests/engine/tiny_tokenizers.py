@@ -6,6 +6,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from engine.loading.tokenizer import load_tokenizer
+from engine.text import Text
+
 TEXTS = [
     "Once upon a time, there was a little bear. He didn't like honey!",
     "The bears' house isn't far: they've got 3 beds, and we're going there. What's the price?",
@@ -178,3 +181,11 @@ def save(tokenizer: Tokenizer, directory: Path, special_tokens: dict[str, str] =
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **special_tokens, **config}
     (directory / "tokenizer_config.json").write_text(json.dumps(settings))
     return file
+
+
+def loaded(directory: Path, work: Path) -> Text:
+    """The tokenizer of a directory on the way that a served one takes."""
+    work.mkdir(exist_ok=True)
+    files = load_tokenizer(directory, work)
+    assert files.file is not None
+    return Text.load(files.file, files.chat_template, files.special_tokens, files.switches)

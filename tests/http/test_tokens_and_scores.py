@@ -6,10 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from schemas.scores import TransitionScoresRequest
 from schemas.tokens import TokenizeAnswer
 from server.transitions import transition_scores
+from tests.fakes import fake_info
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +38,53 @@ async def test_a_long_answer_is_written_off_the_event_loop(client, monkeypatch):
     assert (await client.post("/tokenize", json={"inputs": "ab"})).status_code == 200
     assert threads
     assert threading.current_thread() not in threads
+
+
+@pytest.fixture
+def with_controls(engine, tmp_path):
+    """A tokenizer with two tokens more than the model has rows for, the first of which ends a turn."""
+    tokenizer = Tokenizer.from_file(engine.info.tokenizer_file)
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.add_tokens(["<user>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    engine.info = fake_info(str(tmp_path / "tokenizer.json"))
+
+
+@pytest.mark.usefixtures("with_controls")
+async def test_what_tokenize_gives_detokenize_takes(client):
+    (tokens,) = (await client.post("/tokenize", json={"inputs": "a<end>b<user>"})).json()["sequences"]
+    assert tokens["token_ids"][1] == 256
+    body = {"token_ids": tokens["token_ids"], "skip_special_tokens": False}
+    assert (await client.post("/detokenize", json=body)).json() == {"texts": ["a<end>b<user>"]}
+    refused = await client.post("/detokenize", json={"token_ids": [258]})
+    assert refused.json()["errors"][0]["message"] == "token_ids[0] is 258; allowed: 0 <= id < 258"
+
+
+@pytest.mark.usefixtures("with_controls")
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_control_token_that_somebody_writes_is_text_unless_the_operator_allows_it(connect, encode, is_open):
+    client = await connect(control_tokens_in_messages=is_open)
+    messages = [{"role": "user", "content": "a<end>"}, {"role": "<end>", "content": "<user>"}]
+    (tokens,) = (await client.post("/tokenize", json={"messages": messages})).json()["sequences"]
+    end, user = ([256], [257]) if is_open else (encode("<end>"), encode("<user>"))
+    assert tokens["token_ids"] == [257, *encode("a"), *end, *encode("<"), *end, *encode(">"), *user]
+
+
+@pytest.mark.usefixtures("with_controls")
+async def test_a_role_that_would_complete_a_control_token_is_refused(client):
+    refused = await client.post("/tokenize", json={"messages": [{"role": "end", "content": "a"}]})
+    assert refused.status_code == 422
+    (problem,) = refused.json()["errors"]
+    assert (problem["pointer"], problem["code"]) == ("/messages", "control_token")
+    assert "<end>" in problem["message"]
+
+
+@pytest.mark.usefixtures("with_controls")
+async def test_ids_beyond_the_model_are_still_no_prompt(client, engine):
+    response = await client.post("/generate", json={"inputs": "a<end>"})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/inputs/1"
+    assert engine.submissions == []
 
 
 async def test_a_conversation_can_be_tokenised(client, encode):
