@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from math import isfinite, isnan
 from typing import ClassVar
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 
 from engine.batch import Outcome
 from engine.decoding import race
-from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, num_candidates, searches_of, tell
-from engine.decoding.hypotheses import Pool
+from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, num_candidates, searches_of
+from engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
 from engine.decoding.strategy import Step, Strategy, failures, live
-from engine.logits.guard import bad_rows
 from engine.logits.survivors import largest
+from engine.messages import FinishReason
 from engine.request import Request, Row
 from schemas.generation import GenerationMode
 
@@ -36,7 +37,9 @@ class BeamSearch(Strategy):
 
     def prepare(self, request: Request) -> None:
         size = request.config.num_beams or 1
-        request.state = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
+        pool = Pool.of(request.config, size, request.num_prompt)
+        pool.hypotheses = [EMPTY] * size
+        request.state = [Beams.start(size, pool)]
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         return search(requests, step, _best)
@@ -67,32 +70,37 @@ def search(requests: Seq[Request], step: Step, pick: Pick) -> Outcome:
     rows, logits, log_probs = log_probabilities(requests, step)
     scores = step.pipeline.process(rows, log_probs)
     searches = searches_of(requests, step, logits, scores)
-    failed: dict[Request, str] = {}
-    for one, candidates in zip(searches, _picked(searches, pick), strict=True):
-        if candidates is None:
-            failed |= failures([Row(one.request, one.rows[0])], [True])
+    outcome = Outcome({})
+    for one, (best, candidates) in zip(searches, _picked(searches, pick), strict=True):
+        # NaN is the largest of all. A draw needs something finite to be drawn from, or an end that was found before.
+        is_drawable = isfinite(best) or (best < 0 and one.beams.pool.num_ended)
+        if isnan(best) or (pick is _drawn and not is_drawable):
+            outcome.failed.update(failures([Row(one.request, one.rows[0])], [True]))
             continue
         one.keep()
-        _go_on(one, candidates)
-    return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
+        is_over = _go_on(one, candidates)
+        why = conclude(one.request, one.advance, groups_of(one.request), is_over=is_over)
+        if why is None:
+            outcome.advances[one.request] = one.advance
+        else:
+            outcome.failed[one.request] = why
+    return outcome
 
 
-def _picked(searches: Seq[Search], pick: Pick) -> list[list[Candidate] | None]:
-    """The candidates of each search, None where nothing can be chosen from its scores; with one transfer."""
+def _picked(searches: Seq[Search], pick: Pick) -> list[tuple[float, list[Candidate]]]:
+    """The largest total of each search and its candidates, with one transfer."""
     parts: list[torch.Tensor] = []
     for one in searches:
         totals = one.totals().flatten()
         places = pick(one.request, totals, min(num_candidates(one.request, len(one.beams.totals)), len(totals)))
-        # NaN is the largest of all; a draw also needs something finite to be drawn from.
-        is_bad = bad_rows(totals[None], for_sampling=pick is _drawn)
         # Double precision holds totals and places alike.
-        parts.append(torch.cat([is_bad.double(), totals[places].double(), places.double()]))
+        parts.append(torch.cat([totals.amax()[None].double(), totals[places].double(), places.double()]))
     packed = torch.cat(parts).tolist()
-    found: list[list[Candidate] | None] = []
+    found: list[tuple[float, list[Candidate]]] = []
     for one, part in zip(searches, parts, strict=True):
-        (is_bad, *told), packed = packed[: len(part)], packed[len(part) :]
+        (best, *told), packed = packed[: len(part)], packed[len(part) :]
         half = len(told) // 2
-        found.append(None if is_bad else one.candidates(told[:half], [int(place) for place in told[half:]]))
+        found.append((best, one.candidates(told[:half], [int(place) for place in told[half:]])))
     return found
 
 
@@ -105,17 +113,34 @@ def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
     return race.winners(totals.softmax(-1)[None], [race.Turn(request.generator)], size)[0]
 
 
-def _go_on(one: Search, candidates: list[Candidate]) -> None:
-    """Finish what ends among the first `num_beams` candidates; the best of those that do not end go on."""
+def _go_on(one: Search, candidates: list[Candidate]) -> bool:
+    """Finish what ends among the first `num_beams` candidates; the best of those that do not end go on.
+
+    Those that end go on too, far behind, where there are too few others. Returns whether the search is over.
+    """
     size, pool = len(one.beams.totals), one.beams.pool
     reasons = [one.ends(candidate) for candidate in candidates]
-    for candidate, reason in zip(candidates[:size], reasons, strict=False):
-        if reason is not None:
-            one.finish(candidate, reason)
-    handicap = np.array([0 if reason is None else -1e9 for reason in reasons], np.float32)
-    running = np.array([candidate.total for candidate in candidates], np.float32) + handicap
-    order = np.argsort(-running, kind="stable")[:size]
+    totals = np.array([candidate.total for candidate in candidates], np.float32)
+    _merge(one, candidates, totals, [reason if at < size else None for at, reason in enumerate(reasons)])
+    running = totals + _behind([reason is not None for reason in reasons])
+    order = largest_of(running, size)
     one.go_on([candidates[place] for place in order])
     one.beams.totals = running[order]
-    is_over = all(reason is not None for reason in reasons) or not pool.can_improve(running[order[0]], one.length)
-    (finish if is_over else tell)(one.request, one.advance, groups_of(one.request))
+    return all(reason is not None for reason in reasons) or not pool.can_improve(running[order[0]], one.length)
+
+
+def _merge(one: Search, candidates: Seq[Candidate], totals: Floats, reasons: Seq[FinishReason | None]) -> None:
+    """Let the candidates into the pool that have ended; and where it would stay empty others, as the library does."""
+    pool = one.beams.pool
+    scores = pool.scores(totals, one.length) + _behind([reason is None for reason in reasons])
+
+    def hypothesis(number: int) -> Hypothesis:
+        candidate = candidates[number]
+        return Hypothesis(candidate.generated_ids, scores[number], one.path(candidate), reasons[number])
+
+    pool.merge(scores, hypothesis)
+
+
+def _behind(flags: Seq[bool]) -> Floats:
+    """What puts the flagged ones behind all others."""
+    return np.array(flags, np.float32) * UNREACHABLE

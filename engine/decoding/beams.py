@@ -5,18 +5,16 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from engine.batch import Advance, Choice, Gain, KeptRow
-from engine.decoding.hypotheses import UNREACHABLE, Path, Pool
-from engine.decoding.strategy import Step
+from engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
+from engine.decoding.strategy import NOTHING, Step
+from engine.logits.guard import why_closed
 from engine.messages import FinishReason
 from engine.messages import Hypothesis as LiveHypothesis
 from engine.request import Request, Sequence
 from engine.trace import keeps_rows, token_scores, top_tokens
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -138,35 +136,60 @@ class Search:
             )
 
 
-def tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
-    """Say what all live and ended hypotheses agree on, and where asked for how the live ones stand."""
-    live = [[*choice.parent.generated_ids, *choice.token_ids] for choice in advance.choices]
-    ended = [hypothesis.token_ids for beams in groups for hypothesis in beams.pool.hypotheses]
-    known = len(request.outputs[0].token_ids)
-    agreed = _common_prefix([*live, *ended], known)
-    if agreed:
-        advance.gains.extend(Gain(index, agreed) for index in range(len(request.outputs)))
+def conclude(request: Request, advance: Advance, groups: Seq[Beams], *, is_over: bool) -> str | None:
+    """Tell how the search stands, or end it: where it is over, and where no live beam can be a hypothesis any more.
+
+    Returns why the request fails, if it does: nothing has ended that its constraint allows. Without a constraint the
+    answer is empty then, as in the library.
+    """
+    live = [total for beams in groups if not beams.is_done for total in beams.totals]
+    if not is_over and any(total > IMPOSSIBLE for total in live):
+        _tell(request, advance, groups)
+        return None
+    advance.choices.clear()
+    if request.submission.constraint is not None and not any(beams.pool.num_ended for beams in groups):
+        return next(filter(None, map(why_closed, request.sequences)), NOTHING)
+    _finish(request, advance, groups)
+    return None
+
+
+def _tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
+    """Say what all hypotheses that may be returned agree on, and where asked for how the live ones stand."""
+    going_on = [(beams, total) for beams in groups if not beams.is_done for total in beams.totals]
+    live = [
+        (beams.pool.score(total, choice.parent.num_generated + 1), [*choice.parent.generated_ids, *choice.token_ids])
+        for (beams, total), choice in zip(going_on, advance.choices, strict=True)
+        if total > IMPOSSIBLE
+    ]
+    ended = [hypothesis.token_ids for beams in groups for hypothesis in beams.pool.hypotheses if hypothesis.reason]
+    agreed = _common_prefix([*(token_ids for _, token_ids in live), *ended], len(request.outputs[0].token_ids))
+    num_reached = sum(bool(total > UNREACHABLE / 2) for _, total in going_on)
+    for index in range(_num_certain(request, len(ended), num_reached)):
+        if len(agreed) > len(request.outputs[index].token_ids):
+            advance.gains.append(Gain(index, agreed[len(request.outputs[index].token_ids) :]))
     if request.submission.wanted.progress:
-        scores = [
-            beams.pool.score(total, len(live[0])) for beams in groups if not beams.is_done for total in beams.totals
-        ]
-        ranked = sorted(zip(scores, live, strict=True), key=lambda pair: -pair[0])
+        ranked = sorted(live, key=lambda pair: -pair[0])
         advance.progress.extend(LiveHypothesis(token_ids, float(score)) for score, token_ids in ranked)
 
 
-def finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
-    """End a request with the best hypotheses of all its groups."""
-    advance.choices.clear()
-    ranked = sorted((one for beams in groups for one in beams.pool.hypotheses), key=lambda one: -one.score)
-    for index, output in enumerate(request.outputs):
-        if index < len(ranked):
-            best = ranked[index]
-            new, ranking = best.token_ids[len(output.token_ids) :], best.path.ranking(float(best.score))
-            advance.gains.append(Gain(index, new, finish_reason=best.reason, ranking=ranking))
-        else:
-            # Fewer hypotheses ended than were asked for, since too few tokens were allowed: the rest is empty.
-            ranking = groups[0].pool.empty_ranking()
-            advance.gains.append(Gain(index, [], finish_reason=FinishReason("length"), ranking=ranking))
+def _num_certain(request: Request, num_ended: int, num_reached: int) -> int:
+    """The sequences for which a hypothesis will be found. Others may stay empty, so that nothing is said of them.
+
+    Under a constraint a live beam may lead nowhere. The first sequence has a hypothesis, or the request fails.
+    """
+    num_sure = num_ended + (num_reached if request.submission.constraint is None else 0)
+    return min(max(1, num_sure), len(request.outputs))
+
+
+def _finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
+    """End a request with the best hypotheses of all its groups; among equal ones those of later groups come first."""
+    found = (one for beams in reversed(groups) for one in beams.pool.hypotheses)
+    ranked = [*sorted(found, key=lambda one: -one.score), *[EMPTY] * len(request.outputs)]
+    for index, (output, best) in enumerate(zip(request.outputs, ranked, strict=False)):
+        told = len(output.token_ids)
+        new = best.token_ids[told:] if best.token_ids[:told] == output.token_ids else []
+        reason = best.reason or FinishReason("length")
+        advance.gains.append(Gain(index, new, finish_reason=reason, ranking=best.ranking()))
 
 
 def groups_of(request: Request) -> list[Beams]:
@@ -205,9 +228,9 @@ def num_candidates(request: Request, size: int) -> int:
 
 
 def _common_prefix(lists: Seq[list[int]], start: int) -> list[int]:
-    """What all lists have in common from place `start` on, where they are known to agree up to it."""
+    """What all lists begin with. They are known to agree up to place `start`."""
     shortest = min(lists, key=len)
     for place in range(start, len(shortest)):
         if any(one[place] != shortest[place] for one in lists):
-            return shortest[start:place]
-    return shortest[start:]
+            return shortest[:place]
+    return shortest

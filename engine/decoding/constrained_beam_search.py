@@ -8,9 +8,10 @@ import torch
 
 from engine.batch import Outcome
 from engine.decoding.beam_search import BeamSearch, log_probabilities
-from engine.decoding.beams import Candidate, Search, finish, groups_of, searches_of, tell
+from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, searches_of
 from engine.decoding.constraint_progress import Progress, demands_of
-from engine.decoding.group_beam_search import LAST, best_of
+from engine.decoding.group_beam_search import LAST, best_of, may_improve
+from engine.decoding.hypotheses import Pool
 from engine.decoding.strategy import Step, failures
 from engine.logits.guard import bad_rows
 from engine.messages import FinishReason
@@ -34,7 +35,8 @@ class ConstrainedBeamSearch(BeamSearch):
     reads: ClassVar[frozenset[str]] = BeamSearch.reads | {"constraints", "force_words_ids"}
 
     def prepare(self, request: Request) -> None:
-        super().prepare(request)
+        size = request.config.num_beams or 1
+        request.state = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
         request.sequences[0].memory[_PROGRESS] = 0, Progress.start(demands_of(request.config))
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
@@ -44,7 +46,11 @@ class ConstrainedBeamSearch(BeamSearch):
         searches = [one for one in searches_of(requests, step, logits, scores) if one.request not in failed]
         for one in searches:
             search_constrained(one)
-        return Outcome({one.request: one.advance for one in searches}, failed)
+            is_over = one.beams.is_done
+            why = conclude(one.request, one.advance, groups_of(one.request), is_over=is_over)
+            if why is not None:
+                failed[one.request] = why
+        return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
 
 
 def progress_of(sequence: Sequence) -> Progress:
@@ -71,15 +77,12 @@ def search_constrained(one: Search) -> None:
     extra = advancing(one, totals, going_on)
     if extra:
         going_on = in_turns([*going_on, *extra])[:size]
-    beams.is_done = not going_on or not beams.pool.can_improve(candidates[0].total, one.length)
+    beams.is_done = not going_on or not may_improve(one, candidates)
     reasons = [one.ends(candidate) for candidate in going_on]
     if not beams.is_done and any(reason is not None and reason.type in LAST for reason in reasons):
         close(one, going_on)
-    if beams.is_done:
-        finish(one.request, one.advance, groups_of(one.request))
-        return
-    one.go_on(going_on)
-    tell(one.request, one.advance, groups_of(one.request))
+    if not beams.is_done:
+        one.go_on(going_on)
 
 
 def going_on_of(one: Search, candidates: Seq[Candidate], size: int) -> list[Candidate]:

@@ -58,6 +58,7 @@ class Contrastive(Strategy):
     The contrast is (1 - alpha) p - alpha s: p the token's probability, s the largest cosine of its hidden state in the
     last layer to that of any earlier position. Source: arXiv:2202.06417. Equals `generate()` of transformers 4.55 with
     `penalty_alpha`. The candidates are the rows of the request, and the processors see only the row that won.
+    Tokens that are ruled out are no candidates, however few are left; the library takes them in with probability 0.
     `low_memory` changes nothing, as in the library: the candidates share the blocks of their beginning anyway.
     """
 
@@ -135,18 +136,21 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
     logits = step.forward.last([row.sequence for row in rows])
     scores = step.pipeline.process(rows, logits)
     probabilities = scores.softmax(-1)  # (R, V)
-    best = [largest(probabilities[at : at + 1], row.request.config.top_k or 1) for at, row in enumerate(rows)]
-    is_bad = bad_rows(scores, for_sampling=True)
-    packed = torch.cat([*(places[0] for _, places in best), is_bad.long()]).tolist()  # one transfer
-    failed = failures(rows, [bool(flag) for flag in packed[-len(rows) :]])
-    end = 0
+    is_allowed = scores > torch.finfo(scores.dtype).min
+    ranked = probabilities.where(is_allowed, -1.0)
+    best = [largest(ranked[at : at + 1], row.request.config.top_k or 1) for at, row in enumerate(rows)]
+    num_allowed = is_allowed.sum(-1).masked_fill(bad_rows(scores, for_sampling=True), 0)
+    packed = torch.cat([num_allowed, *(places[0] for _, places in best)]).tolist()  # one transfer
+    counts, end = packed[: len(rows)], len(rows)
+    failed = failures(rows, [count == 0 for count in counts])
     for at, (row, (values, _)) in enumerate(zip(rows, best, strict=True)):
         start, end = end, end + values.shape[1]
         if row.request in failed:
             continue
+        candidates = packed[start:end][: counts[at]]
         advance = advances.setdefault(row.request, Advance([]))
-        advance.choices.extend(Choice(row.sequence, [token], 0) for token in packed[start:end])
-        row.request.state.recall = Recall(values[0], logits[at : at + 1], scores[at : at + 1])
+        advance.choices.extend(Choice(row.sequence, [token], 0) for token in candidates)
+        row.request.state.recall = Recall(values[0, : len(candidates)], logits[at : at + 1], scores[at : at + 1])
         # The context is whole and is kept from here on: what is fed again later need not be observed again.
         row.request.reads_every_position = False
     return failed

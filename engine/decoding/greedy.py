@@ -3,17 +3,21 @@
 from collections.abc import Sequence as Seq
 from typing import ClassVar
 
+import torch
+
 from engine.batch import Outcome
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
+from engine.logits.guard import bad_rows
 from engine.logits.survivors import best
-from engine.request import Request
+from engine.request import Request, Row
 from schemas.generation import GenerationMode
 
 
 class Greedy(Strategy):
     """Equals `generate()` with `do_sample=False`, `num_beams=1`.
 
-    A row without any finite score goes on with the first token, as in the library; a row with NaN fails.
+    A row without any finite score goes on with the first token, as in the library, unless a constraint rules that out;
+    a row with NaN fails.
     """
 
     mode: ClassVar[GenerationMode] = GenerationMode.GREEDY_SEARCH
@@ -26,7 +30,7 @@ class Greedy(Strategy):
 def choose_best(given: Scored, step: Step) -> Outcome:
     """Every row, one for each request, goes on with its best token."""
     places = best(given.scores)  # (R,), the place of a NaN where a row holds one
-    is_bad = given.scores.gather(1, places[:, None])[:, 0].isnan()
+    is_bad = _bad(given.rows, given.scores.gather(1, places[:, None]))
     picked = places.masked_fill(is_bad, -1).tolist()  # one transfer
     failed = failures(given.rows, [token < 0 for token in picked])
     advances = {
@@ -39,3 +43,13 @@ def choose_best(given: Scored, step: Step) -> Outcome:
         if row.request not in failed
     }
     return Outcome(advances, failed)
+
+
+def _bad(rows: Seq[Row], best: torch.Tensor) -> torch.Tensor:
+    """Which rows no token can be chosen from, by their best scores. (R, 1) to (R,)"""
+    is_constrained = [row.request.submission.constraint is not None for row in rows]
+    is_bad = bad_rows(best, for_sampling=False)
+    if any(is_constrained):
+        flags = torch.tensor(is_constrained, device=best.device)
+        is_bad |= bad_rows(best, for_sampling=False, is_constrained=True) & flags
+    return is_bad

@@ -8,7 +8,7 @@ import torch
 
 from engine.batch import Advance, Outcome
 from engine.decoding.beam_search import READS, log_probabilities
-from engine.decoding.beams import Beams, Candidate, Search, finish, groups_of, live_slices, num_candidates, tell
+from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, live_slices, num_candidates
 from engine.decoding.hypotheses import Pool
 from engine.decoding.strategy import Step, Strategy, failures
 from engine.logits.guard import bad_rows
@@ -44,11 +44,14 @@ class GroupBeamSearch(Strategy):
         groups = GroupsStep.of(requests, step)
         for number in range(max(len(groups_of(request)) for request in requests)):
             groups.search([one for one in requests if number < len(groups_of(one))], number)
-        going_on = [request for request in requests if request not in groups.failed]
-        for request in going_on:
+        for request in [request for request in requests if request not in groups.failed]:
             is_over = all(beams.is_done for beams in groups_of(request))
-            (finish if is_over else tell)(request, groups.advances[request], groups_of(request))
-        return Outcome({request: groups.advances[request] for request in going_on}, groups.failed)
+            why = conclude(request, groups.advances[request], groups_of(request), is_over=is_over)
+            if why is not None:
+                groups.failed[request] = why
+        return Outcome(
+            {request: groups.advances[request] for request in requests if request not in groups.failed}, groups.failed
+        )
 
 
 @dataclass(slots=True)
@@ -113,6 +116,12 @@ def best_of(one: Search, totals: torch.Tensor) -> list[Candidate]:
     return one.candidates(values[0].tolist(), places[0].tolist())
 
 
+def may_improve(one: Search, candidates: Seq[Candidate]) -> bool:
+    """Whether the candidates of a step, best first, may lead to a hypothesis that comes in, as in transformers 4.x."""
+    pool = one.beams.pool
+    return not pool.is_full or pool.can_improve(candidates[0].total, one.length)
+
+
 def walk(one: Search) -> list[int]:
     """One step of a group; the tokens its beams go on with.
 
@@ -131,7 +140,7 @@ def walk(one: Search) -> list[int]:
             one.finish(candidate, reason)
         if len(going_on) == size:
             break
-    beams.is_done = not going_on or not beams.pool.can_improve(candidates[0].total, one.length)
+    beams.is_done = not going_on or not may_improve(one, candidates)
     if last is not None and not beams.is_done:
         for candidate in going_on:
             one.finish(candidate, last)

@@ -8,13 +8,15 @@ from typing import ClassVar, Protocol
 import torch
 
 from engine.batch import Advance, Choice, Forward, Gain, KeptRow, Outcome
-from engine.logits.guard import failure_of
+from engine.logits.guard import failure_of, why_closed
 from engine.logits.pipeline import Pipeline
 from engine.messages import FinishReason
 from engine.request import Request, Row, Sequence
 from engine.stopping import Stopping
 from engine.trace import keeps_rows, token_scores, top_tokens
 from schemas.generation import GenerationMode
+
+NOTHING = "no token can be chosen from the model's scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class Strategy(Protocol):
 
 def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
     """The requests that own a bad row, with the reason they end for."""
-    bad = [row.request for row, flag in zip(rows, is_bad, strict=True) if flag]
-    return {request: str(failure_of(request) or "no token can be chosen from the model's scores") for request in bad}
+    bad = [row for row, flag in zip(rows, is_bad, strict=True) if flag]
+    return {row.request: str(failure_of(row.request) or why_closed(row.sequence) or NOTHING) for row in bad}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,18 @@ class Verdict:
 
 def verify(checks: Seq[Check]) -> list[Verdict]:
     """Decide all drafts of a step with one transfer to the host."""
-    flags = [bad_rows(check.scores, bool(check.request.config.do_sample)) for check in checks]
+    flags = [_flags(check) for check in checks]
     packed = torch.cat([_decide(check) for check in checks] + [one.to(torch.int64) for one in flags]).tolist()
     bad = iter(packed[2 * len(checks) :])
     return [
         Verdict(packed[2 * number], packed[2 * number + 1], [bool(next(bad)) for _ in flag])
         for number, flag in enumerate(flags)
     ]
+
+
+def _flags(check: Check) -> torch.Tensor:
+    request = check.request
+    return bad_rows(check.scores, bool(request.config.do_sample), request.submission.constraint is not None)
 
 
 def _decide(check: Check) -> torch.Tensor:

@@ -5,17 +5,19 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestFailed
-from engine.logits.constraints import FIELD, Constraints
-from engine.logits.guard import fail
+from engine.logits.constraints import FIELD, Allowance, Constraints, Mask, mark_ends
+from engine.logits.guard import close, fail, is_search
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
-from engine.request import Request
+from engine.request import Request, Row
 
 
 class PrefixAllowedTokens(Processor):
     """Ban all but the allowed tokens; if that leaves a prompt without any token, earlier bans yield to the allowed set.
 
-    Equals transformers.PrefixConstrainedLogitsProcessor. A row whose constraint allows nothing fails its request.
+    Equals transformers.PrefixConstrainedLogitsProcessor, but for a row whose constraint allows nothing, at which the
+    library raises: here it is closed. A beam that has left its constraint, which a search keeps only where it finds
+    too few others, may end.
     """
 
     name = FIELD
@@ -37,7 +39,7 @@ class PrefixAllowedTokens(Processor):
         allowed = np.zeros(tuple(scores.shape), np.bool_)
         for row, mask in zip(rows, allowed, strict=True):
             try:
-                row.request.prepared[self.name].mark(row, mask)
+                self._mark(row, mask)
             except RequestFailed as failure:
                 fail(row.request, str(failure))
         bias = torch.zeros_like(scores).masked_fill_(~torch.from_numpy(allowed).to(rows.device), -torch.inf)
@@ -49,11 +51,16 @@ class PrefixAllowedTokens(Processor):
         )
         return torch.where((num_alive[groups] == 0)[:, None], bias, left)
 
+    def _mark(self, row: Row, mask: Mask) -> None:
+        allowance: Allowance = row.request.prepared[self.name]
+        why = allowance.mark(row, mask)
+        if why is not None and is_search(row.request):
+            mark_ends(row, mask)
+        if not mask.any():
+            close(row.sequence, f"{FIELD}: {why}")
+
 
 def _groups(rows: Rows) -> list[int]:
     """Rows that live or die together: the beams of a request. Other rows stand alone. Numbered by the first of them."""
     first: dict[Request, int] = {}
-    return [
-        first.setdefault(row.request, place) if (row.request.config.num_beams or 1) > 1 else place
-        for place, row in enumerate(rows)
-    ]
+    return [first.setdefault(row.request, place) if is_search(row.request) else place for place, row in enumerate(rows)]

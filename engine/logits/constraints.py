@@ -26,8 +26,11 @@ Mask = npt.NDArray[np.bool_]
 class Allowance(Protocol):
     """A compiled constraint."""
 
-    def mark(self, row: Row, mask: Mask) -> None:
-        """Set the tokens that may come next in `mask`, (V,). Raises RequestFailed where there are none."""
+    def mark(self, row: Row, mask: Mask) -> str | None:
+        """Set the tokens that may come next in `mask`, (V,). Returns why where it sets none.
+
+        Raises RequestFailed where that cannot be told.
+        """
         ...
 
 
@@ -37,8 +40,9 @@ class AllowedIds:
 
     token_ids: Ids
 
-    def mark(self, row: Row, mask: Mask) -> None:
+    def mark(self, row: Row, mask: Mask) -> str | None:
         mask[self.token_ids] = True
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,14 @@ class AllowedSequences:
 
     trie: Trie
 
-    def mark(self, row: Row, mask: Mask) -> None:
-        node: Node = _progress(row, self.trie.root, _walk)
+    def mark(self, row: Row, mask: Mask) -> str | None:
+        node: Node | None = _progress(row, self.trie.root, _walk)
+        if node is None:
+            return "the tokens follow none of the sequences"
         mask[node.next_ids] = True
         if node.is_end:
-            _mark_ends(row, mask)
-        if not mask.any():
-            raise RequestFailed(f"{FIELD}: the sequence is complete, and the request has no end token")
+            mark_ends(row, mask)
+        return None if mask.any() else "the sequence is complete, and the request has no end token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,11 @@ class AllowedText:
 
     start: Matcher
 
-    def mark(self, row: Row, mask: Mask) -> None:
+    def mark(self, row: Row, mask: Mask) -> str | None:
         try:
-            matcher: Matcher = _progress(row, self.start, Matcher.advanced)
+            matcher: Matcher | None = _progress(row, self.start, Matcher.advanced)
+            if matcher is None:
+                return "the text is none that is allowed"
             allowed = matcher.mask()
         except GrammarError as error:
             raise RequestFailed(f"{FIELD}: {error}") from error
@@ -72,11 +79,10 @@ class AllowedText:
         mask[:known] = allowed[:known]
         mask[_ends(row, mask)] = False
         if allowed[matcher.end_id]:
-            _mark_ends(row, mask)
-        if not mask.any():
-            is_complete = bool(allowed[matcher.end_id])
-            why = "the text is complete, and the request has no end token" if is_complete else "no token fits"
-            raise RequestFailed(f"{FIELD}: {why}")
+            mark_ends(row, mask)
+        if mask.any():
+            return None
+        return "the text is complete, and the request has no end token" if allowed[matcher.end_id] else "no token fits"
 
 
 class Constraints:
@@ -153,30 +159,36 @@ class Constraints:
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """How far a constraint has followed a sequence; kept in its memory, so that it forks with it."""
+    """How far a constraint has followed a sequence; kept in its memory, so that it forks with it.
+
+    place: None outside the constraint, whence nothing leads back.
+    """
 
     token_ids: list[int]
     place: Any
 
 
 def _progress(row: Row, start: Any, advance: Callable[[Any, list[int]], Any]) -> Any:
-    """The place after the generated tokens. What is remembered counts only while the tokens still begin with it."""
+    """The place after the generated tokens, None outside. advance: from a place over some tokens.
+
+    What is remembered counts only while the tokens still begin with it.
+    """
     generated = list(row.sequence.generated_ids)
     known: _Progress | None = row.sequence.memory.get(FIELD)
     if known is None or known.token_ids != generated[: len(known.token_ids)]:
         known = _Progress([], start)
     new = generated[len(known.token_ids) :]
     if new:
-        known = _Progress(generated, advance(known.place, new))
+        known = _Progress(generated, None if known.place is None else advance(known.place, new))
     row.sequence.memory[FIELD] = known
     return known.place
 
 
-def _walk(node: Node, token_ids: list[int]) -> Node:
+def _walk(node: Node, token_ids: list[int]) -> Node | None:
     for token in token_ids:
         child = node.children.get(token)
         if child is None:
-            raise RequestFailed(f"{FIELD}: token {token} follows none of the sequences")
+            return None
         node = child
     return node
 
@@ -185,5 +197,6 @@ def _ends(row: Row, mask: Mask) -> list[int]:
     return [end for end in row.request.eos_token_ids if 0 <= end < len(mask)]
 
 
-def _mark_ends(row: Row, mask: Mask) -> None:
+def mark_ends(row: Row, mask: Mask) -> None:
+    """Allow the end tokens of the row's request."""
     mask[_ends(row, mask)] = True

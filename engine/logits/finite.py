@@ -1,5 +1,6 @@
 """Scores as numbers and as log-probabilities."""
 
+import torch
 from torch import Tensor
 
 from engine.logits.processor import Processor
@@ -25,7 +26,10 @@ class RemoveInvalidValues(Processor):
 
 
 class RenormalizeLogits(Processor):
-    """Log softmax after everything else. Equals transformers.LogitNormalization."""
+    """Log softmax after everything else.
+
+    Equals transformers.LogitNormalization, but leaves a row that has no token left at -inf, which is NaN there.
+    """
 
     name = "renormalize_logits"
     reads = frozenset({"renormalize_logits"})
@@ -35,4 +39,4 @@ class RenormalizeLogits(Processor):
         return request.config.renormalize_logits is True
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return scores.log_softmax(-1)
+        return scores.log_softmax(-1).where(~scores.isneginf(), -torch.inf)

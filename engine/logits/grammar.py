@@ -85,12 +85,15 @@ class Matcher:
     state: Any
     end_id: int
 
-    def advanced(self, token_ids: list[int]) -> "Matcher":
-        """The place after some more tokens. Raises GrammarError where the grammar does not allow them."""
+    def advanced(self, token_ids: list[int]) -> "Matcher | None":
+        """The place after some more tokens; None where the grammar does not allow them. Raises as `mask` does."""
+        if max(token_ids, default=0) >= self.end_id:
+            return None
         state = self.state.deep_copy()
-        if not state.consume_tokens(token_ids):
+        num_allowed = state.try_consume_tokens(token_ids)
+        if state.is_error():
             raise GrammarError(_reason(state))
-        return Matcher(state, self.end_id)
+        return Matcher(state, self.end_id) if num_allowed == len(token_ids) else None
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """The tokens that may follow, the end token of our own included. Raises GrammarError when a limit is met."""

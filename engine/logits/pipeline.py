@@ -16,7 +16,7 @@ from engine.logits.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
 from engine.logits.diversity import HammingDiversity
 from engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
 from engine.logits.forcing import ForcedBos, ForcedEos
-from engine.logits.guard import failure_of
+from engine.logits.guard import failure_of, is_search, why_closed
 from engine.logits.guidance import Guidance
 from engine.logits.length import ExponentialDecay, MinLength, MinNewTokens
 from engine.logits.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
@@ -136,8 +136,8 @@ class Pipeline:
     def process(self, rows: Seq[Row], logits: Tensor) -> Tensor:
         """logits: (R, V) float32, for any rows of prepared requests; left alone. Returns (R, V).
 
-        The rows of a request that failed on the way are NaN, see `guard`. Where nothing acts, `logits` itself comes
-        back.
+        The rows of a request that failed on the way are NaN, see `guard`, and so is a row that nothing can follow;
+        a beam that nothing can follow is -inf. Where nothing acts, `logits` itself comes back.
         """
         return self._apply(rows, logits, self._acting(rows, self._every))
 
@@ -184,10 +184,11 @@ class Pipeline:
         return found
 
     def _mark_failed(self, rows: Seq[Row], scores: Tensor) -> Tensor:
-        failed = [failure_of(row.request) is not None for row in rows]
-        if not any(failed):
+        marks = [_mark_of(row) for row in rows]
+        if not any(marks):
             return scores
-        return scores.masked_fill(torch.tensor(failed, device=self.device)[:, None], torch.nan)
+        fill = torch.tensor(marks, device=self.device)[:, None]
+        return torch.where(fill == 0, scores, fill)
 
     def _refuse_doubles(self, request: Request) -> None:
         """A registered processor of a library class whose field is set too would act twice, or in another's place."""
@@ -200,3 +201,12 @@ class Pipeline:
                 raise invalid(
                     "logits_processor", "conflict", f"{name} does what {doubled[kind.__name__]} asks for already"
                 )
+
+
+def _mark_of(row: Row) -> float:
+    """What takes the place of all scores of a row; 0 where they stand."""
+    if failure_of(row.request) is not None:
+        return torch.nan
+    if why_closed(row.sequence) is None:
+        return 0.0
+    return -torch.inf if is_search(row.request) else torch.nan

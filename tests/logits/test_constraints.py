@@ -11,7 +11,7 @@ import torch
 from engine.errors import InvalidRequest
 from engine.logits import grammar
 from engine.logits.constraints import Constraints
-from engine.logits.guard import bad_rows, failure_of
+from engine.logits.guard import bad_rows, failure_of, why_closed
 from engine.logits.pipeline import Pipeline
 from engine.logits.trie import Trie, load_tries
 from engine.messages import Constraint
@@ -90,8 +90,8 @@ def test_a_complete_text_without_an_end_token_fails_its_request_only(
     row, neighbour = make_row(make_request([9], (), constraint), done), make_row(make_request([9]), [1])
     scores = process(pipeline, [row, neighbour], torch.zeros(2, VOCAB))
     assert bad_rows(scores, for_sampling=False).tolist() == [True, False]
-    assert "no end token" in str(failure_of(row.request))
-    assert failure_of(neighbour.request) is None
+    assert "no end token" in str(why_closed(row.sequence))
+    assert why_closed(neighbour.sequence) is failure_of(row.request) is None
     assert torch.equal(scores[1], torch.zeros(VOCAB))
 
 
@@ -101,6 +101,28 @@ def test_tokens_outside_the_constraint_fail_the_request_even_if_invalid_values_a
     for constraint in (Constraint(sequences=[[1, 2]]), Constraint(regex="ab")):
         row = make_row(make_request([9], (END,), constraint, remove_invalid_values=True), [77])
         assert bad_rows(process(pipeline, [row], torch.zeros(1, VOCAB)), for_sampling=True).all()
+
+
+@pytest.mark.parametrize("constraint", [Constraint(sequences=[[1, 2]]), Constraint(regex="ab")])
+def test_a_beam_that_has_left_its_constraint_may_only_end_and_so_may_its_forks(
+    pipeline: Pipeline, constraint: Constraint
+) -> None:
+    row = make_row(make_request([9], (END,), constraint, num_beams=2), [77])
+    assert allowed(pipeline, row) == [END]
+    fork = Row(row.request, Sequence([*row.sequence.token_ids, 1], 1, memory=dict(row.sequence.memory)))
+    assert allowed(pipeline, fork) == [END]
+
+
+def test_a_beam_that_nothing_can_follow_rules_out_all_of_its_row_alone(pipeline: Pipeline) -> None:
+    request = make_request(
+        [9], (), Constraint(sequences=[[1, 2], [3]]), num_beams=2, renormalize_logits=True, remove_invalid_values=True
+    )
+    closed, live = make_row(request, [3]), make_row(request, [1])
+    scores = process(pipeline, [closed, live], torch.zeros(2, VOCAB))
+    assert scores[0].isneginf().all()
+    assert scores[1].argmax() == 2
+    assert "no end token" in str(why_closed(closed.sequence))
+    assert failure_of(request) is None
 
 
 def test_the_allowed_set_wins_over_bans_that_leave_nothing(pipeline: Pipeline) -> None:

@@ -7,17 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import (
-    ForcedEOSTokenLogitsProcessor,
-    LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-)
+from transformers import GenerationConfig as LibraryConfig
+from transformers import LogitsProcessorList
 
+from tests.parity.allowing import Allowed
 from tests.parity.models import reference
 
 
@@ -32,13 +25,14 @@ class Found:
 
 @dataclass(slots=True)
 class Task:
-    """What is asked. negative: the ids guidance leads away from."""
+    """What is asked. negative: the ids guidance leads away from. allowed: `prefix_allowed_tokens_fn`."""
 
     family: str
     prompt_ids: list[int]
     fields: dict[str, Any]
     num_new: int
     negative: list[int] | None = None
+    allowed: Allowed | None = None
 
     @property
     def ends(self) -> set[int]:
@@ -51,27 +45,37 @@ class Task:
             out = reference(self.family)(torch.tensor(rows), output_hidden_states=True, use_cache=False)
         return out.logits[:, -1].float(), out.hidden_states
 
-    def processed(self, token_ids: list[int], logits: torch.Tensor) -> torch.Tensor:
+    def processed(self, token_ids: list[int], logits: torch.Tensor, processors: LogitsProcessorList) -> torch.Tensor:
         """The scores of one row, (V,)."""
         scale = self.fields.get("guidance_scale")
         if scale is not None:
             negative = (self.negative or self.prompt_ids[-1:]) + token_ids[len(self.prompt_ids) :]
             away = self.look([negative])[0][0].log_softmax(-1)
             logits = scale * (logits.log_softmax(-1) - away) + away
-        scores: torch.Tensor = self._processors()(torch.tensor([token_ids]), logits[None].clone())[0]
+        scores: torch.Tensor = processors(torch.tensor([token_ids]), logits[None].clone())[0]
         return scores
 
-    def _processors(self) -> LogitsProcessorList:
-        num_prompt, fields, ends = len(self.prompt_ids), self.fields, sorted(self.ends)
-        sampled = fields.get("do_sample", False)
-        kinds = {
-            "repetition_penalty": RepetitionPenaltyLogitsProcessor,
-            "no_repeat_ngram_size": NoRepeatNGramLogitsProcessor,
-            "min_new_tokens": lambda least: MinNewTokensLengthLogitsProcessor(num_prompt, least, ends),
-            "forced_eos_token_id": lambda end: ForcedEOSTokenLogitsProcessor(num_prompt + self.num_new, end),
-            "suppress_tokens": SuppressTokensLogitsProcessor,
-        } | ({"temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper} if sampled else {})
-        return LogitsProcessorList([make(fields[name]) for name, make in kinds.items() if fields.get(name)])
+    def processors(self) -> LogitsProcessorList:
+        """The library's own, but for guidance, with a memory of their own."""
+        found: list[LogitsProcessorList] = []
+
+        def keep(
+            model: Any, input_ids: torch.Tensor, logits_processor: LogitsProcessorList, **rest: Any
+        ) -> torch.Tensor:
+            found.append(logits_processor)
+            return input_ids
+
+        left_out = {"penalty_alpha", "dola_layers", "guidance_scale", "num_return_sequences"}
+        known = {name: value for name, value in self.fields.items() if name not in left_out}
+        if not known.get("do_sample"):
+            known.pop("top_k", None)
+        reference(self.family).generate(
+            torch.tensor([self.prompt_ids]),
+            generation_config=LibraryConfig(**known | {"max_new_tokens": self.num_new}),
+            prefix_allowed_tokens_fn=self.allowed,
+            custom_generate=keep,
+        )
+        return found[0]
 
 
 def assert_close(actual: torch.Tensor, expected: list[torch.Tensor]) -> None:
@@ -85,12 +89,15 @@ def assert_close(actual: torch.Tensor, expected: list[torch.Tensor]) -> None:
 
 
 def contrastive(task: Task) -> Found:
-    """Of the `top_k` likeliest tokens the one of the best (1 - alpha) p - alpha s."""
+    """Of the `top_k` likeliest tokens that are not ruled out the one of the best (1 - alpha) p - alpha s."""
     alpha, found, token_ids = task.fields["penalty_alpha"], Found(), list(task.prompt_ids)
+    processors = task.processors()
     while len(found.token_ids) < task.num_new and not task.ends & set(found.token_ids[-1:]):
         logits, hidden = task.look([token_ids])
-        scores = task.processed(token_ids, logits[0])
-        probabilities, candidates = scores.softmax(-1).topk(task.fields.get("top_k", 50))
+        scores = task.processed(token_ids, logits[0], processors)
+        is_allowed = scores > torch.finfo(torch.float32).min
+        num_candidates = min(task.fields.get("top_k", 50), int(is_allowed.sum()))
+        probabilities, candidates = scores.softmax(-1).where(is_allowed, -1.0).topk(num_candidates)
         ahead = task.look([[*token_ids, token] for token in candidates.tolist()])[1][-1][:, -1]
         similar = torch.cosine_similarity(ahead[:, None], hidden[-1][0][None], dim=-1).amax(-1)
         best = int(((1 - alpha) * probabilities - alpha * similar).argmax())
@@ -105,15 +112,18 @@ def dola(task: Task, layers: list[int], seed: int = 0) -> list[Found]:
     """The last layer less the one of `layers` that differs most; greedy, or drawn for each sequence in turn."""
     generator = torch.Generator().manual_seed(seed)
     all_found = [Found() for _ in range(task.fields.get("num_return_sequences", 1))]
+    processors = [task.processors() for _ in all_found]
     for _ in range(task.num_new):
         vocab_size = reference(task.family).config.vocab_size
         race = torch.empty(len(all_found), vocab_size).exponential_(generator=generator)
-        for found, ticket in zip(all_found, race, strict=True):
+        for found, ticket, own in zip(all_found, race, processors, strict=True):
             if task.ends & set(found.token_ids[-1:]):
                 continue
             token_ids = task.prompt_ids + found.token_ids
             logits, hidden = task.look([token_ids])
-            scores = task.processed(token_ids, _contrast(task, logits[0], [hidden[layer][0, -1] for layer in layers]))
+            scores = task.processed(
+                token_ids, _contrast(task, logits[0], [hidden[layer][0, -1] for layer in layers]), own
+            )
             picked = (scores.softmax(-1) / ticket).argmax() if task.fields.get("do_sample") else scores.argmax()
             found.token_ids.append(int(picked))
             found.logits.append(logits[0])

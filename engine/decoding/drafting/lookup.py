@@ -77,7 +77,7 @@ def allowed_beginning(request: Request, token_ids: list[int], pipeline: Pipeline
         if not 0 <= token < pipeline.vocab_size:
             return token_ids[:place]
         scores = pipeline.forbid([Row(request, view(sequence, token_ids[:place]))], neutral)
-        if scores is not neutral and float(scores[0, token]) <= lowest:
+        if scores is not neutral and not float(scores[0, token]) > lowest:  # NaN where nothing can follow
             return token_ids[:place]
     return token_ids
 

@@ -1,0 +1,64 @@
+"""`prefix_allowed_tokens` as the callable that `generate()` takes."""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from functools import cache
+
+import msgspec
+import torch
+
+from engine.logits.constraints import AllowedText, Constraints
+from engine.logits.grammar import Matcher
+from engine.messages import Constraint
+from engine.text import Text
+from tests.parity.models import BUILTIN, reference
+
+Allowed = Callable[[int, torch.Tensor], list[int]]
+
+TOKENIZER_JSON = (BUILTIN / "tokenizer.json").read_text()
+
+
+@cache
+def token_bytes() -> tuple[bytes, ...]:
+    """The bytes of the built-in model's tokens."""
+    return tuple(Text.load(str(BUILTIN / "tokenizer.json"), None, {}).token_bytes())
+
+
+def callable_of(constraint: Constraint, num_prompt: int, ends: Seq[int], vocab_size: int) -> Allowed:
+    """The library's form of a constraint. Outside it, where the library wants some token all the same, the end."""
+    if constraint.token_ids is not None:
+        follow = _follow_ids
+    else:
+        follow = _follow_text if constraint.sequences is None else _follow_sequences
+
+    def allowed(batch: int, input_ids: torch.Tensor) -> list[int]:
+        found = follow(constraint, input_ids[num_prompt:].tolist(), ends)
+        return [token for token in found if token < vocab_size] or list(ends)
+
+    return allowed
+
+
+def _follow_ids(constraint: Constraint, generated: list[int], ends: Seq[int]) -> list[int]:
+    return list(constraint.token_ids or ())
+
+
+def _follow_sequences(constraint: Constraint, generated: list[int], ends: Seq[int]) -> list[int]:
+    size, following = len(generated), [one for one in constraint.sequences or () if one[: len(generated)] == generated]
+    return sorted({one[size] for one in following if len(one) > size} | set(ends if generated in following else ()))
+
+
+def _follow_text(constraint: Constraint, generated: list[int], ends: Seq[int]) -> list[int]:
+    matcher = _start(msgspec.msgpack.encode(constraint)).advanced(generated)
+    if matcher is None:
+        return []
+    allowed = matcher.mask()
+    found = [token for token in allowed.nonzero()[0].tolist() if token != matcher.end_id and token not in ends]
+    return [*found, *ends] if allowed[matcher.end_id] else found
+
+
+@cache
+def _start(encoded: bytes) -> Matcher:
+    constraint = msgspec.msgpack.decode(encoded, type=Constraint)
+    allowance = Constraints(reference("builtin").config.vocab_size, {}, TOKENIZER_JSON).compile(constraint)
+    assert isinstance(allowance, AllowedText)
+    return allowance.start
