@@ -16,9 +16,11 @@ from engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokeniz
 from engine.decoding.drafting.universal import Universal
 from engine.errors import ModelUnsupported
 from engine.loading.assistants import Assistant
+from engine.rotary import stretch_of
 from engine.runners.backend import pick_backend
 from engine.runners.early_exit import EarlyExitRunner
 from engine.runners.packed import PackedRunner
+from engine.stretch import Stretch
 
 EARLY_EXIT_SHARE = 4
 """The cache of early exits holds a fourth of the tokens of the main one, but one full sequence at least."""
@@ -42,7 +44,7 @@ def build_assistants(
 
 
 def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistant, settings: EngineSettings) -> Drafter:
-    cache = _cache(main, main.cache.num_blocks)
+    cache = _cache(main, main.cache.num_blocks, stretch_of(assistant.model))
     runner = PackedRunner(assistant.model, cache, pick_backend(assistant.model, cache, settings))
     drafting = DraftRunner(runner, cache, max(settings.step_tokens, settings.max_rows))
     runner.check()
@@ -62,15 +64,16 @@ def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistan
 
 def _early_exit(main: PackedRunner, chunk: int) -> EarlyExit | None:
     one_sequence = main.cache.num_blocks_for(main.context_len)
-    cache = _cache(main, max(one_sequence, main.cache.num_blocks // EARLY_EXIT_SHARE))
+    num_blocks = max(one_sequence, main.cache.num_blocks // EARLY_EXIT_SHARE)
+    cache = _cache(main, num_blocks, main.cache.stretch)
     try:
         return EarlyExit(EarlyExitRunner(main, cache), cache, chunk)
     except ModelUnsupported:
         return None
 
 
-def _cache(main: PackedRunner, num_blocks: int) -> BlockCache:
-    return BlockCache(num_blocks, main.cache.block_size, prefix_caching=False)
+def _cache(main: PackedRunner, num_blocks: int, stretch: Stretch | None) -> BlockCache:
+    return BlockCache(num_blocks, main.cache.block_size, prefix_caching=False, stretch=stretch)
 
 
 def _end_ids(model: PreTrainedModel) -> frozenset[int]:

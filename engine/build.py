@@ -29,6 +29,7 @@ from engine.messages import ModelInfo
 from engine.native.compiler import NoKernels
 from engine.native.library import Kernels, load_kernels
 from engine.plan import Limits
+from engine.rotary import stretch_of
 from engine.runners.backend import num_bytes, pick_backend
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Scheduler
@@ -87,7 +88,8 @@ def assemble(
     model: PreTrainedModel, settings: EngineSettings, extensions: Extensions, quantize: str | None = None
 ) -> tuple[PackedRunner, Engine]:
     """An engine around a loaded model, whose weights it takes: they may be packed and the plain ones let go."""
-    cache = BlockCache(num_blocks_for(model, settings), settings.block_size, prefix_caching=settings.prefix_caching)
+    num_blocks, stretch = num_blocks_for(model, settings), stretch_of(model)
+    cache = BlockCache(num_blocks, settings.block_size, prefix_caching=settings.prefix_caching, stretch=stretch)
     kernels = kernels_beside(model, settings)
     runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
     step_tokens = max(settings.step_tokens, settings.max_rows)

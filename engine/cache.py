@@ -14,6 +14,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from engine.request import Sequence
+from engine.stretch import Stretch
 
 MIN_PART = 4
 """Which part of a block has to be known, at least, for a copy to be worth it: one of so many."""
@@ -32,10 +33,16 @@ class CacheFull(Exception):
 
 
 class BlockCache:
-    """The blocks of one model's KV cache and the sequences that hold them."""
+    """The blocks of one model's KV cache and the sequences that hold them.
 
-    def __init__(self, num_blocks: int, block_size: int, *, prefix_caching: bool = True) -> None:
+    stretch: how the keys depend on the number of tokens that are computed at once, where they do.
+    """
+
+    def __init__(
+        self, num_blocks: int, block_size: int, *, prefix_caching: bool = True, stretch: Stretch | None = None
+    ) -> None:
         self.num_blocks, self.block_size, self.prefix_caching = num_blocks, block_size, prefix_caching
+        self.stretch = stretch or Stretch()
         self.clear(())
 
     def clear(self, sequences: Iterable[Sequence]) -> None:
@@ -189,7 +196,10 @@ class BlockCache:
         return self._digest(sequence, number, salt)
 
     def _digest(self, sequence: Sequence, number: int, salt: str) -> bytes:
-        """Of all tokens up to the end of a full block, computed once for a sequence; masked positions count too."""
+        """Of all tokens up to the end of a full block, computed once for a sequence.
+
+        Masked positions count too, and so does how the positions are turned.
+        """
         digests, size = sequence.digests, self.block_size
         while len(digests) <= number:
             before = self._digest_before(sequence, len(digests), salt)
@@ -198,7 +208,10 @@ class BlockCache:
         return digests[number]
 
     def _digest_before(self, sequence: Sequence, number: int, salt: str) -> bytes:
-        return self._digest(sequence, number - 1, salt) if number else f"{sequence.num_masked} {salt}".encode()
+        if number:
+            return self._digest(sequence, number - 1, salt)
+        turned = self.stretch.least_like(sequence.num_at_once)
+        return f"{sequence.num_masked} {turned} {salt}".encode()
 
     def _take(self) -> int:
         block, _ = self._free.popitem(last=False)

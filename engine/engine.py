@@ -300,6 +300,8 @@ class Engine:
             outputs=[Output() for _ in range(config.num_return_sequences or 1)],
             arrived_at=submission.arrived_at or time.monotonic(),
         )
+        # The library computes shadows by themselves, and never anew.
+        request.sequences[0].renewed_at = self._parts.cache.stretch.renewed_at
         strategy = self._parts.strategies[request.mode]
         request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)
         self._check(request)

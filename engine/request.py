@@ -20,7 +20,8 @@ class Sequence:
     they were asked for. Only the cache writes these two. memory: what processors and criteria remember from step to
     step, by their name; a fork shares the values, so they are replaced, never changed in place. shadow: the same
     generated tokens after the negative prompt, for guidance; it grows, forks and ends with its sequence. num_masked:
-    positions before the first token that nothing attends to.
+    positions before the first token that nothing attends to. renewed_at: the length from which all its positions are
+    turned otherwise, so that it is computed anew; 0 for none.
     """
 
     token_ids: list[int]
@@ -33,6 +34,17 @@ class Sequence:
     memory: dict[str, Any] = field(default_factory=dict)
     shadow: "Sequence | None" = None
     num_masked: int = 0
+    renewed_at: int = 0
+
+    @property
+    def num_at_once(self) -> int:
+        """Positions, masked ones included, that count as computed in one call: the prompt, or all up to `renewed_at`.
+
+        The library computes each later one in a call of its own.
+        """
+        if 0 < self.renewed_at <= self.num_masked + len(self.token_ids):
+            return max(self.num_masked + self.num_prompt, self.renewed_at)
+        return self.num_masked + self.num_prompt
 
     @property
     def num_generated(self) -> int:

@@ -37,7 +37,11 @@ class Settler:
     def _fork(self, parent: Sequence) -> Sequence:
         """A sequence that begins as its parent did before this step."""
         child = Sequence(
-            list(parent.token_ids), parent.num_prompt, memory=dict(parent.memory), num_masked=parent.num_masked
+            list(parent.token_ids),
+            parent.num_prompt,
+            memory=dict(parent.memory),
+            num_masked=parent.num_masked,
+            renewed_at=parent.renewed_at,
         )
         self.cache.fork(parent, child)
         if parent.shadow is not None:
@@ -45,8 +49,11 @@ class Settler:
         return child
 
     def _extend(self, sequence: Sequence, token_ids: list[int]) -> None:
+        num_at_once = sequence.num_at_once
         sequence.token_ids.extend(token_ids)
         sequence.draft_ids = []
+        if sequence.num_at_once != num_at_once:
+            self.cache.truncate(sequence, 0)
         # The newest token is chosen but not fed; whatever is cached there was a draft.
         if sequence.num_cached >= len(sequence.token_ids):
             self.cache.truncate(sequence, len(sequence.token_ids) - 1)

@@ -27,10 +27,11 @@ from engine.native.parts import (
     require,
     same,
 )
-from engine.native.probes import activation_of, norm_of, rotary_of, turns
+from engine.native.probes import activation_of, norm_of, pairing_of, turns
+from engine.rotary import RotaryRows, Span
 
-STATIC_ROPES = frozenset({"default", "linear", "llama3", "yarn"})
-"""Kinds of rotary positions whose angles depend on the position alone."""
+ROPES = frozenset({"default", "linear", "llama3", "yarn", "longrope", "dynamic"})
+"""Kinds of rotary positions whose angles depend on the position alone, or as `engine/stretch.py` says."""
 
 MOST_SHARING = 56
 """Query heads that may share a key head: `kQueryRows` in src/attention.h."""
@@ -74,22 +75,28 @@ def recognize(model: PreTrainedModel) -> Decoder:
 
 @torch.inference_mode()
 def rotaries(decoder: Decoder, num_positions: int, dtype: torch.dtype) -> dict[str, Rotary]:
-    """How each kind of layer turns queries and keys, at so many positions. Raises OtherArchitecture."""
-    return {
-        layer.rotary: _rotary(decoder, layer.rotary, layer.out.parent, num_positions, dtype)
+    """How each kind of layer turns queries and keys; so many positions are ready. Raises OtherArchitecture."""
+    found = {
+        layer.rotary: _rotary(decoder, layer.rotary, layer.out.parent, dtype)
         for layer in {layer.rotary: layer for layer in decoder.layers}.values()
         if layer.rotary is not None
     }
+    for rotary in found.values():
+        rotary.rows.reach(0, num_positions)
+    return found
 
 
-def _rotary(decoder: Decoder, kind: str, attention: Any, num_positions: int, dtype: torch.dtype) -> Rotary:
-    kinds = (kind,) if isinstance(decoder.rotary.rope_type, dict) else ()
-    tables = decoder.rotary(torch.empty(1, 1, 1, dtype=dtype), torch.arange(num_positions)[None], *kinds)
-    cosines, sines = (table[0] for table in tables)
-    require(cosines.shape[1] % 2 == 0 and cosines.shape[1] <= decoder.heads.dim, "the layout of rotary positions")
+def _rotary(decoder: Decoder, kind: str, attention: Any, dtype: torch.dtype) -> Rotary:
+    layer_type, example = kind if isinstance(decoder.rotary.rope_type, dict) else None, torch.empty(1, dtype=dtype)
+    whole = RotaryRows(decoder.rotary, layer_type, example)
+    some = whole.gathered([Span(0, 8, 0)])
+    require(len(some) == 2, "the layout of rotary positions")
+    dim = int(some[0].shape[1])
+    require(dim % 2 == 0 and dim <= decoder.heads.dim, "the layout of rotary positions")
     # Models keep what applies the tables beside their attention, under one name.
     function = getattr(sys.modules[type(attention).__module__], "apply_rotary_pos_emb", None)
-    return rotary_of(function, cosines, sines)
+    pairing, halved = pairing_of(function, *some)
+    return Rotary(RotaryRows(decoder.rotary, layer_type, example, halved), dim, pairing)
 
 
 def _layer(layer: Any, layout: Layout, attention: Attention, mlp: FeedForward, turn: tuple[str | None, int]) -> Layer:
@@ -215,7 +222,7 @@ def _table(rotary: Any, attention: Any, kind: str | None, is_mixed: bool) -> str
         return None
     ropes = getattr(rotary, "rope_type", None)
     rope = ropes.get(kind) if isinstance(ropes, dict) else ropes
-    require(rope in STATIC_ROPES, "the rotary positions")
+    require(rope in ROPES, "the rotary positions")
     if isinstance(ropes, dict):
         return str(kind)
     # Of layers that see to different lengths some may turn nothing, which only shows in what they compute.

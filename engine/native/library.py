@@ -50,7 +50,10 @@ class NormStruct(Structure):
 class RotaryStruct(Structure):
     """`Rotary` of src/rotary.h."""
 
-    _fields_ = (("cosines", c_void_p), ("sines", c_void_p), ("dim", c_int64), ("pairing", c_int64))
+    _fields_ = (
+        *((name, c_void_p) for name in ("cosines", "sines", "rows")),
+        *((name, c_int64) for name in ("dim", "pairing")),
+    )
 
 
 class LayerStruct(Structure):
@@ -62,7 +65,7 @@ class LayerStruct(Structure):
             (name, NormStruct)
             for name in ("before_attention", "query", "key", "after_attention", "before_mlp", "after_mlp")
         ),
-        ("rotary", RotaryStruct),
+        ("rotary", c_int64),
         ("window", c_int64),
         ("scaling", c_float),
         ("cap", c_float),
@@ -96,7 +99,8 @@ class StepStruct(Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("num_tokens", "num_feeds", "num_kept", "num_layers")),
-        *((name, c_void_p) for name in ("token_ids", "positions", "feeds", "tables", "kept", "logits", "hidden")),
+        *((name, c_void_p) for name in ("token_ids", "positions", "feeds", "tables", "kept")),
+        *((name, c_void_p) for name in ("rotaries", "logits", "hidden")),
     )
 
 

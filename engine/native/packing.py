@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct, RotaryStruct
+from engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct
 from engine.native.linear import PackedLinear, weight_of
 from engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
-from engine.native.parts import Layer, Norm, Place, Rotary
+from engine.native.parts import Layer, Norm, Place
 
 
 class PackedHalves(nn.Module):
@@ -31,8 +31,8 @@ class Packer:
         self.kernels, self.quantize = kernels, quantize
         self.kept: list[torch.Tensor | PackedMatrix] = []
 
-    def layer(self, layer: Layer, is_gated: bool, rotary: RotaryStruct) -> LayerStruct:
-        """Pack one layer."""
+    def layer(self, layer: Layer, is_gated: bool, rotary: int) -> LayerStruct:
+        """Pack one layer. rotary: the number of the table by which it turns, -1 for none."""
         norms = (
             layer.before_attention,
             layer.query,
@@ -70,11 +70,6 @@ class Packer:
         *heads, size = norm.weight.shape
         step = size if heads else 0
         return NormStruct(self.floats(norm.weight), self.floats(norm.bias), size, step, norm.eps, int(norm.kind))
-
-    def rotary(self, rotary: Rotary) -> RotaryStruct:
-        """Tables of cosines and sines."""
-        dim = 2 * rotary.cosines.shape[1]
-        return RotaryStruct(self.floats(rotary.cosines), self.floats(rotary.sines), dim, int(rotary.pairing))
 
     def floats(self, tensor: torch.Tensor | None) -> int | None:
         """Where a tensor lies as floats."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.rotary import RotaryRows
+
 
 class OtherArchitecture(Exception):
     """The decoder is not of the kind the kernels run; the message says in what."""
@@ -59,10 +61,10 @@ class Norm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotary:
-    """cosines, sines: (positions, rotary_dim / 2) float32, as the model computes them."""
+    """rows: cosines and sines, (positions, dim / 2) float32, as the model has them. dim: of a head, what is turned."""
 
-    cosines: torch.Tensor
-    sines: torch.Tensor
+    rows: RotaryRows
+    dim: int
     pairing: Pairing
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from engine.native.parts import Activation, Norm, NormKind, Pairing, Rotary, require
+from engine.native.parts import Activation, Norm, NormKind, Pairing, require
+from engine.rotary import Tables
 
 EXACT = 4
 """Units in the last place, of the largest number, that a recognised norm may be off."""
@@ -18,6 +19,9 @@ USUAL_EPS = 1e-5
 """What norms add that do not say it."""
 CLOSE = 2e-6
 """How far an activation of float32 may be off where none is met exactly."""
+
+Halved = Callable[[Tables], Tables]
+"""Of cosines and sines (positions, dim) each angle once, (positions, dim / 2) float32."""
 
 ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     Activation.SILU: functional.silu,
@@ -85,34 +89,35 @@ def turns(attention: Any, rotary: Any) -> bool:
     return not torch.equal(*answers)
 
 
-def rotary_of(function: Any, cosines: torch.Tensor, sines: torch.Tensor) -> Rotary:
-    """How a function turns queries and keys by these tables, (positions, rotary_dim), in their type.
+def pairing_of(function: Any, cosines: torch.Tensor, sines: torch.Tensor) -> tuple[Pairing, Halved]:
+    """How a function turns queries and keys by tables (positions, dim), and what the kernels need of such tables.
 
     Raises OtherArchitecture.
     """
     half = cosines.shape[1] // 2
-    x = torch.randn(1, 1, 8, 2 * half, generator=torch.Generator().manual_seed(0)).to(cosines.dtype)
-    few = cosines[None, :8], sines[None, :8]
-    require(callable(function) and len(cosines) >= 8, "how rotary positions are applied")
-    expected = function(x, x, *few)[0].float()
+    x = torch.randn(1, 1, len(cosines), 2 * half, generator=torch.Generator().manual_seed(0)).to(cosines.dtype)
+    require(callable(function), "how rotary positions are applied")
+    expected = function(x, x, cosines[None], sines[None])[0].float()
     tables = (cosines, sines)
     # The angles lie one after the other, once for each half, or each twice.
     is_repeated = all(torch.equal(table[:, :half], table[:, half:]) for table in tables)
     is_doubled = all(torch.equal(table[:, ::2], table[:, 1::2]) for table in tables)
     require(is_repeated or is_doubled, "the layout of rotary positions")
-    cosines, sines = (table[:, :half] if is_repeated else table[:, ::2] for table in tables)
-    tried = [Rotary(cosines.float().contiguous(), sines.float().contiguous(), pairing) for pairing in Pairing]
-    errors = [(_turned(one, x) - expected).abs() for one in tried]
-    best = min(range(len(tried)), key=lambda place: float(errors[place].mean()))
+
+    def halved(whole: Tables) -> Tables:
+        return tuple((table[:, :half] if is_repeated else table[:, ::2]).float().contiguous() for table in whole)
+
+    errors = [(_turned(x, halved(tables), pairing) - expected).abs() for pairing in Pairing]
+    best = min(range(len(errors)), key=lambda place: float(errors[place].mean()))
     allowed = EXACT * torch.finfo(x.dtype).eps * float(expected.abs().max())
     require(float(errors[best].max()) <= allowed, "how rotary positions are applied")
-    return tried[best]
+    return list(Pairing)[best], halved
 
 
-def _turned(rotary: Rotary, x: torch.Tensor) -> torch.Tensor:
-    """x (1, 1, positions, rotary_dim) turned as the kernels do, rounded where they round."""
-    cosines, sines = rotary.cosines[: x.shape[2]], rotary.sines[: x.shape[2]]
-    is_halved, is_whole = rotary.pairing is Pairing.HALVES, rotary.pairing is Pairing.NEIGHBOURS_WHOLE
+def _turned(x: torch.Tensor, tables: Tables, pairing: Pairing) -> torch.Tensor:
+    """x (1, 1, positions, dim) turned as the kernels do, rounded where they round."""
+    cosines, sines = tables
+    is_halved, is_whole = pairing is Pairing.HALVES, pairing is Pairing.NEIGHBOURS_WHOLE
     low, high = (half.float() for half in (x.chunk(2, dim=-1) if is_halved else (x[..., ::2], x[..., 1::2])))
 
     def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

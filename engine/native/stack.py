@@ -22,7 +22,8 @@ from engine.native.library import (
     StepStruct,
 )
 from engine.native.packing import Packer
-from engine.native.parts import Decoder, require
+from engine.native.parts import Decoder, Rotary, require
+from engine.rotary import Span, spans_of
 
 SUB_BLOCK = 16
 """Positions that lie together in the cache: `kKeys` in src/attention.h."""
@@ -50,6 +51,37 @@ class NativeStore:
         )
 
 
+class Turns:
+    """How layers turn queries and keys, as the kernels read it in each step. structs: one for each kind of layer."""
+
+    def __init__(self, rotaries: dict[str, Rotary]) -> None:
+        self._kinds, self._rotaries = list(rotaries), list(rotaries.values())
+        self._is_stretched = any(rotary.rows.stretch for rotary in self._rotaries)
+        structs = (RotaryStruct(None, None, None, rotary.dim, int(rotary.pairing)) for rotary in self._rotaries)
+        self.structs = (RotaryStruct * len(self._rotaries))(*structs)
+
+    def number_of(self, kind: str | None) -> int:
+        """The place of a kind of layer among the structures, -1 for one that turns nothing."""
+        return -1 if kind is None else self._kinds.index(kind)
+
+    def prepare(self, feeds: Seq[Feed], positions: "array[int]", end: int) -> list[object]:
+        """Point to the rows of a step's tokens. positions: (T,), all before `end`. Returns what has to live as long."""
+        spans = spans_of(feeds) if self._is_stretched else [Span(0, end, 0)]
+        held: list[object] = []
+        for rotary, struct in zip(self._rotaries, self.structs, strict=True):
+            rows, places = rotary.rows, positions
+            if rows.are_plain(spans):
+                for span in spans:
+                    rows.reach(span.first, span.end)
+                tables = rows.tables
+            else:
+                tables, places = rows.gathered(spans), array("i", range(len(positions)))
+            struct.cosines, struct.sines = (table.data_ptr() for table in tables)
+            struct.rows = places.buffer_info()[0]
+            held.append((tables, places))
+        return held
+
+
 class NativeStack:
     """A recognised decoder. It takes the model's weights; what is left of the model computes with the packed ones.
 
@@ -60,13 +92,10 @@ class NativeStack:
         self.decoder = decoder = recognize(model)
         self.kernels, self.dtype = kernels, model.dtype
         require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")
-        self._num_positions = num_positions(model, cache)
-        require(decoder.positions is None or len(decoder.positions) >= self._num_positions, "too few learned positions")
-        tables = rotaries(decoder, self._num_positions, self.dtype)
+        self._turns = turns = Turns(rotaries(decoder, num_positions(model, cache), self.dtype))
         self._packer = packer = Packer(kernels, quantize)
-        turns = {kind: packer.rotary(table) for kind, table in tables.items()}
         layers = (LayerStruct * len(decoder.layers))(
-            *(packer.layer(layer, decoder.is_gated, _rotary_of(turns, layer.rotary)) for layer in decoder.layers)
+            *(packer.layer(layer, decoder.is_gated, turns.number_of(layer.rotary)) for layer in decoder.layers)
         )
         head, packed_head = packer.head(decoder.head, decoder.head.weight is decoder.embedding.weight)
         model.set_output_embeddings(packed_head)
@@ -82,7 +111,7 @@ class NativeStack:
         self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: NativeStore, num_layers: int
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """The logits of the `kept` tokens, (N, V) float32, and the states that go into some layers, (T, d) each."""
-        token_ids, positions, places, tables = array("i"), array("i"), array("i"), array("i")
+        token_ids, positions, places, tables, end = array("i"), array("i"), array("i"), array("i"), 0
         for feed in feeds:
             sequence, count = feed.sequence, len(feed.token_ids)
             before = sequence.num_cached
@@ -90,12 +119,15 @@ class NativeStack:
             token_ids.extend(feed.token_ids)
             tables.extend(sequence.block_ids)
             position = before + sequence.num_masked
-            if position + count > self._num_positions:
-                raise ValueError(f"position {position + count - 1} is beyond the model's {self._num_positions}")
+            end = max(end, position + count)
             if count == 1:
                 positions.append(position)
             else:
                 positions.extend(range(position, position + count))
+        learned = self.decoder.positions
+        if learned is not None and end > len(learned):
+            raise ValueError(f"position {end - 1} is beyond the model's {len(learned)}")
+        turned = self._turns.prepare(feeds, positions, end)  # noqa: F841  # it holds what the step points to
         wanted = array("i", kept)
         logits = torch.empty(len(wanted), self.vocab_size)
         states = {layer: torch.empty(len(token_ids), self.hidden_size, dtype=self.dtype) for layer in layers}
@@ -107,7 +139,8 @@ class NativeStack:
         step = StepStruct(
             len(token_ids), len(feeds), len(wanted), num_layers,
             *(numbers.buffer_info()[0] for numbers in (token_ids, positions, places, tables, wanted)),
-            logits.data_ptr(), ctypes.addressof(hidden) if hidden is not None else None,
+            ctypes.addressof(self._turns.structs), logits.data_ptr(),
+            ctypes.addressof(hidden) if hidden is not None else None,
         )  # fmt: skip
         kernels = self.kernels
         kernels.functions.bh_forward(self._at, kernels.team, ctypes.byref(store.struct), ctypes.byref(step))
@@ -133,12 +166,8 @@ class NativeStack:
         )  # fmt: skip
 
 
-def _rotary_of(turns: dict[str, RotaryStruct], kind: str | None) -> RotaryStruct:
-    return RotaryStruct() if kind is None else turns[kind]
-
-
 def num_positions(model: PreTrainedModel, cache: BlockCache) -> int:
-    """How many positions a sequence may come to: the model's limit, and what the cache holds beside masked tokens."""
+    """How many positions are likely to be seen: the model's own, or as many as the cache holds beside masked tokens."""
     room = 2 * cache.num_blocks * cache.block_size
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     return min(limit, room) if limit and limit > 0 else room

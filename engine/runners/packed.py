@@ -13,6 +13,7 @@ from engine.batch import Batch, Feed, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
 from engine.request import Sequence
+from engine.rotary import Turning, spans_of, stretch_of
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
 from engine.runners.cuda_backend import CudaBackend
@@ -35,6 +36,8 @@ class PackedRunner:
         self.model, self.cache, self.device = model, cache, model.device
         self.backend: Backend = backend or TorchBackend(model, "torch")
         self._store: Store = self.backend.new_store(cache)
+        self.stretch = stretch_of(model)
+        self._turning = Turning(model) if self.stretch else None
 
     @property
     def vocab_size(self) -> int:
@@ -47,10 +50,14 @@ class PackedRunner:
             self._store.copy_blocks(batch.copies)
         kept, spans = _asked(batch.feeds)
         layers = sorted({layer for feed in batch.feeds if feed.num_hidden for layer in feed.layers})
-        logits, states = self.backend.run(batch.feeds, kept, layers, self._store)
+        with self._turned(batch.feeds):
+            logits, states = self.backend.run(batch.feeds, kept, layers, self._store)
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
         return Forward(logits, spans, _hidden_of(batch.feeds, states))
+
+    def _turned(self, feeds: Seq[Feed]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._turning is None else self._turning.during(spans_of(feeds))
 
     @contextlib.contextmanager
     def storing_in(self, cache: BlockCache, store: Store) -> Iterator[None]:

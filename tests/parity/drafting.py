@@ -16,7 +16,7 @@ from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.loading.assistants import DRAFT_FIELDS, Assistant
 from engine.logits.registry import Registry
-from tests.parity.models import configs, reference, served
+from tests.parity.models import reference, served
 from tests.parity.running import SETTINGS
 
 _get_candidates = AssistedCandidateGenerator.get_candidates
@@ -25,7 +25,7 @@ _get_candidates = AssistedCandidateGenerator.get_candidates
 @cache
 def draft_model(family: str) -> PreTrainedModel:
     """The first layer of the family's model as a model of its own: right now and then."""
-    config = copy.deepcopy(configs()[family])
+    config = copy.deepcopy(reference(family).config)
     setattr(config, "n_layer" if family == "gpt2" else "num_hidden_layers", 1)
     model = AutoModelForCausalLM.from_config(config).eval()
     weights = reference(family).state_dict()

@@ -14,7 +14,9 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     OPTConfig,
+    Phi3Config,
     PhiConfig,
+    PhimoeConfig,
     PretrainedConfig,
     PreTrainedModel,
     Qwen3Config,
@@ -65,7 +67,62 @@ def configs() -> dict[str, PretrainedConfig]:
     }  # fmt: skip
 
 
+TRAINED = 24
+"""The length of training of those whose positions are stretched beyond it."""
+
+
+def stretched_configs() -> dict[str, PretrainedConfig]:
+    """Positions that are scaled in every way the library knows; `longrope` and `dynamic` go by the length of a call."""
+    grouped = _WIDE | {"num_key_value_heads": 2} | _TOKENS
+    short, half = grouped | {"max_position_embeddings": TRAINED}, grouped["hidden_size"] // 8
+    long = {
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": TRAINED,
+        "short_factor": [1.0 + 0.1 * place for place in range(half)],
+        "long_factor": [2.0 + 0.7 * place for place in range(half)],
+    }  # fmt: skip
+    partial = (
+        long | {"partial_rotary_factor": 0.5} | {name: long[name][::2] for name in ("short_factor", "long_factor")}
+    )
+    dynamic = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+    window = {"sliding_window": 12, "head_dim": 16, "query_pre_attn_scalar": 16}
+    moe = {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16}
+    return {
+        "phi3, longrope": Phi3Config(**grouped, original_max_position_embeddings=TRAINED, rope_parameters=long),
+        "phi3, partly": Phi3Config(**grouped, original_max_position_embeddings=TRAINED, rope_parameters=partial),
+        "phimoe, longrope": PhimoeConfig(
+            **grouped, **moe, original_max_position_embeddings=TRAINED,
+            rope_parameters=long | {"short_mscale": 1.1, "long_mscale": 1.3},
+        ),
+        "llama, longrope": LlamaConfig(**grouped, rope_parameters=long | {"factor": 4.0}),
+        "llama, dynamic": LlamaConfig(**short, rope_parameters=dynamic),
+        "gemma3, dynamic": Gemma3TextConfig(
+            **short, **window,
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}, "full_attention": dynamic,
+            },
+        ),
+        "llama, yarn": LlamaConfig(
+            **short,
+            rope_parameters={
+                "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "attention_factor": 1.2,
+                "original_max_position_embeddings": TRAINED,
+            },
+        ),
+        "llama, linear": LlamaConfig(
+            **short, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+        ),
+        "llama, llama3": LlamaConfig(
+            **short,
+            rope_parameters={
+                "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": TRAINED,
+            },
+        ),
+    }  # fmt: skip
+
+
 FAMILIES = (*configs(), "builtin")
+STRETCHED = tuple(stretched_configs())
 
 
 @cache
@@ -74,7 +131,7 @@ def reference(family: str) -> PreTrainedModel:
     if family == "builtin":
         return AutoModelForCausalLM.from_pretrained(BUILTIN, dtype=torch.float32).eval()
     torch.manual_seed(0)
-    config = configs()[family]
+    config = (configs() | stretched_configs())[family]
     # The library's fused attention leaves out the cap on the logits that this architecture has.
     implementation = "eager" if family == "gemma2" else None
     model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()

@@ -31,8 +31,8 @@ Choose = Callable[[list[Job], torch.Tensor], list[int | None]]
 class DraftRunner:
     """A draft model, its cache, and one sequence in it for each request that drafts.
 
-    What a sequence holds follows from the request's tokens, so it may be freed at any time: it is computed anew when
-    its request drafts again, with the same result. chunk: most tokens that one pass feeds.
+    What a sequence holds follows from the request's tokens, so its blocks may be freed at any time: they are computed
+    anew when its request drafts again, with the same result. chunk: most tokens that one pass feeds.
     """
 
     def __init__(self, runner: Runner, cache: BlockCache, chunk: int) -> None:
@@ -49,13 +49,13 @@ class DraftRunner:
         for group in self._groups(jobs):
             sequences = {job: self._sequence(job) for job in group}
             self._make_room(group)
-            self._feed_beginnings(list(sequences.values()))
             while group:
+                self._feed_beginnings([sequences[job] for job in group])
                 forward = self._forward([(sequences[job], sequences[job].num_missing) for job in group])
                 picked = choose(group, forward.last([sequences[job] for job in group]))
                 for job, token in zip(group, picked, strict=True):
                     if token is not None:
-                        sequences[job].token_ids.append(token)
+                        self._append(sequences[job], token)
                 group = [job for job, token in zip(group, picked, strict=True) if token is not None]
 
     def release(self, request: Request) -> None:
@@ -83,12 +83,22 @@ class DraftRunner:
         return self.cache.num_blocks_for(len(job.token_ids) + job.limit)
 
     def _sequence(self, job: Job) -> Sequence:
-        """The request's sequence with the job's tokens; what is cached of other tokens is forgotten."""
-        sequence = self._sequences.pop(job.request, None) or Sequence([], num_prompt=0)
+        """The request's sequence with the job's tokens; what is cached of others, or turned otherwise, is forgotten."""
+        sequence = self._sequences.pop(job.request, None)
+        if sequence is None:
+            sequence = Sequence([], num_prompt=len(job.token_ids), renewed_at=self.cache.stretch.renewed_at)
         self._sequences[job.request] = sequence
-        self.cache.truncate(sequence, min(_num_same(sequence.token_ids, job.token_ids), len(job.token_ids) - 1))
+        num_at_once, num_same = sequence.num_at_once, _num_same(sequence.token_ids, job.token_ids)
         sequence.token_ids = list(job.token_ids)
+        is_same = sequence.num_at_once == num_at_once
+        self.cache.truncate(sequence, min(num_same, len(job.token_ids) - 1) if is_same else 0)
         return sequence
+
+    def _append(self, sequence: Sequence, token: int) -> None:
+        num_at_once = sequence.num_at_once
+        sequence.token_ids.append(token)
+        if sequence.num_at_once != num_at_once:
+            self.cache.truncate(sequence, 0)
 
     def _make_room(self, group: list[Job]) -> None:
         """Free what requests outside the group hold, the longest unused first."""
@@ -98,7 +108,7 @@ class DraftRunner:
             if needed <= self.cache.num_free:
                 return
             if request not in drafting:
-                self.release(request)
+                self.cache.free(self._sequences[request])
 
     def _feed_beginnings(self, sequences: list[Sequence]) -> None:
         """Feed what is too much for one pass, all but the last token of each sequence."""

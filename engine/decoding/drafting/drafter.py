@@ -64,8 +64,13 @@ def drafting_of(request: Request) -> Drafting:
 
 
 def room_of(request: Request) -> int:
-    """Most tokens worth proposing now: the check itself gives one more."""
-    return (request.config.max_length or 0) - len(request.sequences[0].token_ids) - 1
+    """Most tokens worth proposing now: the check itself gives one more.
+
+    A draft ends where a sequence is computed anew, since no pass could check tokens on both sides.
+    """
+    sequence = request.sequences[0]
+    num_tokens, end = len(sequence.token_ids), request.config.max_length or 0
+    return (min(end, sequence.renewed_at) if num_tokens < sequence.renewed_at else end) - num_tokens - 1
 
 
 def draft_limit(request: Request) -> int:

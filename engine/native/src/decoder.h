@@ -18,11 +18,13 @@ struct Cache {
 
 // What one step feeds. positions: those the model sees, (num_tokens,). kept: tokens whose logits are asked for; logits:
 // (num_kept, vocabulary). hidden: for 0 ... num_layers a place for (num_tokens, hidden), or null; the last is normed.
+// rotaries: one for each kind of layer.
 struct Step {
   int64_t num_tokens, num_feeds, num_kept, num_layers;
   const int32_t *token_ids, *positions;
   const Feed* feeds;
   const int32_t *tables, *kept;
+  const Rotary* rotaries;
   float* logits;
   void** hidden;
 };
@@ -209,11 +211,12 @@ class Decoder {
   void place(Team& team, int number, const Layer& layer, const Step& step, const Store<T>& store) {
     auto [begin, end] = team.share(number, step.num_tokens);
     const Feed* feed = step.feeds;
+    const Rotary* rotary = layer.rotary < 0 ? nullptr : step.rotaries + layer.rotary;
     for (int64_t token = begin; token < end; token++) {
       while (token >= feed->start + feed->count) feed++;
       T *queries = &qkv_[token * qkv_width()], *keys = queries + shape_.key_begin, *values = queries + shape_.value_begin;
-      prepare(queries, shape_.heads, layer.query, layer.rotary, step.positions[token]);
-      prepare(keys, shape_.kv_heads, layer.key, layer.rotary, step.positions[token]);
+      prepare(queries, shape_.heads, layer.query, rotary, token);
+      prepare(keys, shape_.kv_heads, layer.key, rotary, token);
       if (shape_.query_scale != 1.0f) scale_queries(queries);
       const int64_t number_in_feed = token - feed->start;
       for (int64_t head = 0; head < shape_.kv_heads; head++)
@@ -222,12 +225,12 @@ class Decoder {
     }
   }
 
-  void prepare(T* heads, int64_t count, const Norm& norm, const Rotary& rotary, int64_t position) const {
+  void prepare(T* heads, int64_t count, const Norm& norm, const Rotary* rotary, int64_t token) const {
     if (norm.kind && norm.size != shape_.head_dim) norm_piece(norm, 0, heads, heads);
     for (int64_t head = 0; head < count; head++) {
       T* at = heads + head * shape_.head_step;
       if (norm.kind && norm.size == shape_.head_dim) norm_piece(norm, head, at, at);
-      rotate(rotary, at, position);
+      if (rotary) rotate(*rotary, at, token);
     }
   }
 

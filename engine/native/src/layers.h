@@ -8,12 +8,12 @@
 namespace beamhouse {
 
 // One layer. up: where the feed-forward part is gated, panels of the gate and of the other half take turns. A norm that is
-// not there is of the kind kNoNorm. window: positions a query sees, itself included; 0: all.
+// not there is of the kind kNoNorm. rotary: which of the step's, -1 where nothing is turned. window: positions a query
+// sees, itself included; 0: all.
 struct Layer {
   Matrix qkv, out, up, down;
   Norm before_attention, query, key, after_attention, before_mlp, after_mlp;
-  Rotary rotary;
-  int64_t window;
+  int64_t rotary, window;
   float scaling, cap;
 };
 

@@ -9,9 +9,11 @@ namespace beamhouse {
 // before they are added, or only their sum.
 enum Pairing : int64_t { kHalves = 0, kNeighbours = 1, kNeighboursWhole = 2 };
 
-// cosines, sines: (positions, dim / 2); the first `dim` numbers of a head are turned, none where cosines is null.
+// How one step turns the heads of some layers. cosines, sines: (any number, dim / 2), of which each token has the row
+// that `rows` (num_tokens,) says; the first `dim` numbers of a head are turned.
 struct Rotary {
   const float *cosines, *sines;
+  const int32_t* rows;
   int64_t dim, pairing;
 };
 
@@ -40,12 +42,11 @@ inline void rotate_neighbours(T* x, int64_t half, const float* cosines, const fl
   }
 }
 
-// Turns one head to its position.
+// Turns one head of a token of the step.
 template <class T>
-inline void rotate(const Rotary& rotary, T* x, int64_t position) {
-  if (!rotary.cosines) return;
-  const int64_t half = rotary.dim / 2;
-  const float *cosines = rotary.cosines + position * half, *sines = rotary.sines + position * half;
+inline void rotate(const Rotary& rotary, T* x, int64_t token) {
+  const int64_t half = rotary.dim / 2, row = rotary.rows[token];
+  const float *cosines = rotary.cosines + row * half, *sines = rotary.sines + row * half;
   if (rotary.pairing == kHalves)
     rotate_halves(x, half, cosines, sines);
   else
