@@ -11,6 +11,7 @@ import argparse
 import functools
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -34,7 +35,7 @@ from engine.messages import StepOutputs, Submission, encode
 from engine.native.library import Kernels, load_kernels
 from engine.plan import Limits
 from engine.request import Sequence
-from engine.runners.runner import Inspection
+from engine.runners.runner import Seen, Wish
 from engine.scheduler import Scheduler
 from engine.settling import Settler
 from engine.stopping import Stopping
@@ -100,7 +101,7 @@ class ReadyRunner:
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._logits[0][: len(hidden)]
 
-    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
+    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
         raise NotImplementedError
 
 

@@ -12,9 +12,10 @@ from engine.batch import Advance, Batch, Forward, Gain, Outcome
 from engine.cache import BlockCache
 from engine.decoding.strategy import Step, Strategy
 from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidRequest, QueueFull, RequestFailed
+from engine.inspecting import Inspections, is_inspected
 from engine.logits.guidance import first_sequence
 from engine.logits.pipeline import Pipeline
-from engine.messages import Load, StepOutputs, Submission
+from engine.messages import Load, StepOutputs, Submission, Tensor
 from engine.outbox import Outbox
 from engine.request import Output, Request, Sequence
 from engine.runners.runner import Runner
@@ -54,12 +55,13 @@ class Engine:
         self._requests: dict[str, Request] = {}
         self._traces: dict[Request, Trace] = {}
         self._outbox = Outbox()
+        self._inspections = Inspections(parts.runner)
         self._num_steps = 0
         self._is_in_doubt = False
 
     @property
     def has_work(self) -> bool:
-        return self._parts.scheduler.has_work or self._outbox.has_finished
+        return self._parts.scheduler.has_work or self._outbox.has_finished or self._inspections.first is not None
 
     def submit(self, submission: Submission) -> None:
         """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
@@ -97,6 +99,7 @@ class Engine:
             batch = self._schedule(now)
             if batch.feeds and self._run(batch):
                 self._parts.scheduler.took(time.monotonic() - now)
+            self._inspect()
             self._settle_doubts()
             load = self._load(batch)
         except Exception as error:
@@ -245,14 +248,31 @@ class Engine:
         self._outbox.add(request, gain)
 
     def _finish(self, request: Request, now: float) -> None:
+        """Tell the end of a request, or first compute what its answer is to show of the model, a piece in each step."""
+        if is_inspected(request):
+            self._parts.scheduler.remove(request)
+            self._inspections.add(request, now)
+        else:
+            self._complete(request, now, {})
+
+    def _complete(self, request: Request, now: float, shown: dict[str, Tensor]) -> None:
+        trace = self._traces[request]
+        tensors = trace.tensors(request, self._parts.runner.vocab_size) | shown
+        self._outbox.finish(request, now, tensors, trace.prompt_logprobs)
+        self._forget(request)
+
+    def _inspect(self) -> None:
+        """The next piece of one request's inspection; whoever else runs waits for no more than that."""
+        request = self._inspections.first
+        if request is None:
+            return
         try:
-            tensors = self._traces[request].tensors(request, self._parts.runner)
+            done = self._inspections.advance()
+            if done is not None:
+                self._complete(request, done.ended_at, done.tensors())
         except Exception as error:
             logger.exception("the tensors of a request could not be computed")
             self._fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
-            return
-        self._outbox.finish(request, now, tensors, self._traces[request].prompt_logprobs)
-        self._forget(request)
 
     def _fail(self, request: Request, error: EngineError) -> None:
         self._outbox.fail(request.id, error)
@@ -261,6 +281,7 @@ class Engine:
     def _forget(self, request: Request) -> None:
         self._requests.pop(request.id, None)
         self._outbox.forget(request.id)
+        self._inspections.drop(request)
         self._traces.pop(request, None)
         for let_go in (self._strategy_of(request).release, self._parts.scheduler.remove):
             try:

@@ -9,7 +9,6 @@ from engine.batch import KeptRow
 from engine.messages import Tensor as TensorMessage
 from engine.messages import TopToken, Wanted
 from engine.request import Request, Sequence
-from engine.runners.runner import Runner
 from schemas.generation import GenerationConfig
 
 FIELDS = frozenset(
@@ -43,6 +42,13 @@ def top_tokens(wanted: Wanted, scores: Tensor) -> list[list[TopToken]]:
         [TopToken(token, value) for token, value in zip(tokens, values, strict=True) if value > -torch.inf]
         for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
+    """The steps asked for, of those there were."""
+    return (
+        list(range(num_steps)) if wanted.positions is None else [step for step in wanted.positions if step < num_steps]
+    )
 
 
 def _normalized(scores: Tensor) -> Tensor:
@@ -92,80 +98,26 @@ class Trace:
         if self.config.output_logits:
             self.logits.setdefault(row.position, {})[row.index] = row.logits.to("cpu", copy=True)
 
-    def tensors(self, request: Request, runner: Runner) -> dict[str, TensorMessage]:
-        """Everything the configuration's `output_*` fields ask for, once all sequences have ended."""
-        shape = (request.num_score_rows, runner.vocab_size)
+    def tensors(self, request: Request, vocab_size: int) -> dict[str, TensorMessage]:
+        """The rows that were kept, once all sequences have ended."""
+        shape = (request.num_score_rows, vocab_size)
         named: dict[str, Tensor] = {}
         if self.config.output_scores:
             named["scores"] = self._stacked(self.scores, shape)
         if self.config.output_logits:
             named["logits"] = self._stacked(self.logits, shape)
-        named |= self._inspected(request, runner)
-        return {name: _encode(tensor) for name, tensor in named.items()}
+        return {name: encode_tensor(tensor) for name, tensor in named.items()}
 
     def _stacked(self, steps: dict[int, dict[int, Tensor]], shape: tuple[int, int]) -> Tensor:
         """(positions, R, V), NaN where a row had ended. shape: R and V."""
-        kept = self._positions(self.num_positions)
+        kept = positions_of(self.wanted, self.num_positions)
         out = torch.full((len(kept), *shape), torch.nan)
         for place, step in enumerate(kept):
             for index, row in steps.get(step, {}).items():
                 out[place, index] = row
         return out
 
-    def _positions(self, num_steps: int) -> list[int]:
-        """The steps asked for, of those there were."""
-        asked = self.wanted.positions
-        return list(range(num_steps)) if asked is None else [step for step in asked if step < num_steps]
 
-    def _inspected(self, request: Request, runner: Runner) -> dict[str, Tensor]:
-        """Hidden states and attention maps, cut into the library's steps: the prompt, then one token each.
-
-        The newest token was never fed, so the library has nothing for it, and neither has this.
-        """
-        hidden, attentions = bool(self.config.output_hidden_states), bool(self.config.output_attentions)
-        if not (hidden or attentions):
-            return {}
-        passes = [
-            runner.inspect(
-                (request.submission.prompt_ids + output.token_ids)[:-1], hidden_states=hidden, attentions=attentions
-            )
-            for output in request.outputs
-        ]
-        num_steps = max(len(output.token_ids) for output in request.outputs)
-        named: dict[str, Tensor] = {}
-        for step in self._positions(num_steps):
-            end = request.num_prompt + step
-            start = end - 1 if step else 0
-            for layer in self._layers(len(passes[0].hidden_states)):
-                states = [inspected.hidden_states[layer] for inspected in passes]
-                named[f"hidden_states.{step}.{layer}"] = torch.stack([_cut(state, start, end) for state in states])
-            for layer in self._layers(len(passes[0].attentions)):
-                maps = [_cut_map(inspected.attentions[layer], start, end) for inspected in passes]
-                named[f"attentions.{step}.{layer}"] = torch.stack(maps)
-        return named
-
-    def _layers(self, num_layers: int) -> list[int]:
-        if self.wanted.layers is None:
-            return list(range(num_layers))
-        return [layer % num_layers for layer in self.wanted.layers if -num_layers <= layer < num_layers]
-
-
-def _cut(states: Tensor, start: int, end: int) -> Tensor:
-    """Positions start..end of (T, d), NaN past its end."""
-    out = states.new_full((end - start, states.shape[1]), torch.nan)
-    part = states[start:end]
-    out[: len(part)] = part
-    return out
-
-
-def _cut_map(weights: Tensor, start: int, end: int) -> Tensor:
-    """Queries start..end over keys ..end of (H, T, T), NaN past its end."""
-    out = weights.new_full((len(weights), end - start, end), torch.nan)
-    if end <= weights.shape[1]:
-        out[:] = weights[:, start:end, :end]
-    return out
-
-
-def _encode(tensor: Tensor) -> TensorMessage:
+def encode_tensor(tensor: Tensor) -> TensorMessage:
     tensor = tensor.contiguous().cpu()
     return TensorMessage(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())

@@ -43,6 +43,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("native.compiler",),
     ("native",),
     ("logits", "stopping", "trace"),
+    ("inspecting",),
     ("decoding.drafting", "decoding.race"),
     ("decoding",),
     ("runners", "attention", "plan", "scheduler", "settling", "outbox", "loading", "text"),

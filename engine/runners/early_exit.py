@@ -12,7 +12,7 @@ from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
 from engine.runners.backend import Store
 from engine.runners.packed import PackedRunner, text_config
-from engine.runners.runner import Inspection
+from engine.runners.runner import Seen, Wish
 
 
 class EarlyExitRunner:
@@ -51,9 +51,9 @@ class EarlyExitRunner:
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._runner.project(hidden)
 
-    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
+    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
         with self._left_early():
-            return self._runner.inspect(token_ids, hidden_states=hidden_states, attentions=attentions)
+            yield from self._runner.inspect(token_ids, wish)
 
     @contextlib.contextmanager
     def _left_early(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ from engine.rotary import Turning, spans_of, stretch_of
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
 from engine.runners.cuda_backend import CudaBackend
-from engine.runners.runner import Inspection
+from engine.runners.inspection import Inspector
+from engine.runners.runner import Seen, Wish
 from engine.runners.torch_backend import TorchBackend, attending
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class PackedRunner:
         self._store: Store = self.backend.new_store(cache)
         self.stretch = stretch_of(model)
         self._turning = Turning(model) if self.stretch else None
+        self._inspector = Inspector(model)
 
     @property
     def vocab_size(self) -> int:
@@ -74,20 +76,9 @@ class PackedRunner:
         """Hidden states (n, d) through the model's head alone: (n, V) float32."""
         return self.backend.project(hidden)
 
-    @torch.inference_mode()
-    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
-        """Hidden states and attention maps of a finished sequence, from one more pass over all of it."""
-        with self.attending("eager" if attentions else None):
-            out = self.model(
-                input_ids=torch.tensor([list(token_ids)], device=self.device),
-                use_cache=False,
-                output_hidden_states=hidden_states,
-                output_attentions=attentions,
-            )
-        return Inspection(
-            [layer[0].float().cpu() for layer in out.hidden_states or ()],
-            [layer[0].float().cpu() for layer in out.attentions or ()],
-        )
+    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+        """Look into a finished sequence by one more pass over it, piece by piece."""
+        return self._inspector.look(token_ids, wish, self.backend.plain)
 
     def check(self) -> None:
         """Hold the packed forward against the model's own on a few tokens; ModelUnsupported where they differ.

@@ -1,5 +1,6 @@
 """What the step loop asks of whatever runs the model."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +11,33 @@ from engine.batch import Batch, Forward
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """One teacher-forced pass. hidden_states: L + 1 of (T, d). attentions: L of (H, T, T). float32, on the host."""
+class Wish:
+    """What somebody wants to see of a pass. places: of tokens, ascending. layers: negative ones count from the last;
+    None: all.
+    """
 
-    hidden_states: list[torch.Tensor]
-    attentions: list[torch.Tensor]
+    places: Seq[int]
+    layers: Seq[int] | None
+    hidden_states: bool
+    attentions: bool
+
+    def of_layers(self, number: int) -> list[int]:
+        """The layers of those there are, each as asked for, from 0 on."""
+        if self.layers is None:
+            return list(range(number))
+        return [layer % number for layer in self.layers if -number <= layer < number]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a piece of a pass showed at n of the places asked for, float32 and on the host, by layer.
+
+    hidden_states: (n, d). attentions: (n, H, K), over the K tokens up to the end of the piece.
+    """
+
+    places: Seq[int]
+    hidden_states: dict[int, torch.Tensor]
+    attentions: dict[int, torch.Tensor]
 
 
 class Runner(Protocol):
@@ -37,6 +60,6 @@ class Runner(Protocol):
         """Hidden states (n, d) through the model's head alone: (n, V) float32."""
         ...
 
-    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
-        """Hidden states and attention maps of a finished sequence, from one more pass over all of it."""
+    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+        """Look into a finished sequence by one more pass over it, piece by piece."""
         ...

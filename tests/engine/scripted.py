@@ -1,6 +1,6 @@
 """An engine around a model whose logits are written by the test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
 from typing import Any
 
@@ -17,7 +17,7 @@ from engine.logits.registry import Registry
 from engine.messages import Submission
 from engine.plan import Limits
 from engine.request import Sequence
-from engine.runners.runner import Inspection
+from engine.runners.runner import Seen, Wish
 from engine.scheduler import Scheduler
 from engine.stopping import Stopping
 
@@ -90,7 +90,7 @@ class ScriptedRunner:
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("a scripted model has no head")
 
-    def inspect(self, token_ids: Seq[int], *, hidden_states: bool, attentions: bool) -> Inspection:
+    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
         raise RuntimeError("a scripted model has no layers")
 
 

@@ -1,10 +1,13 @@
 """Logits, scores, hidden states, attention maps and prompt log-probabilities: the library's values and shapes."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from transformers import GenerationConfig as LibraryConfig
 
 from engine.messages import Wanted
+from engine.runners.runner import Seen, Wish
 from tests.parity.models import VOCAB_SIZE, reference
 from tests.parity.running import alone, engine_of, submission
 
@@ -57,6 +60,65 @@ def test_hidden_states_and_attentions_of_every_step(family: str) -> None:
         for layer in range(num_layers):
             close(answer.tensor(f"attentions.{step}.{layer}"), expected.attentions[step][layer])
     assert f"hidden_states.{num_steps}.{num_layers}" not in answer.finished.tensors
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+def test_a_long_prompt_is_looked_into_piece_by_piece_with_the_librarys_values(family: str) -> None:
+    fields = FIELDS | {"output_hidden_states": True, "output_attentions": True}
+    prompt = (PROMPT * 15)[:99]
+    with torch.inference_mode():
+        model = reference(family)
+        before = model.config._attn_implementation
+        model.set_attn_implementation("eager")
+        expected = model(torch.tensor([prompt]), output_hidden_states=True, output_attentions=True)
+        model.set_attn_implementation(before)
+    answer = alone(engine_of(family), submission(family, prompt, fields, wanted=Wanted(positions=[0, 3])))
+    for layer, states in enumerate(expected.hidden_states):
+        close(answer.tensor(f"hidden_states.0.{layer}"), states)
+    for layer, maps in enumerate(expected.attentions):
+        close(answer.tensor(f"attentions.0.{layer}"), maps)
+        later = answer.tensor(f"attentions.3.{layer}")
+        assert later.shape[-2:] == (1, 102)
+        torch.testing.assert_close(later.sum(-1), torch.ones(later.shape[:-1]))
+
+
+def test_an_inspection_computes_what_is_asked_for_while_others_go_on() -> None:
+    engine, prompt = engine_of("llama"), (PROMPT * 15)[:99]
+    kept: list[int] = []
+    look = engine._parts.runner.inspect
+    one = submission("llama", prompt, FIELDS | {"output_attentions": True}, wanted=Wanted(positions=[1], layers=[0]))
+    other = submission("llama", PROMPT, {"max_new_tokens": 60, "eos_token_id": None})
+
+    def watched(token_ids: list[int], wish: Wish) -> Iterator[Seen]:
+        for seen in look(token_ids, wish):
+            kept.append(sum(tensor.numel() for tensor in seen.attentions.values()))
+            yield seen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine._parts.runner, "inspect", watched)
+        engine.submit(one)
+        engine.submit(other)
+        gained: list[int] = []
+        while engine.has_work:
+            outputs = engine.step()
+            gained.append(
+                sum(len(tokens.token_ids) for tokens in outputs.tokens if tokens.request_id == other.request_id)
+            )
+            if any(finished.request_id == one.request_id for finished in outputs.finished):
+                during = gained[-len(kept) :]
+    assert kept == [0, 0, 0, 4 * 100], "one layer's map of one query, and of the other pieces nothing"
+    assert during == [1] * len(kept), "a token in each step that had a piece"
+
+
+def test_an_inspection_can_be_cancelled() -> None:
+    engine = engine_of("llama")
+    one = submission("llama", (PROMPT * 15)[:99], FIELDS | {"output_attentions": True})
+    engine.submit(one)
+    while engine._inspections.first is None:
+        engine.step()
+    assert engine.has_work
+    engine.cancel([one.request_id])
+    assert not engine.has_work
 
 
 def test_positions_and_layers_select() -> None:
