@@ -47,7 +47,7 @@ class Outbox:
             Finished(
                 request.id,
                 Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
-                cached_prompt_tokens=request.num_matched,
+                cached_prompt_tokens=request.num_prompt_matched,
                 drafted_tokens=request.num_drafted,
                 accepted_tokens=request.num_accepted,
                 tensors=tensors,

@@ -85,7 +85,9 @@ class Request:
     whose hidden states its mode reads at the newest position, or with `reads_every_position` at all of them; 0 is the
     embedding, -1 the last layer behind its norm. state: what its mode remembers from step to step. prepared: what
     processors and criteria built once for this request, by their name (bias tables, tries, matchers). num_matched:
-    prompt tokens found in the cache. num_drafted, num_accepted: tokens proposed, and those of them the model confirmed.
+    tokens found in the cache before the first one was generated, negative prompts and all rows included;
+    num_prompt_matched: those of the prompt alone. num_drafted, num_accepted: tokens proposed, and those of them the
+    model confirmed.
     All times are `time.monotonic()` seconds.
     """
 
@@ -106,6 +108,7 @@ class Request:
     num_accepted: int = 0
     started_at: float | None = None
     num_matched: int = 0
+    num_prompt_matched: int = 0
     first_token_at: float | None = None
 
     @property

@@ -232,8 +232,8 @@ class Scheduler:
         if not request.reuses_prefixes:
             return
         salt = request.submission.cache_salt
-        found = sum(self.cache.match_prefix(sequence, salt) for sequence in request.fed_sequences)
-        self._count_matched(request, found)
+        for sequence in request.fed_sequences:
+            self._count_matched(request, sequence, self.cache.match_prefix(sequence, salt))
 
     def _reuse_parts(self, request: Request, shares: Shares) -> list[BlockCopy]:
         """Give a request copies of cached blocks that it shares the beginnings of; the copies to be made."""
@@ -245,12 +245,15 @@ class Scheduler:
             copy = self.cache.match_part(sequence, salt)
             if copy is not None:
                 copies.append(copy)
-                self._count_matched(request, sequence.num_cached - start)
+                self._count_matched(request, sequence, sequence.num_cached - start)
         return copies
 
-    def _count_matched(self, request: Request, num_tokens: int) -> None:
-        if not request.sequences[0].num_generated:
-            request.num_matched += num_tokens
+    def _count_matched(self, request: Request, sequence: Sequence, num_tokens: int) -> None:
+        if request.sequences[0].num_generated:
+            return
+        request.num_matched += num_tokens
+        if sequence is request.sequences[0]:
+            request.num_prompt_matched += num_tokens
 
     def _free(self, request: Request) -> None:
         """Give up the blocks of a request."""
@@ -261,7 +264,7 @@ class Scheduler:
     def _forget_matched(self, request: Request) -> None:
         """What a request found in the cache counts anew until it generates."""
         if not request.sequences or not request.sequences[0].num_generated:
-            request.num_matched = 0
+            request.num_matched = request.num_prompt_matched = 0
 
     def _num_rows(self) -> int:
         return sum(request.width for request in self.running)

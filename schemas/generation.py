@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
-from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from schemas import generation_io as files
 from schemas.explain import explain
@@ -39,13 +39,24 @@ class GenerationConfig(GenerationFields):
     _transformers_version: str | None = PrivateAttr(default=None)
     _loaded: str | None = PrivateAttr(default=None)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _leave_out_metadata(cls, content: Any) -> Any:
-        """Where a file came from asks for nothing: the content of a library's file can be sent as it is."""
+    def _take_origin(cls, content: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Where a file came from is no field, but the content of a library's file can be sent as it is."""
         if not isinstance(content, dict):
-            return content
-        return {key: value for key, value in content.items() if key not in files.METADATA}
+            return validate(content)
+        origin = {key: value for key, value in content.items() if files.is_origin(key, value)}
+        config = validate({key: value for key, value in content.items() if key not in origin})
+        return config._with_origin(origin)
+
+    def _with_origin(self, origin: Mapping[str, Any]) -> Self:
+        self._from_model_config = origin.get("_from_model_config")
+        self._transformers_version = origin.get("transformers_version")
+        return self
+
+    def without_origin(self) -> Self:
+        """This configuration, forgetting which file and version of the library it came from."""
+        return self._with_origin({})
 
     @property
     def transformers_version(self) -> str | None:
@@ -70,7 +81,9 @@ class GenerationConfig(GenerationFields):
 
         Unlike the library's, these do not speak of `output_*` without `return_dict_in_generate`: both have an effect.
         """
-        return find_warnings(self, asked, assistant_model)
+        origin = self._origin if asked is not None else ()
+        told = [f"{name} has no effect: it tells where a configuration came from" for name in origin]
+        return told + find_warnings(self, asked, assistant_model)
 
     def validate(self) -> None:  # type: ignore[override]  # pydantic's old name for model_validate; the library's wins
         """Raise InvalidGenerationConfig, a ValueError that lists all problems, unless the fields go together."""
@@ -129,9 +142,7 @@ class GenerationConfig(GenerationFields):
             config = cls.model_validate(parts.fields)
         except ValidationError as error:
             raise InvalidGenerationConfig(explain(error.errors(include_url=False), cls)) from error
-        config._from_model_config = parts.metadata.get("_from_model_config")
-        config._transformers_version = parts.metadata.get("transformers_version")
-        config.with_extras(parts.extras)
+        config._with_origin(parts.metadata).with_extras(parts.extras)
         unused = {key: value for key, value in overrides.items() if key not in known}
         return (config, unused) if return_unused_kwargs else config
 
@@ -248,17 +259,17 @@ class GenerationConfig(GenerationFields):
 
     def to_dict(self) -> dict[str, Any]:
         """All attributes as plain data, unset ones as None."""
-        metadata = {"_from_model_config": self._from_model_config, "transformers_version": self.transformers_version}
-        return {**dict.fromkeys(type(self).model_fields), **metadata, **self.to_diff_dict()}
+        return {**dict.fromkeys((*type(self).model_fields, *files.METADATA)), **self.to_diff_dict()}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The attributes that are set, as plain data."""
-        metadata = {"_from_model_config": self._from_model_config, "transformers_version": self.transformers_version}
-        return {
-            **self.model_dump(mode="json", exclude_none=True),
-            **copy.deepcopy(self.extras),
-            **{key: value for key, value in metadata.items() if value is not None},
-        }
+        return {**self.model_dump(mode="json", exclude_none=True), **copy.deepcopy(self.extras), **self._origin}
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        """Where the configuration came from, as far as it is known."""
+        origin = {"_from_model_config": self._from_model_config, "transformers_version": self.transformers_version}
+        return {key: value for key, value in origin.items() if value is not None}
 
     def to_json_string(self, use_diff: bool = True, ignore_metadata: bool = False) -> str:
         """The attributes as JSON. use_diff: leave out unset ones; ignore_metadata: leave out where they came from."""

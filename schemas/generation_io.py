@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +27,8 @@ OUTPUT_FLAGS = ("output_attentions", "output_hidden_states", "output_scores", "o
 TEXT_PARTS = ("decoder", "generator", "text_config")
 # Fields of 4.x that 5.x no longer looks for in a model's configuration.
 FORMER_FIELDS = ("forced_decoder_ids", "return_legacy_cache", "generation_kwargs")
+
+VERSION = re.compile(r"[0-9]+(\.[0-9A-Za-z+-]+){0,7}")
 
 AnyPath = str | os.PathLike[str]
 
@@ -112,6 +115,13 @@ def sort_keys(config: Mapping[str, Any], names: Collection[str]) -> Parts:
             if key not in names and key not in METADATA and key not in FORGOTTEN
         },
     )
+
+
+def is_origin(key: str, value: Any) -> bool:
+    """Whether this is metadata of a file with a value that the library may have written there."""
+    if key == "transformers_version":
+        return value is None or (isinstance(value, str) and VERSION.fullmatch(value) is not None)
+    return key == "_from_model_config" and (value is None or isinstance(value, bool))
 
 
 def to_plain(value: Any) -> Any:

@@ -87,7 +87,7 @@ async def stored_config(service: Service, name: str) -> GenerationConfig:
         message = f"no configuration is stored under {name[:64]}; known: {known}"
         raise invalid("generation_config", "unknown_name", message)
     try:
-        return GenerationConfig.model_validate(parse_json(content))
+        return GenerationConfig.model_validate(parse_json(content)).without_origin()
     except (ValidationError, Refused):
         message = f"the configuration stored under {name} is broken; the server's operator must repair it"
         raise invalid("generation_config", "broken_config", message) from None

@@ -4,6 +4,7 @@ A plain answer is the collected stream. Whoever holds a `Run` closes it, and wit
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
 encode_json = msgspec.json.Encoder().encode
+LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
+"""What JSON leaves raw and the line readers of many clients cut at, and how JSON spells it otherwise."""
+ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
 
 
 @dataclass(slots=True)
@@ -242,9 +246,13 @@ def write_event(event: Event) -> bytes:
             name = b"done"
         case _:
             name = b"error"
-    # JSON has no raw line breaks, so the data is one line.
     if isinstance(event, msgspec.Struct):
         data = encode_json(event)
     else:
         data = event.model_dump_json(exclude_none=True).encode()
-    return b"event: " + name + b"\ndata: " + data + b"\n\n"
+    return b"event: " + name + b"\ndata: " + one_line(data) + b"\n\n"
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON that no reader of lines takes for several. data: JSON in UTF-8, which escapes all of ASCII's breaks."""
+    return ANY_LINE_BREAK.sub(lambda found: LINE_BREAKS[found[0]], data)

@@ -53,7 +53,8 @@ async def engine(tokenizer_file: str) -> FakeEngine:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "warm.json").write_text(json.dumps({"do_sample": True, "temperature": 1.5, "max_new_tokens": 3}))
+    warm = {"do_sample": True, "temperature": 1.5, "max_new_tokens": 3, "transformers_version": "5.23.0"}
+    (tmp_path / "warm.json").write_text(json.dumps(warm))
     return make_settings(stored_configs=tmp_path)
 
 

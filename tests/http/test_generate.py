@@ -82,8 +82,26 @@ async def test_several_prompts_are_submissions_of_one_and_their_rows_are_adjacen
 async def test_the_content_of_a_library_file_can_be_sent_as_it_is(client, engine):
     content = {"max_new_tokens": 3, "transformers_version": "5.23.0", "_from_model_config": True}
     for form in (content, json.dumps(content)):
-        await generate(client, inputs="ab", generation_config=form)
+        answer = await generate(client, inputs="ab", generation_config=form)
         assert "transformers_version" not in engine.submissions[-1].config
+        assert [text.split()[0] for text in answer["warnings"]] == ["_from_model_config", "transformers_version"]
+    assert (await generate(client, inputs="ab", generation_config="warm"))["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("transformers_version", 5),
+        ("transformers_version", "greedy"),
+        ("_from_model_config", "yes"),
+        ("_mask_length", 3),
+    ],
+)
+async def test_an_origin_that_no_library_wrote_is_refused_by_name(client, engine, name, value):
+    response = await client.post("/generate", json={"inputs": "ab", "generation_config": {name: value}})
+    assert response.status_code == 422
+    assert [problem["pointer"] for problem in response.json()["errors"]] == [f"/generation_config/{name}"]
+    assert engine.submissions == []
 
 
 async def test_request_wins_over_model_file_over_library(connect, engine, tokenizer_file):

@@ -1,6 +1,7 @@
 """`POST /generate` as server-sent events, and clients that leave."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -54,6 +55,16 @@ async def test_tokens_that_came_together_share_an_event(client, engine, encode):
     _, events = await stream(client, inputs=[3])
     assert events[0] == ("tokens", {"sequence": 0, "index": 0, "token_ids": encode("abc"), "text": "abc"})
     assert events[1] == ("token", {"sequence": 0, "index": 3, "token_id": encode("d")[0], "text": "d"})
+
+
+async def test_no_reader_of_lines_cuts_an_event_in_two(client, engine, encode):
+    text = "a\u2028b\u2029c\u0085d\x0b\x0c\x1c\x1d\x1e\r\ne"
+    engine.script = lambda submission: tokens_of(submission, encode(text[:4]), encode(text[4:]))
+    response = await client.post("/generate", json={"inputs": [3], "stream": True})
+    assert response.text.splitlines() == response.text.split("\n")[:-1]
+    lines = [line.removeprefix("data: ") for line in response.text.split("\n") if line.startswith("data: ")]
+    assert json.loads(lines[-1])["generated_text"] == text
+    assert "".join(json.loads(line)["text"] for line in lines[:-1]) == text
 
 
 async def test_an_incomplete_character_is_held_back(client, engine, encode):

@@ -1,7 +1,7 @@
 """Draft models for the tests, and assisted decoding as the library does it."""
 
 import copy
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -56,14 +56,14 @@ def _from_the_start(self: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
 
 
 def right_drafts() -> AbstractContextManager[Any]:
-    """While this lasts the library's draft model reads the right context."""
+    """While this lasts the library's draft model, or its first layers, read the right context."""
     return patch.object(AssistedCandidateGenerator, "get_candidates", _from_the_start)
 
 
 def generate_assisted(
-    family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int, *, with_model: bool
+    family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int, *, with_model: bool, is_mended: bool = True
 ) -> tuple[list[int], torch.Tensor]:
-    """The library's tokens and scores, (L, V), where its draft model reads the right context.
+    """The library's tokens and scores, (L, V), where whoever drafts reads the right context, unless it is not mended.
 
     The draft settings stand where the library looks for them: in the generation config of who drafts.
     """
@@ -74,7 +74,7 @@ def generate_assisted(
     torch.manual_seed(seed)
     config = LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True)
     try:
-        with torch.inference_mode(), right_drafts():
+        with torch.inference_mode(), right_drafts() if is_mended else nullcontext():
             out = model.generate(
                 torch.tensor([prompt_ids]), generation_config=config, assistant_model=draft if with_model else None
             )

@@ -72,6 +72,22 @@ def test_alone_equals_generate(family: str, drafter: str, base: str) -> None:
         assert_same_scores(answer.tensor("scores")[:, 0], scores)
 
 
+@pytest.mark.parametrize(("drafter", "seed"), [("model", 0), ("early exit", 7)])
+def test_drafts_of_the_library_as_it_is_change_drawn_tokens_but_no_greedy_ones(drafter: str, seed: int) -> None:
+    is_same = {}
+    for base in ("greedy", "warped sample"):
+        fields = DRAFTERS[drafter] | BASES[base] | {"max_new_tokens": 24}
+        with_model = asks_for_a_model(fields)
+        right, as_it_is = (
+            generate_assisted(
+                "llama", prompt(seed, 1, "llama"), fields, seed, with_model=with_model, is_mended=is_mended
+            )[0]
+            for is_mended in (True, False)
+        )
+        is_same[base] = right == as_it_is
+    assert is_same == {"greedy": True, "warped sample": False}
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine.messages import Submission, Wanted
+from tests.parity.drafting import make_engine
 from tests.parity.models import FAMILIES, reference
 from tests.parity.running import Answer, alone, engine_of, run, submission
 from tests.parity.test_modes import assert_same_scores, prompt
@@ -118,3 +119,13 @@ def test_beams_are_guided_as_each_of_them_alone_would_be(fields: dict[str, Any])
             assert actual is not None
             penalties = [0.0] if "num_beam_groups" not in fields else [0.0, 0.5, 1.0]
             assert any(actual == pytest.approx(expected - one, rel=1e-4, abs=1e-4) for one in penalties)
+
+
+def test_what_was_cached_of_a_negative_prompt_does_not_count_as_prompt() -> None:
+    engine = make_engine("llama", block_size=8)
+    fields = {"guidance_scale": 1.5, "max_new_tokens": 2, "num_return_sequences": 3, "do_sample": True}
+    for num_cached in (0, 16):
+        one = submission("llama", prompt(1, 20, "llama"), fields, negative_prompt_ids=prompt(2, 96, "llama"))
+        answer = alone(engine, one)
+        assert answer.finished is not None
+        assert answer.finished.cached_prompt_tokens == num_cached
