@@ -1,5 +1,6 @@
 """The step loop: one forward pass for all running requests, whatever their mode."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from engine.scheduler import Scheduler
 from engine.settling import Settler
 from engine.stopping import Stopping
 from engine.trace import Trace
+from engine.watch import Watch
 from schemas.generation import GenerationConfig, GenerationMode
 from schemas.generation_mode import row_field
 from schemas.problems import Problem
@@ -56,6 +58,7 @@ class Engine:
         self._traces: dict[Request, Trace] = {}
         self._outbox = Outbox()
         self._inspections = Inspections(parts.runner)
+        self._watch = Watch()
         self._num_steps = 0
         self._is_in_doubt = False
 
@@ -65,6 +68,10 @@ class Engine:
 
     def submit(self, submission: Submission) -> None:
         """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
+        with self._watch.timing("taking in", [submission]):
+            self._take_in(submission)
+
+    def _take_in(self, submission: Submission) -> None:
         try:
             if self._parts.scheduler.is_full:
                 raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
@@ -107,6 +114,7 @@ class Engine:
             self._end_running(error)
             self._is_in_doubt = True
             self._settle_doubts()
+        self._watch.end_step()
         return self._outbox.empty(load)
 
     def _end_late(self, now: float) -> None:
@@ -146,7 +154,8 @@ class Engine:
         """Let the modes that draft do so; if that raises, one by one: only the culprit ends."""
         for strategy, group in self._by_strategy(requests):
             try:
-                strategy.propose(group, self._parts.pipeline)
+                with self._timing("drafting for", group):
+                    strategy.propose(group, self._parts.pipeline)
             except Exception as error:
                 if len(group) > 1:
                     for one in group:
@@ -159,7 +168,8 @@ class Engine:
         """Whether the forward pass succeeded; if not, all that ran has ended."""
         starts = {feed.sequence: feed.sequence.num_cached for feed in batch.feeds}
         try:
-            forward = self._parts.runner.forward(batch)
+            with self._timing("the model's pass for", self._parts.scheduler.running):
+                forward = self._parts.runner.forward(batch)
         except Exception as error:
             logger.exception("the forward pass failed")
             self._end_running(error)
@@ -195,6 +205,9 @@ class Engine:
                 span = forward.spans[sequence]
                 self._traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
 
+    def _timing(self, doing: str, requests: Seq[Request]) -> contextlib.AbstractContextManager[None]:
+        return self._watch.timing(doing, (request.submission for request in requests))
+
     def _strategy_of(self, request: Request) -> Strategy:
         return self._parts.strategies[request.mode]
 
@@ -207,7 +220,8 @@ class Engine:
     def _advance(self, strategy: Strategy, requests: list[Request], step: Step) -> list[Outcome]:
         """Let a strategy choose for all its requests at once; if that raises, one by one: only the culprit ends."""
         try:
-            return [strategy.advance(requests, step)]
+            with self._timing("choosing tokens for", requests):
+                return [strategy.advance(requests, step)]
         except Exception as error:
             if len(requests) > 1:
                 return [outcome for one in requests for outcome in self._advance(strategy, [one], step)]
@@ -257,7 +271,8 @@ class Engine:
 
     def _complete(self, request: Request, now: float, shown: dict[str, Tensor]) -> None:
         trace = self._traces[request]
-        tensors = trace.tensors(request, self._parts.runner.vocab_size) | shown
+        with self._timing("putting together tensors for", [request]):
+            tensors = trace.tensors(request, self._parts.runner.vocab_size) | shown
         self._outbox.finish(request, now, tensors, trace.prompt_logprobs)
         self._forget(request)
 
@@ -267,7 +282,8 @@ class Engine:
         if request is None:
             return
         try:
-            done = self._inspections.advance()
+            with self._timing("looking into the model for", [request]):
+                done = self._inspections.advance()
             if done is not None:
                 self._complete(request, done.ended_at, done.tensors())
         except Exception as error:

@@ -8,6 +8,7 @@ import gc
 import logging
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from msgspec import structs
@@ -34,6 +35,9 @@ from engine.orphan import end_with_parent
 
 logger = logging.getLogger("engine")
 
+ADMISSION_S = 0.02
+"""How long requests are taken in between two steps; those that would take longer wait for the next gap."""
+
 LOAD_EVERY_S = 0.05
 """How often the load is told while nothing else is to be said."""
 
@@ -43,6 +47,7 @@ class Loop:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._arrived: deque[bytes] = deque()
 
     def say(self, message: Outbound) -> None:
         self._channel.say(encode(message))
@@ -61,16 +66,20 @@ class Loop:
                 told, told_at = outputs.load, now
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
-        """Take in all that has arrived; False at the end."""
-        arrived = self._channel.listen(wait=wait)
-        for data in arrived or ():
-            message = decode_inbound(data)
+        """Take in what has arrived, while there is work no more than fits between two steps; False at the end."""
+        arrived = self._channel.listen(wait=wait and not self._arrived)
+        self._arrived.extend(arrived or ())
+        until = time.monotonic() + ADMISSION_S
+        while self._arrived:
+            message = decode_inbound(self._arrived.popleft())
             if isinstance(message, Shutdown):
                 return False
             if isinstance(message, Cancel):
                 engine.cancel(message.request_ids)
             elif isinstance(message, Submission):
                 engine.submit(message)
+            if engine.has_work and time.monotonic() > until:
+                break
         return arrived is not None
 
 

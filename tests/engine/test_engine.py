@@ -1,14 +1,19 @@
 """The step loop: who shares a step, what faults end, what is freed."""
 
+from collections.abc import Sequence as Seq
 from typing import Any
 
 import pytest
 import torch
 
+from engine.batch import Outcome
+from engine.decoding.beam_search import BeamSearch
+from engine.decoding.strategy import Step
 from engine.engine import Engine
 from engine.logits.registry import Registry
-from engine.messages import Constraint, Named
+from engine.messages import Constraint, Named, Wanted
 from engine.request import Request
+from engine.watch import Watch
 from schemas.generation import GenerationMode
 from tests.engine.scripted import VOCAB_SIZE, drain, make_engine, next_number, submit
 
@@ -215,3 +220,38 @@ def test_a_seeded_request_ignores_its_neighbours() -> None:
         submit(company, f"n{number}", [2], do_sample=True, top_k=0, max_length=9 + number)
     submit(company, "r", [1], **fields)
     assert drain(company)[0]["r"] == drain(lone)[0]["r"]
+
+
+class SlowBeams(BeamSearch):
+    """Takes its time, on a clock that others can read."""
+
+    now = 0.0
+
+    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+        self.now += 2.5
+        return super().advance(requests, step)
+
+
+def test_a_slow_step_is_logged_with_the_request_it_was_slow_for(caplog: pytest.LogCaptureFixture) -> None:
+    engine, slow = make_engine(), SlowBeams()
+    engine._parts.strategies[GenerationMode.BEAM_SEARCH] = slow
+    engine._watch = Watch(lambda: slow.now)
+    submit(engine, "plain", [1, 2])
+    engine.step()
+    assert caplog.messages == []
+    submit(engine, "beams", [1, 2], num_beams=2, bad_words_ids=[[7, 8], [9]], wanted=Wanted(top_n_tokens=3))
+    engine.step()
+    (line,) = caplog.messages
+    assert line.startswith("a step took 2.5 s, 2.5 s of it choosing tokens for: beams (beam_search, 2 prompt tokens, ")
+    assert line.endswith("num_beams 2, bad_words_ids of 2, top_n_tokens 3)")
+
+
+def test_a_request_that_is_slow_to_take_in_is_logged_without_its_texts(caplog: pytest.LogCaptureFixture) -> None:
+    times = iter([0.0, 1.5])
+    engine = make_engine()
+    engine._watch = Watch(lambda: next(times, 1.5))
+    submit(engine, "a", [1, 2], do_sample=True, watermarking_config="secret", eos_token_id=3)
+    engine.step()
+    (line,) = caplog.messages
+    assert line.startswith("a step took 1.5 s, 1.5 s of it taking in: a (sample, 2 prompt tokens, 4 new, ")
+    assert line.endswith("do_sample True, watermarking_config)")
