@@ -5,6 +5,7 @@ name everywhere: `port` in the table [server], `--port`, BEAMHOUSE_PORT.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,6 +119,11 @@ class ServerSettings(Part):
     stored_configs: OptionalPath
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "text", "json"]
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether logs are for machines: as asked, or where nobody sits before them."""
+        return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
 
 
 PARTS: dict[str, type[Part]] = {"model": ModelSettings, "engine": EngineSettings, "server": ServerSettings}

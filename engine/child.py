@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import BinaryIO, cast
 
 COMMAND = (sys.executable, "-m", "engine")
 
@@ -13,14 +14,25 @@ COMMAND = (sys.executable, "-m", "engine")
 class Child:
     """A process that imports what it needs, then waits for its first message. It ends when its standard input does.
 
-    socket: this side of that input, which takes its answers too. Whoever makes one closes it.
+    socket: this side of that input, which takes its answers too. output: all it prints, if that is captured; else it
+    goes where this process prints. Whoever makes one closes it, and reads its output.
     """
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND, *, is_captured: bool = False) -> None:
         self.socket, theirs = socket.socketpair()
         with theirs:
             # A session of its own: Ctrl-C reaches the parent alone, which then ends the engine in order.
-            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE if is_captured else None,
+                stderr=subprocess.STDOUT if is_captured else None,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> BinaryIO | None:
+        return cast("BinaryIO | None", self._process.stdout)
 
     @property
     def pid(self) -> int:

@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import BinaryIO
 
 from config.settings import Settings
 from engine.child import COMMAND, Child
@@ -58,14 +59,16 @@ class EngineClient:
     """The engine, seen from the HTTP process.
 
     ahead: a process that was started before this one had imported everything; the first life is its. command: starts
-    each further one. status: where it stands. info: the loaded model, None until it is ready. load: how busy it was
-    after its last step. A process that dies is started again; what was running ends with EngineUnavailable. So does one
-    that makes no step though it has work: first it is not ready, then it is ended. Loading may take any time.
+    each further one. hear: takes what each prints, if that is not to go where this process prints. status: where it
+    stands. info: the loaded model, None until it is ready. load: how busy it was after its last step. A process that
+    dies is started again; what was running ends with EngineUnavailable. So does one that makes no step though it has
+    work: first it is not ready, then it is ended. Loading may take any time.
     """
 
     settings: Settings
     ahead: Child | None = None
     command: Sequence[str] = COMMAND
+    hear: Callable[[BinaryIO], None] | None = None
     status: EngineStatus = EngineStatus("starting")
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
@@ -139,7 +142,9 @@ class EngineClient:
         """One life of the process after another."""
         failures = len(RESTARTS)  # a first start that fails would fail again
         while True:
-            child, self.ahead = self.ahead or Child(self.command), None
+            child, self.ahead = self.ahead or Child(self.command, is_captured=self.hear is not None), None
+            if self.hear is not None and child.output is not None:
+                self.hear(child.output)
             started = await Life.begin(child, lambda data: self._take(decode_outbound(data)))
             self._process = started
             try:

@@ -71,7 +71,7 @@ def serve(
 ) -> None:
     """Serve a model over HTTP until SIGTERM; running requests are finished first."""
     settings = load(given(options, name), config)
-    with closing(Child()) as child:
+    with closing(Child(is_captured=settings.server.logs_json)) as child:
         from server import commands
 
         status = commands.serve(settings, child)

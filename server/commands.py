@@ -13,13 +13,16 @@ from server.app import create_app
 from server.loading_report import loading_report
 from server.local import LocalRequest, generate_once
 from server.logs import configure_logs
+from server.output import log_output, take_over_output
 from server.web_server import run
 
 
 def serve(settings: Settings, child: Child) -> int:
     """Serve until SIGTERM; the exit status. Raises CannotListen."""
     configure_logs(settings.server)
-    client = EngineClient(settings, child)
+    if settings.server.logs_json:
+        take_over_output()
+    client = EngineClient(settings, child, hear=log_output if settings.server.logs_json else None)
     return run(create_app(client, settings), client, settings)
 
 

@@ -3,8 +3,11 @@
 import sys
 from typing import Protocol
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+log = structlog.get_logger()
 
 
 class LoadingReport(Protocol):
@@ -13,10 +16,13 @@ class LoadingReport(Protocol):
     def loading(self, stage: str, share: float) -> None: ...
     def done(self) -> None: ...
     def say(self, text: str) -> None: ...
+    def fail(self, text: str) -> None: ...
 
 
-def loading_report() -> LoadingReport:
+def loading_report(*, is_logged: bool = False) -> LoadingReport:
     """What fits where stderr goes."""
+    if is_logged:
+        return LogReport()
     return TerminalReport() if sys.stderr.isatty() else LineReport()
 
 
@@ -45,9 +51,11 @@ class TerminalReport:
         self.done()
         self.console.print(text, markup=False, soft_wrap=True)
 
+    fail = say
+
 
 class LineReport:
-    """A line for each stage, for logs."""
+    """A line for each stage, where there is no terminal."""
 
     def __init__(self) -> None:
         self.stage = ""
@@ -62,3 +70,15 @@ class LineReport:
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    fail = say
+
+
+class LogReport(LineReport):
+    """The same as log lines."""
+
+    def say(self, text: str) -> None:
+        log.info(text)
+
+    def fail(self, text: str) -> None:
+        log.error(text)

@@ -34,7 +34,7 @@ async def generate_once(app: FastAPI, client: EngineClient, report: LoadingRepor
     """The answer to one request, from a model that is loaded for it. Raises RequestRefused or EngineUnavailable."""
     async with app.router.lifespan_context(app):
         async for status in client.changes():
-            if not status.is_ready:
+            if status.stage != "failed" and not status.is_ready:
                 report.loading(status.stage, status.share)
         await client.loaded()
         report.done()

@@ -14,7 +14,7 @@ QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "asyncio", "uvicorn.error")
 
 def configure_logs(settings: ServerSettings) -> None:
     """Send every line of the process to stderr, as text for people or as one JSON object per line for machines."""
-    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    is_json = settings.logs_json
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

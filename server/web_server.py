@@ -40,6 +40,7 @@ def run(app: FastAPI, client: Engine, settings: Settings) -> int:
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     server = DrainingServer(uvicorn_config(app, settings), client, address)
+    server.report = loading_report(is_logged=settings.server.logs_json)
     server.close_doors = app.state.service.gate.close
     server.drain_s = settings.server.shutdown_s
     # What lives as long as the process need not be looked at by each collection between two tokens.
@@ -116,7 +117,10 @@ class DrainingServer(uvicorn.Server):
         """Say what has changed since the last tick."""
         status = self.client.status
         if status.stage == "failed":
-            self.report.say(f"beamhouse: {status.error}")
+            self.report.fail(f"beamhouse: {status.error}")
+        elif status.stage == "stalled" or self.stage == "stalled":
+            if status.stage != self.stage:
+                self.report.say(f"{status.stage}: {status.error}" if status.error else status.stage)
         elif not status.is_ready:
             self.report.loading(status.stage, status.share)
         elif status.stage != self.stage:

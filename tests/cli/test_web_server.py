@@ -52,6 +52,8 @@ class Lines:
     def say(self, text: str) -> None:
         self.told.append(text)
 
+    fail = say
+
 
 @dataclass(eq=False)
 class Running:
