@@ -14,7 +14,7 @@ from engine.errors import ModelUnsupported
 BUILTIN = "builtin"
 BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"
 BUILTIN_DRAFT = BUILTIN_FILES.parent / "draft"
-PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
 """What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
 
 Progress = Callable[[str, float], None]
