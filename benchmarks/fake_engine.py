@@ -14,6 +14,8 @@ from engine.frames import Channel, take_standard_input
 from engine.loading.files import BUILTIN_FILES
 from engine.messages import (
     Cancel,
+    Check,
+    Checked,
     Finished,
     FinishReason,
     Load,
@@ -139,7 +141,10 @@ def serve(engine: FakeEngine, channel: Channel) -> None:
         for message in map(decode_inbound, arrived):
             if isinstance(message, Shutdown):
                 return
-            engine.take(message)
+            if isinstance(message, Check):
+                channel.say(encode(Checked(message.check_id)))
+            else:
+                engine.take(message)
         if engine.running:
             engine.wait()
             channel.say(encode(engine.step()))

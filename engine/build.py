@@ -1,11 +1,12 @@
 """Puts an engine together: files, weights, cache, processors, strategies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from config.settings import EngineSettings, ModelSettings
@@ -33,6 +34,7 @@ from engine.rotary import stretch_of
 from engine.runners.backend import num_bytes, pick_backend
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Scheduler
+from engine.spelling import Spelling
 from engine.stopping import Stopping
 from engine.text import Text
 from engine.threads import pick_num_threads
@@ -42,13 +44,21 @@ from schemas.generation import GenerationConfig
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What requests may name beside their parameters. tokenizer_json: the main model's."""
+    """What requests may name beside their parameters. tokenizer_json, text: the main model's, one of them is enough."""
 
     registry: Registry
     tries: dict[str, Trie]
     tokenizer_json: str | None = None
     assistants: Mapping[str, Assistant] = field(default_factory=dict)
     watermarks: Profiles = field(default_factory=dict)
+    text: Text | None = None
+
+    @property
+    def spell(self) -> Callable[[int], Spelling] | None:
+        """What the main model's tokens add to a text; None without a tokenizer."""
+        if self.text is None and self.tokenizer_json is not None:
+            return Text(Tokenizer.from_str(self.tokenizer_json), None, {}).spelling
+        return None if self.text is None else self.text.spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ def assemble(
     runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
     step_tokens = max(settings.step_tokens, settings.max_rows)
     limits = Limits(settings.max_rows, step_tokens, settings.max_waiting, settings.max_stretch)
-    constraints = Constraints(runner.vocab_size, extensions.tries, extensions.tokenizer_json)
+    constraints = Constraints(runner.vocab_size, extensions.tries, extensions.spell)
     constraints.warm_up()
     assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings)
     parts = Parts(
@@ -136,14 +146,15 @@ def load_extensions(
     settings: ModelSettings, tokenizer: TokenizerFiles, assistants: Mapping[str, Assistant]
 ) -> Extensions:
     """The registered classes, the named tries, and what they need of the tokenizer; beside them the draft models."""
-    token_bytes: Seq[bytes] | None = None
+    text: Text | None = None
     tokenizer_json = None
     if tokenizer.file is not None:
-        token_bytes = Text.load(tokenizer.file, None, tokenizer.special_tokens).token_bytes()
+        text = Text.load(tokenizer.file, None, tokenizer.special_tokens, tokenizer.switches)
         tokenizer_json = Path(tokenizer.file).read_text(encoding="utf-8")
+    token_bytes: Seq[bytes] | None = None if text is None else text.token_bytes()
     try:
         registry = Registry.load(settings.logits_processors, settings.stopping_criteria, token_bytes)
-        return Extensions(registry, load_tries(settings.tries), tokenizer_json, assistants)
+        return Extensions(registry, load_tries(settings.tries), tokenizer_json, assistants, text=text)
     except (ValueError, OSError) as error:
         raise ModelUnsupported(str(error)) from error
 

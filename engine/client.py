@@ -15,10 +15,13 @@ from typing import BinaryIO
 
 from config.settings import Settings
 from engine.child import COMMAND, Child
-from engine.errors import EngineError, EngineUnavailable
+from engine.errors import EngineError, EngineUnavailable, InvalidRequest
 from engine.life import Life
 from engine.messages import (
     Cancel,
+    Check,
+    Checked,
+    Constraint,
     Inbound,
     Launch,
     Load,
@@ -32,6 +35,7 @@ from engine.messages import (
 )
 from engine.pulse import Pulse
 from engine.stream import Stream, Update
+from schemas.problems import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,8 @@ class EngineClient:
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
     _streams: dict[str, Stream] = field(default_factory=dict)
+    _checks: dict[int, asyncio.Future[list[Problem]]] = field(default_factory=dict)
+    _num_checks: int = 0
     _awaits_word: bool = False
     _process: Life | None = None
     _pulse: Pulse = field(default_factory=lambda: Pulse(inf, inf))
@@ -118,15 +124,31 @@ class EngineClient:
                 return
             await changed.wait()
 
+    async def check(self, constraint: Constraint) -> None:
+        """Let the engine build a constraint beside its steps. Raises InvalidRequest, EngineUnavailable."""
+        process = self._ready_process()
+        self._num_checks += 1
+        check_id, answer = self._num_checks, asyncio.get_running_loop().create_future()
+        self._checks[check_id] = answer
+        process.say(Check(check_id, constraint))
+        try:
+            if problems := await answer:
+                raise InvalidRequest(problems)
+        finally:
+            self._checks.pop(check_id, None)
+
     def submit(self, submission: Submission) -> Stream:
         """Hand a prompt to the engine. Raises EngineUnavailable unless it is ready."""
-        if not self.status.is_ready or self._process is None or not self._process.hears:
-            reason = f": {self.status.error}" if self.status.error else ""
-            raise EngineUnavailable(f"the engine is not ready ({self.status.stage}){reason}")
-        self._process.say(submission)
+        self._ready_process().say(submission)
         self._awaits_word = True
         stream = self._streams[submission.request_id] = Stream(submission.request_id, self.forget)
         return stream
+
+    def _ready_process(self) -> Life:
+        if not self.status.is_ready or self._process is None or not self._process.hears:
+            reason = f": {self.status.error}" if self.status.error else ""
+            raise EngineUnavailable(f"the engine is not ready ({self.status.stage}){reason}")
+        return self._process
 
     def forget(self, request_id: str) -> None:
         """Cancel a request whose stream nobody reads any more."""
@@ -209,7 +231,7 @@ class EngineClient:
         elif self.status.stage == "stalled" and not pulse.is_stalled:
             self._set(EngineStatus("ready", 1.0))
 
-    def _take(self, message: StepOutputs | Loading | ModelInfo | LoadFailed) -> None:
+    def _take(self, message: StepOutputs | Checked | Loading | ModelInfo | LoadFailed) -> None:
         match message:
             case StepOutputs():
                 self.load = message.load
@@ -224,6 +246,10 @@ class EngineClient:
                         stream.end(finished)
                 # Before it waits for more to do, the engine always says so.
                 self._awaits_word = bool(self._streams)
+            case Checked():
+                answer = self._checks.get(message.check_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(message.problems)
             case Loading():
                 self._set(EngineStatus(message.stage, message.share))
             case ModelInfo():
@@ -236,6 +262,9 @@ class EngineClient:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.end(error)
+        for answer in self._checks.values():
+            if not answer.done():
+                answer.set_exception(error)
         self.load = Load()
         self._awaits_word = False
 

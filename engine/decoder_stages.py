@@ -63,21 +63,26 @@ class EachToken:
     """Decoders that look at one token at a time, and at most treat the first one differently."""
 
     def __init__(self, first: Callable[[str], str], rest: Callable[[str], str]) -> None:
+        self.first = first
+        self.rest = rest
         self._next = first
-        self._rest = rest
+
+    @property
+    def is_first_other(self) -> bool:
+        return self.first is not self.rest
 
     def push(self, pieces: list[str]) -> list[str]:
         decoded = []
         for piece in pieces:
             decoded.append(self._next(piece))
-            self._next = self._rest
+            self._next = self.rest
         return decoded
 
     def finish(self) -> list[str]:
         return []
 
     def inside(self, piece: str) -> str:
-        return self._rest(piece)
+        return self.rest(piece)
 
 
 class ByteLevel:
@@ -127,7 +132,7 @@ class EndOfWord:
     """The suffix that ends a word is a space, except at the end of the text."""
 
     def __init__(self, suffix: str) -> None:
-        self._suffix = suffix
+        self.suffix = suffix
         self._newest: list[str] = []
 
     def push(self, pieces: list[str]) -> list[str]:
@@ -136,10 +141,10 @@ class EndOfWord:
         return [self.inside(piece) for piece in pieces[:-1]]
 
     def finish(self) -> list[str]:
-        return [piece.replace(self._suffix, "") for piece in self._newest]
+        return [piece.replace(self.suffix, "") for piece in self._newest]
 
     def inside(self, piece: str) -> str:
-        return piece.replace(self._suffix, " ")
+        return piece.replace(self.suffix, " ")
 
 
 class Ctc:
@@ -194,19 +199,19 @@ class StripText:
     """Drops up to `start` leading and `stop` trailing characters of the running text, if they are `content`."""
 
     def __init__(self, content: str, start: int, stop: int) -> None:
-        self._content = content
-        self._start = start
-        self._stop = stop
+        self.content = content
+        self.start = start
+        self.stop = stop
         self._held = ""
 
     def push(self, pieces: list[str]) -> list[str]:
         text = "".join(pieces)
-        while self._start and text:
-            is_content = text[0] == self._content
-            self._start = self._start - 1 if is_content else 0
+        while self.start and text:
+            is_content = text[0] == self.content
+            self.start = self.start - 1 if is_content else 0
             text = text[1:] if is_content else text
         text = self._held + text
-        num_held = min(self._stop, len(text) - len(text.rstrip(self._content)))
+        num_held = min(self.stop, len(text) - len(text.rstrip(self.content)))
         self._held = text[len(text) - num_held :]
         return [text[: len(text) - num_held]]
 

@@ -83,8 +83,12 @@ def _replace(part: dict[str, Any]) -> Stage | None:
         return None
     if old is None:
         pattern = decoders.Replace(Regex(part["pattern"]["Regex"]), new)
-        return EachToken(lambda token: pattern.decode([token]), lambda token: pattern.decode([token]))
-    return EachToken(lambda token: token.replace(old, new), lambda token: token.replace(old, new))
+        return _alike(lambda token: pattern.decode([token]))
+    return _alike(lambda token: token.replace(old, new))
+
+
+def _alike(change: Callable[[str], str]) -> Stage:
+    return EachToken(change, change)
 
 
 def _on_tokens(part: dict[str, Any]) -> Stage | None:
@@ -100,8 +104,7 @@ def _on_tokens(part: dict[str, Any]) -> Stage | None:
         case "Replace":
             return _replace(part)
         case "Strip":
-            strip = _strip(part["content"], part["start"], part["stop"])
-            return EachToken(strip, strip)
+            return _alike(_strip(part["content"], part["start"], part["stop"]))
         case "BPEDecoder":
             return EndOfWord(part["suffix"])
         case "CTC":

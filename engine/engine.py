@@ -16,7 +16,7 @@ from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidReque
 from engine.inspecting import Inspections, is_inspected
 from engine.logits.guidance import first_sequence
 from engine.logits.pipeline import Pipeline
-from engine.messages import Load, StepOutputs, Submission, Tensor
+from engine.messages import Constraint, Load, StepOutputs, Submission, Tensor
 from engine.outbox import Outbox
 from engine.request import Output, Request, Sequence
 from engine.runners.runner import Runner
@@ -87,6 +87,13 @@ class Engine:
         self._requests[request.id] = request
         self._traces[request] = Trace(submission.wanted, request.config)
         self._parts.scheduler.add(request)
+
+    def check(self, constraint: Constraint) -> None:
+        """Build what a constraint needs, so that a submission with an equal one finds it. Raises InvalidRequest.
+
+        The only thing here that another thread may do.
+        """
+        self._parts.pipeline.constraints.compile(constraint)
 
     def cancel(self, request_ids: Iterable[str]) -> None:
         """Stop requests and free all they hold; nothing more is said of them."""

@@ -1,5 +1,6 @@
 """Messages on a stream socket: each behind its length in four bytes, little-endian."""
 
+import contextlib
 import os
 import select
 import socket
@@ -42,13 +43,24 @@ class Channel:
         self._frames = Frames()
         self._unsent = bytearray()
         self._is_over = False
+        self._bell, self._button = os.pipe()
+        for end_of_pipe in (self._bell, self._button):
+            os.set_blocking(end_of_pipe, False)
+
+    def wake(self) -> None:
+        """Let `listen` return, which need not bring a message. From any thread; nothing happens once it is closed."""
+        with contextlib.suppress(OSError):
+            os.write(self._button, b"!")
 
     def say(self, message: bytes) -> None:
         self._unsent += framed(message)
         self._flush()
 
     def listen(self, *, wait: bool) -> list[bytes] | None:
-        """All messages that have arrived, with `wait` at least a piece of one; None once the other side is gone."""
+        """All messages that have arrived, with `wait` at least a piece of one, unless somebody woke it.
+
+        None once the other side is gone.
+        """
         if self._unsent:
             self._flush()
         if wait:
@@ -74,13 +86,19 @@ class Channel:
             return
         finally:
             self._socket.close()
+            os.close(self._bell)
+            os.close(self._button)
 
     def _await_news(self) -> None:
         poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
         while not self._is_over:
             poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
-            ((_, events),) = poll.poll()
-            if events != select.POLLOUT:
+            ready = dict(poll.poll())
+            if self._bell in ready:
+                os.read(self._bell, PIECE_BYTES)
+                return
+            if ready[self._socket.fileno()] != select.POLLOUT:
                 return
             self._flush()
 

@@ -19,14 +19,24 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`prefix_allowed_tokens_fn` as data; exactly one of the fields is set."""
+    """`prefix_allowed_tokens_fn` as data; exactly one of the fields before `whitespace` is set.
+
+    json_schema: an object, or its JSON text, in which numbers of any size can travel. whitespace: in JSON, compact,
+    single or free; None: what the schema itself says, else single.
+    """
 
     token_ids: list[int] | None = None
     sequences: list[list[int]] | None = None
     trie: str | None = None
     regex: str | None = None
-    json_schema: dict[str, Any] | None = None
+    json_schema: dict[str, Any] | str | None = None
     grammar: str | None = None
+    whitespace: str | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The field that is set, of those that describe text: regex, json_schema or grammar."""
+        return next((name for name in ("regex", "json_schema", "grammar") if getattr(self, name) is not None), None)
 
 
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,6 +86,13 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     arrived_at: float | None = None
 
 
+class Check(msgspec.Struct, tag=True, frozen=True):
+    """Build what a constraint needs, beside the steps, and say in a `Checked` what is wrong with it."""
+
+    check_id: int
+    constraint: Constraint
+
+
 class Cancel(msgspec.Struct, tag=True, frozen=True):
     """Stop these requests and say nothing more of them."""
 
@@ -86,7 +103,7 @@ class Shutdown(msgspec.Struct, tag=True, frozen=True):
     """End the engine process."""
 
 
-Inbound = Submission | Cancel | Shutdown
+Inbound = Submission | Check | Cancel | Shutdown
 
 
 class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -212,6 +229,13 @@ class StepOutputs(msgspec.Struct, tag=True, frozen=True):
     step_s: float = 0.0
 
 
+class Checked(msgspec.Struct, tag=True, frozen=True):
+    """The answer to a `Check`; without problems, the constraint is ready for submissions that have an equal one."""
+
+    check_id: int
+    problems: list[Problem] = []
+
+
 class Loading(msgspec.Struct, tag=True, frozen=True):
     """Progress while the model loads. stage: resolve, download, weights, check. share: 0 to 1."""
 
@@ -290,7 +314,7 @@ class Launch(msgspec.Struct, frozen=True):
     directory: str
 
 
-Outbound = StepOutputs | Loading | ModelInfo | LoadFailed
+Outbound = StepOutputs | Checked | Loading | ModelInfo | LoadFailed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_launch = msgspec.msgpack.Decoder(Launch).decode

@@ -9,17 +9,21 @@ import logging
 import sys
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from msgspec import structs
 
 from config.settings import EngineSettings, ModelSettings
 from engine.build import build
 from engine.engine import Engine
-from engine.errors import EngineError
+from engine.errors import EngineError, InvalidRequest
 from engine.frames import Channel, take_standard_input
 from engine.messages import (
     Cancel,
+    Check,
+    Checked,
     Launch,
     Load,
     LoadFailed,
@@ -32,6 +36,7 @@ from engine.messages import (
     encode,
 )
 from engine.orphan import end_with_parent
+from schemas.problems import Problem
 
 logger = logging.getLogger("engine")
 
@@ -48,6 +53,8 @@ class Loop:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._arrived: deque[bytes] = deque()
+        self._checks = ThreadPoolExecutor(1, "check")
+        self._checked: SimpleQueue[Checked] = SimpleQueue()
 
     def say(self, message: Outbound) -> None:
         self._channel.say(encode(message))
@@ -64,6 +71,9 @@ class Loop:
             if is_news or _counts(outputs.load) != _counts(told) or now - told_at > LOAD_EVERY_S:
                 self.say(structs.replace(outputs, step_s=now - began_at))
                 told, told_at = outputs.load, now
+            while not self._checked.empty():
+                self.say(self._checked.get())
+        self._checks.shutdown(wait=False, cancel_futures=True)
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in what has arrived, while there is work no more than fits between two steps; False at the end."""
@@ -76,11 +86,27 @@ class Loop:
                 return False
             if isinstance(message, Cancel):
                 engine.cancel(message.request_ids)
+            elif isinstance(message, Check):
+                self._checks.submit(self._check, engine, message)
             elif isinstance(message, Submission):
                 engine.submit(message)
             if engine.has_work and time.monotonic() > until:
                 break
         return arrived is not None
+
+    def _check(self, engine: Engine, message: Check) -> None:
+        """In a thread beside the steps, which tells the loop when it is done."""
+        try:
+            engine.check(message.constraint)
+            answer = Checked(message.check_id)
+        except InvalidRequest as error:
+            answer = Checked(message.check_id, error.problems)
+        except Exception as error:
+            logger.exception("a constraint could not be checked")
+            problem = Problem("prefix_allowed_tokens", "not_supported", f"it cannot be built: {type(error).__name__}")
+            answer = Checked(message.check_id, [problem])
+        self._checked.put(answer)
+        self._channel.wake()
 
 
 def _counts(load: Load) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from engine.decoders import build_stages
 from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
 from engine.healing import Healer, Healing
 from engine.messages import TokenizerSwitches
+from engine.spelling import Decoding, Spelling, spell_out
 
 
 class _FaultsAs:
@@ -143,6 +144,13 @@ class Text:
     def num_ids(self) -> int:
         """One more than the largest id of a token; a model may have more rows of logits, or fewer."""
         return max(self._tokenizer.get_vocab().values(), default=-1) + 1
+
+    def spelling(self, vocab_size: int) -> Spelling:
+        """What the tokens below `vocab_size` add to a text that is decoded as by `stream`. Raises NotSpelled."""
+        tokens = [self._token(token_id) for token_id in range(vocab_size)]
+        special = {token_id: token for token_id, token in enumerate(tokens) if token in self._special and token}
+        visible = [None if token_id in special else token for token_id, token in enumerate(tokens)]
+        return spell_out(visible, special, Decoding(self._inside, self._clean_up))
 
     def token_text(self, token_id: int) -> str:
         """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""

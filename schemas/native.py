@@ -144,7 +144,7 @@ class Message(Body):
 
 
 class PrefixAllowedTokens(Body):
-    """`prefix_allowed_tokens_fn` as data: exactly one of the fields."""
+    """`prefix_allowed_tokens_fn` as data: exactly one of the fields before `whitespace`."""
 
     token_ids: Annotated[list[TokenId], Field(fail_fast=True, min_length=1)] | None = Field(
         default=None, description="The only tokens allowed at every step."
@@ -156,14 +156,22 @@ class PrefixAllowedTokens(Body):
     regex: str | None = Field(default=None, max_length=65_536, description="The text must match this expression.")
     json_schema: dict[str, Any] | None = Field(default=None, description="The text must be JSON of this schema.")
     grammar: str | None = Field(default=None, max_length=65_536, description="The text must follow this Lark grammar.")
+    whitespace: Literal["compact", "single", "free"] | None = Field(
+        default=None,
+        description="White space between the parts of JSON, by `json_schema` or `%json` in a `grammar`: none, at most "
+        "one space, or any. Not set: what `x-guidance` of the schema says, else `single`.",
+    )
 
     @model_validator(mode="after")
     def check_one(self) -> "PrefixAllowedTokens":
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        kinds = [name for name in type(self).model_fields if name != "whitespace"]
+        given = [name for name in kinds if getattr(self, name) is not None]
         if len(given) != 1:
-            names = ", ".join(type(self).model_fields)
+            names = ", ".join(kinds)
             message = f"exactly one of {names} is needed; given: {', '.join(given) or 'none'}"
             raise PydanticCustomError("conflict", "{message}", {"message": message})
+        if self.whitespace is not None and self.json_schema is None and "%json" not in (self.grammar or ""):
+            raise PydanticCustomError("conflict", "whitespace acts on json_schema, and on a grammar that holds %json")
         return self
 
 

@@ -80,8 +80,8 @@ def check_constraint(constraint: PrefixAllowedTokens, model: Model) -> Iterator[
             yield Problem(f"{field}.sequences.{index}", "empty", "a sequence has no tokens; at least one is needed")
     if constraint.trie is not None and constraint.trie not in info.tries:
         yield unknown_name(f"{field}.trie", constraint.trie, info.tries)
-    needs_text = constraint.regex or constraint.json_schema is not None or constraint.grammar
-    if needs_text and model.text is None:
+    texts = (constraint.regex, constraint.json_schema, constraint.grammar)
+    if model.text is None and any(text is not None for text in texts):
         yield Problem(field, "no_tokenizer", "this model has no tokenizer; constrain it by token_ids or sequences")
 
 

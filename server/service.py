@@ -9,7 +9,7 @@ import anyio
 from config.settings import ModelSettings, Settings
 from engine.client import EngineStatus
 from engine.errors import EngineUnavailable, ModelUnsupported, invalid
-from engine.messages import Finished, Load, ModelInfo, Submission
+from engine.messages import Constraint, Finished, Load, ModelInfo, Submission
 from engine.stream import Update
 from engine.text import Text
 from engine.watermark.profiles import Profiles, load_profiles, without_keys
@@ -39,6 +39,7 @@ class Engine(Protocol):
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
+    async def check(self, constraint: Constraint) -> None: ...
     def submit(self, submission: Submission) -> TokenStream: ...
 
 

@@ -1,5 +1,6 @@
 """From the native protocol to the engine's submissions: pure functions."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ class Plan:
     def is_streamed(self) -> bool:
         """Whether somebody reads the tokens as they come."""
         return self.submissions[0].is_streamed
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the text must follow, where that has to be compiled first."""
+        constraint = self.submissions[0].constraint
+        return None if constraint is None or constraint.kind is None else constraint
 
     @property
     def num_rows(self) -> int:
@@ -164,7 +171,12 @@ def wanted(outputs: Outputs) -> Wanted:
 
 
 def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
-    return None if given is None else Constraint(**given.model_dump(exclude_none=True))
+    if given is None:
+        return None
+    fields = given.model_dump(exclude_none=True)
+    if given.json_schema is not None:
+        fields["json_schema"] = json.dumps(given.json_schema)
+    return Constraint(**fields)
 
 
 def idle_outputs(config: GenerationConfig, outputs: Outputs) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from engine.client import EngineStatus
 from engine.errors import EngineError, EngineUnavailable
 from engine.messages import (
+    Constraint,
     Finished,
     FinishReason,
     Hypothesis,
@@ -139,6 +140,7 @@ class FakeEngine:
     load: Load = BUSY
     refusal: EngineError | None = None
     submissions: list[Submission] = field(default_factory=list)
+    checked: list[Constraint] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     together: bool = False
@@ -153,6 +155,11 @@ class FakeEngine:
 
     async def stop(self) -> None:
         self.calls["stop"] += 1
+
+    async def check(self, constraint: Constraint) -> None:
+        self.checked.append(constraint)
+        if self.refusal is not None:
+            raise self.refusal
 
     def submit(self, submission: Submission) -> FakeStream:
         if not self.status.is_ready:

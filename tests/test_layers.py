@@ -36,7 +36,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "threads",
         "watermark",
     ),
-    ("request", "watch", "decoders", "chat", "control_tokens", "healing", "life", "stretch"),
+    ("request", "watch", "decoders", "chat", "control_tokens", "healing", "life", "spelling", "stretch"),
     ("cache",),
     ("batch",),
     ("runners.runner", "attention.plan", "rotary"),

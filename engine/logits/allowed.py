@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestFailed
-from engine.logits.constraints import FIELD, Allowance, Constraints, Mask, mark_ends
+from engine.logits.constraints import FIELD, Allowance, Constraints, mark_ends
 from engine.logits.guard import close, fail, is_search
+from engine.logits.matching import Mask
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
 from engine.request import Request, Row

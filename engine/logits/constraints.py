@@ -1,26 +1,30 @@
 """`prefix_allowed_tokens_fn` as data: which tokens may come next, from a list, a trie or a grammar."""
 
 import contextlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from engine.errors import InvalidRequest, RequestFailed, invalid
-from engine.logits.grammar import GrammarCompiler, GrammarError, Matcher, write_grammar
+from engine.logits.grammar import GrammarCompiler
+from engine.logits.grammar_source import GrammarError, source_of, write_grammar
+from engine.logits.matching import Mask, Matcher
 from engine.logits.processor import check_ids
 from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, Trie
 from engine.messages import Constraint
 from engine.request import Row
+from engine.spelling import NotSpelled, Spelling
 
 FIELD = "prefix_allowed_tokens"
 _MAX_IDS = 2**18
+_MAX_REMEMBERED = 64
 
-Mask = npt.NDArray[np.bool_]
+_Key = tuple[str | None, str, str | None]
 
 
 class Allowance(Protocol):
@@ -72,42 +76,46 @@ class AllowedText:
             matcher: Matcher | None = _progress(row, self.start, Matcher.advanced)
             if matcher is None:
                 return "the text is none that is allowed"
-            allowed = matcher.mask()
+            allowed, may_end = matcher.options()
         except GrammarError as error:
             raise RequestFailed(f"{FIELD}: {error}") from error
-        known = min(len(mask), matcher.end_id)
-        mask[:known] = allowed[:known]
+        mask[:] = allowed
         mask[_ends(row, mask)] = False
-        if allowed[matcher.end_id]:
+        if may_end:
             mark_ends(row, mask)
         if mask.any():
             return None
-        return "the text is complete, and the request has no end token" if allowed[matcher.end_id] else "no token fits"
+        return "the text is complete, and the request has no end token" if may_end else "no token fits"
 
 
 class Constraints:
-    """Compiles constraints for one model. The vocabulary is prepared for grammars once, by `warm_up` or by the first.
+    """Compiles constraints for one model, from any thread. Grammars that were compiled lately are remembered.
 
-    tries: those requests may name. tokenizer_json: the content of `tokenizer.json`, or None: then no grammars.
+    tries: those requests may name. spell: what the tokens of the vocabulary add to a text, or None for a model without
+    a tokenizer: then no grammars. The vocabulary is prepared for them once, by `warm_up` or by the first.
     """
 
-    def __init__(self, vocab_size: int, tries: Mapping[str, Trie], tokenizer_json: str | None) -> None:
+    def __init__(self, vocab_size: int, tries: Mapping[str, Trie], spell: Callable[[int], Spelling] | None) -> None:
         self.tries = tries
         self._vocab_size = vocab_size
-        self._tokenizer_json = tokenizer_json
+        self._spell = spell
         self._compiler: GrammarCompiler | None = None
+        self._remembered: OrderedDict[_Key, AllowedText] = OrderedDict()
+        self._remembering = threading.Lock()
+        self._compiling = threading.Lock()
 
     def warm_up(self) -> None:
-        """Prepare the vocabulary for grammars now, so that no running request waits while the first one is compiled."""
-        if self._tokenizer_json is not None:
+        """Prepare the vocabulary for grammars now, so that nobody waits for that later."""
+        if self._spell is not None:
             with contextlib.suppress(InvalidRequest):  # no grammars here; who sends one is told
                 self.compile(Constraint(regex="a"))
 
     def compile(self, constraint: Constraint) -> Allowance:
         """Raises InvalidRequest naming `prefix_allowed_tokens`."""
-        given = [name for name in constraint.__struct_fields__ if getattr(constraint, name) is not None]
+        kinds = [name for name in constraint.__struct_fields__ if name != "whitespace"]
+        given = [name for name in kinds if getattr(constraint, name) is not None]
         if len(given) != 1:
-            choice = ", ".join(constraint.__struct_fields__)
+            choice = ", ".join(kinds)
             raise invalid(FIELD, "conflict", f"{len(given)} kinds of constraint are given; allowed: one of {choice}")
         if constraint.token_ids is not None:
             return self._ids(constraint.token_ids)
@@ -115,7 +123,7 @@ class Constraints:
             return self._sequences(constraint.sequences)
         if constraint.trie is not None:
             return self._named(constraint.trie)
-        return self._grammar(constraint)
+        return self._text(constraint)
 
     def _ids(self, token_ids: list[int]) -> Allowance:
         if not 0 < len(token_ids) <= _MAX_IDS:
@@ -146,16 +154,42 @@ class Constraints:
         check_ids(FIELD, as_ids([trie.largest_id]), self._vocab_size)
         return AllowedSequences(trie)
 
-    def _grammar(self, constraint: Constraint) -> Allowance:
-        if self._tokenizer_json is None:
-            raise invalid(FIELD, "not_supported", "grammars need a tokenizer, and this model has none")
+    def _text(self, constraint: Constraint) -> Allowance:
+        """Known ones at once, whatever else is being compiled."""
+        field = f"{FIELD}.{constraint.kind}"
+        if self._spell is None:
+            raise invalid(field, "not_supported", "grammars need a tokenizer, and this model has none")
         try:
-            grammar = write_grammar(constraint.regex, constraint.json_schema, constraint.grammar)
-            if self._compiler is None:
-                self._compiler = GrammarCompiler.build(self._tokenizer_json)
-            return AllowedText(self._compiler.compile(grammar))
+            key = (constraint.kind, source_of(constraint), constraint.whitespace)
+            known = self._recall(key)
+            if known is None:
+                known = self._compiled(constraint, self._spell)
+                self._remember(key, known)
+            return known
+        except NotSpelled as error:
+            text = f"this model's tokenizer cannot be constrained by text: {error}; give token_ids or sequences"
+            raise invalid(field, "not_supported", text) from error
         except GrammarError as error:
-            raise invalid(FIELD, "invalid_grammar", str(error)) from error
+            raise invalid(field, "invalid_grammar", str(error)) from error
+
+    def _compiled(self, constraint: Constraint, spell: Callable[[int], Spelling]) -> AllowedText:
+        grammar = write_grammar(constraint)
+        with self._compiling:
+            if self._compiler is None:
+                self._compiler = GrammarCompiler.build(spell(self._vocab_size))
+            return AllowedText(self._compiler.compile(grammar))
+
+    def _recall(self, key: _Key) -> AllowedText | None:
+        with self._remembering:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+            return self._remembered.get(key)
+
+    def _remember(self, key: _Key, compiled: AllowedText) -> None:
+        with self._remembering:
+            self._remembered[key] = compiled
+            if len(self._remembered) > _MAX_REMEMBERED:
+                self._remembered.popitem(last=False)
 
 
 class _Progress(msgspec.Struct, frozen=True):

@@ -1,67 +1,57 @@
-"""Regular expressions, JSON schemas and Lark grammars over text, as masks over tokens, through llguidance."""
+"""Compiles grammars over text for one vocabulary, through llguidance."""
 
-import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer
+from engine.logits.grammar_source import GrammarError, llguidance
+from engine.logits.matching import Matcher, Vocabulary, faults
+from engine.spelling import Spelling
 
-try:
-    import llguidance
-except ImportError:
-    llguidance = None  # type: ignore[assignment]  # tested for before each use
+Result = TypeVar("Result")
 
-_END = "<|end of constrained text|>"
-_MAX_SOURCE_CHARS = 65_536
+_DEEP_STACK_BYTES = 256 << 20
+_stack_size = threading.Lock()
 
 
-class GrammarError(ValueError):
-    """The grammar is wrong, too large, or cannot be used with this tokenizer."""
+class _Wrapped:
+    """The spellings of a vocabulary as llguidance asks for them."""
 
+    bos_token_id = None
 
-def write_grammar(regex: str | None, json_schema: dict[str, Any] | None, lark: str | None) -> str:
-    """One of the three in llguidance's own form. Raises GrammarError."""
-    _require()
-    try:
-        source = json.dumps(json_schema) if json_schema is not None else lark if lark is not None else regex or ""
-    except RecursionError as error:
-        raise GrammarError("it is nested too deeply") from error
-    if len(source) > _MAX_SOURCE_CHARS:
-        raise GrammarError(f"it has {len(source)} characters; allowed: at most {_MAX_SOURCE_CHARS}")
-    make = llguidance.LLMatcher
-    if json_schema is not None:
-        return str(make.grammar_from_json_schema(source))
-    return str(make.grammar_from_lark(source) if lark is not None else make.grammar_from_regex(source))
+    def __init__(self, spelling: Spelling) -> None:
+        self.tokens = spelling.texts
+        self.special_token_ids = spelling.special_ids
+        self.eos_token_id = spelling.end
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        """Nothing is ever forced, so no text is tokenised."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
 class GrammarCompiler:
-    """Holds the vocabulary in llguidance's form. end_id: a token of our own that stands for the end of the text.
+    """Compiles grammars for one vocabulary."""
 
-    It lies behind the vocabulary, so that no grammar and no model can choose it by accident; models without an end
-    token need none, and one whose end token is ordinary text cannot end early.
-    """
-
-    tokenizer: Any
-    end_id: int
+    vocabulary: Vocabulary
 
     @classmethod
-    def build(cls, tokenizer_json: str) -> "GrammarCompiler":
+    def build(cls, spelling: Spelling) -> "GrammarCompiler":
         """Takes a second with a large vocabulary. Raises GrammarError."""
-        _require()
-        try:
-            extended = Tokenizer.from_str(tokenizer_json)
-            extended.add_special_tokens([AddedToken(_END, special=True, normalized=False)])
-            end_id = extended.get_vocab()[_END]
-            tokenizer = llguidance.LLTokenizer(extended.to_str(), eos_token=end_id)
-        except Exception as error:
-            raise GrammarError(f"grammars do not work with this tokenizer: {error}") from error
-        return cls(tokenizer, end_id)
+        with faults():
+            tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Wrapped(spelling)))
+        return cls(Vocabulary.of(spelling, tokenizer))
 
-    def compile(self, grammar: str) -> "Matcher":
-        """A matcher at the start of the text. Raises GrammarError, also if no token can begin the text."""
+    def compile(self, grammar: str) -> Matcher:
+        """A matcher at the start of the text. Takes up to half a second, in which others can run.
+
+        Raises GrammarError, also if no token can begin the text.
+        """
+        return with_deep_stack(lambda: self._compile(grammar))
+
+    def _compile(self, grammar: str) -> Matcher:
         # Work per step is bounded to some ten milliseconds, memory to some tens of megabytes.
         limits = llguidance.LLParserLimits(
             max_items_in_row=1000,
@@ -72,43 +62,33 @@ class GrammarCompiler:
             max_grammar_size=100_000,
             verbose_errors=False,
         )
-        matcher = Matcher(llguidance.LLMatcher(self.tokenizer, grammar, log_level=0, limits=limits), self.end_id)
-        if not matcher.mask().any():
-            raise GrammarError("no token can begin a text it allows")
+        with faults():
+            state = llguidance.LLMatcher(self.vocabulary.tokenizer, grammar, log_level=0, limits=limits)
+            matcher = Matcher(self.vocabulary, state, self.vocabulary.spelling.start)
+            allowed, may_end = matcher.options()
+        if not (may_end or allowed.any()):
+            raise GrammarError("the tokens of this model cannot spell any text that it allows")
         return matcher
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """A place in a grammar. Never changed: going on makes another one."""
+def with_deep_stack(work: Callable[[], Result]) -> Result:
+    """The result of `work`, or what it raised.
 
-    state: Any
-    end_id: int
+    Rules that refer to each other in a long chain are followed by recursion, which would end the process on a stack of
+    the usual size.
+    """
+    done: Future[Result] = Future()
 
-    def advanced(self, token_ids: list[int]) -> "Matcher | None":
-        """The place after some more tokens; None where the grammar does not allow them. Raises as `mask` does."""
-        if max(token_ids, default=0) >= self.end_id:
-            return None
-        state = self.state.deep_copy()
-        num_allowed = state.try_consume_tokens(token_ids)
-        if state.is_error():
-            raise GrammarError(_reason(state))
-        return Matcher(state, self.end_id) if num_allowed == len(token_ids) else None
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as fault:
+            done.set_exception(fault)
 
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """The tokens that may follow, the end token of our own included. Raises GrammarError when a limit is met."""
-        state = self.state.deep_copy()
-        bits = state.compute_bitmask()
-        if state.is_error():
-            raise GrammarError(_reason(state))
-        return np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little").astype(np.bool_)
-
-
-def _require() -> None:
-    if llguidance is None:
-        raise GrammarError("the server lacks the optional package llguidance, which grammars need")
-
-
-def _reason(state: Any) -> str:
-    """The first lines of an error, without the grammar and the state that follow."""
-    return str(state.get_error()).split("<")[0].strip()[:500]
+    with _stack_size:
+        usual = threading.stack_size(_DEEP_STACK_BYTES)
+        try:
+            threading.Thread(target=run, name="grammar").start()
+        finally:
+            threading.stack_size(usual)
+    return done.result()

@@ -106,9 +106,10 @@ class Pipeline:
         self.vocab_size = vocab_size
         self.device = device
         self.kernels = kernels
+        self.constraints = constraints or Constraints(vocab_size, {}, None)
         self.processors = in_order(
             registry,
-            constraints or Constraints(vocab_size, {}, None),
+            self.constraints,
             watermarks_of(vocab_size, device, profiles or {}, kernels),
             kernels,
         )

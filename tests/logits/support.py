@@ -39,7 +39,7 @@ def make_row(request: Request, generated: list[int]) -> Row:
 
 
 def make_pipeline(vocab_size: int, registry: Registry | None = None, **constraints: Any) -> Pipeline:
-    given = {"tries": {}, "tokenizer_json": None} | constraints
+    given = {"tries": {}, "spell": None} | constraints
     return Pipeline(vocab_size, registry or Registry({}, {}), CPU, Constraints(vocab_size, **given))
 
 

@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from engine.errors import InvalidRequest
-from engine.logits import grammar
+from engine.logits import grammar_source
 from engine.logits.constraints import Constraints
 from engine.logits.guard import bad_rows, failure_of, why_closed
 from engine.logits.pipeline import Pipeline
 from engine.logits.trie import Trie, load_tries
 from engine.messages import Constraint
 from engine.request import Request, Row, Sequence
+from engine.text import Text
 from tests.logits.support import byte_tokenizer, make_pipeline, make_request, make_row, process
 
 TOKENIZER = byte_tokenizer()
+SPELL = Text(TOKENIZER, None, {"eos_token": "<eos>"}).spelling
 NUM_TOKENS = TOKENIZER.get_vocab_size()
 VOCAB = NUM_TOKENS + 5
 END = TOKENIZER.token_to_id("<eos>")
@@ -27,7 +29,7 @@ END = TOKENIZER.token_to_id("<eos>")
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     tries = {"names": Trie.build([[1, 2, 3], [1, 4]])}
-    return make_pipeline(VOCAB, tries=tries, tokenizer_json=TOKENIZER.to_str())
+    return make_pipeline(VOCAB, tries=tries, spell=SPELL)
 
 
 def allowed(pipeline: Pipeline, row: Row) -> list[int]:
@@ -145,7 +147,6 @@ def test_random_text_obeys_the_json_schema(pipeline: Pipeline, seed: int) -> Non
         "properties": {"names": names, "count": {"type": "integer", "minimum": 0, "maximum": 99}},
         "required": ["names", "count"],
         "additionalProperties": False,
-        "x-guidance": {"whitespace_flexible": False},
     }
     text = write_at_random(pipeline, make_request([9], (END,), Constraint(json_schema=schema)), seed)
     value = json.loads(text)
@@ -183,7 +184,7 @@ def test_grammars_follow_truncated_and_forked_sequences(pipeline: Pipeline) -> N
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_enough() -> None:
-    pipeline = make_pipeline(200, tokenizer_json=TOKENIZER.to_str())
+    pipeline = make_pipeline(200, spell=SPELL)
     row = make_row(make_request([9], (END,), Constraint(regex="a+")), [])
     scores = process(pipeline, [row], torch.zeros(1, 200))
     assert scores[0].isfinite().nonzero().flatten().tolist() == [TOKENIZER.token_to_id("a")]
@@ -205,6 +206,19 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_enough() -> None:
         (Constraint(regex="a" * 70_000), "at most 65536"),
         (Constraint(json_schema={"type": "thing"}), "Invalid type"),
         (Constraint(json_schema={"$ref": "http://localhost/x"}), "not present"),
+        (Constraint(json_schema={"type": "array", "uniqueItems": True}), "uniqueItems"),
+        (Constraint(json_schema={"properties": {"a": {"type": "string", "nullable": True}}}), "nullable"),
+        (Constraint(json_schema={"type": "string", "format": "colour"}), "colour"),
+        (Constraint(json_schema={"const": "a" * 70_000}), "at most 65536"),
+        (Constraint(json_schema="[]"), "is an object"),
+        (Constraint(json_schema={"type": "string", "maxLength": 3, "minLength": 5}), "minLength"),
+        (Constraint(regex="ab?" * 20_000), "too big"),
+        (Constraint(regex="(?=a)b"), "look-around"),
+        (Constraint(grammar='start: %json {"type": "array", "contains": {}}'), "contains"),
+        (Constraint(grammar='start: %json {"kind": "array"}'), "kind"),
+        (Constraint(grammar="start: <nope>"), "<nope>"),
+        (Constraint(grammar='{"grammars": []}'), "expecting rule"),
+        (Constraint(grammar="start: " + "(" * 30_000), "deeply nested"),
         (Constraint(grammar="start: /[/"), "unclosed character class"),
         (Constraint(grammar='start: "a" other'), "other"),
     ],
@@ -212,9 +226,11 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_enough() -> None:
 def test_a_constraint_that_cannot_be_obeyed_is_refused_by_name(constraint: Constraint, words: str) -> None:
     tries = {"names": Trie.build([[1]])}
     with pytest.raises(InvalidRequest) as caught:
-        Constraints(VOCAB, tries, TOKENIZER.to_str()).compile(constraint)
-    assert caught.value.problems[0].field == "prefix_allowed_tokens"
-    assert words in caught.value.problems[0].message
+        Constraints(VOCAB, tries, SPELL).compile(constraint)
+    (problem,) = caught.value.problems
+    is_text = problem.code in ("invalid_grammar", "not_supported")
+    assert problem.field == (f"prefix_allowed_tokens.{constraint.kind}" if is_text else "prefix_allowed_tokens")
+    assert words in problem.message
 
 
 @pytest.mark.parametrize("pattern", ["a{1000}{1000}{1000}", "(a|b)*a(a|b){20}x", "(.*.*.*)*x"])
@@ -230,11 +246,9 @@ def test_costly_patterns_are_refused_or_fail_only_their_request(pipeline: Pipeli
 def test_grammars_are_refused_without_a_tokenizer_or_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match="has none"):
         Constraints(VOCAB, {}, None).compile(Constraint(regex="a"))
-    with pytest.raises(InvalidRequest, match="do not work with this tokenizer"):
-        Constraints(VOCAB, {}, "{}").compile(Constraint(regex="a"))
-    monkeypatch.setattr(grammar, "llguidance", None)
+    monkeypatch.setattr(grammar_source, "llguidance", None)
     with pytest.raises(InvalidRequest, match="llguidance"):
-        Constraints(VOCAB, {}, TOKENIZER.to_str()).compile(Constraint(regex="a"))
+        Constraints(VOCAB, {}, SPELL).compile(Constraint(regex="a"))
 
 
 def test_tries_are_read_from_json_files(tmp_path: Path) -> None:

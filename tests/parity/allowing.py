@@ -8,7 +8,7 @@ import msgspec
 import torch
 
 from engine.logits.constraints import AllowedText, Constraints
-from engine.logits.grammar import Matcher
+from engine.logits.matching import Matcher
 from engine.messages import Constraint
 from engine.text import Text
 from tests.parity.models import BUILTIN, reference
@@ -51,14 +51,15 @@ def _follow_text(constraint: Constraint, generated: list[int], ends: Seq[int]) -
     matcher = _start(msgspec.msgpack.encode(constraint)).advanced(generated)
     if matcher is None:
         return []
-    allowed = matcher.mask()
-    found = [token for token in allowed.nonzero()[0].tolist() if token != matcher.end_id and token not in ends]
-    return [*found, *ends] if allowed[matcher.end_id] else found
+    allowed, may_end = matcher.options()
+    found = [token for token in allowed.nonzero()[0].tolist() if token not in ends]
+    return [*found, *ends] if may_end else found
 
 
 @cache
 def _start(encoded: bytes) -> Matcher:
     constraint = msgspec.msgpack.decode(encoded, type=Constraint)
-    allowance = Constraints(reference("builtin").config.vocab_size, {}, TOKENIZER_JSON).compile(constraint)
+    spell = Text.load(str(BUILTIN / "tokenizer.json"), None, {}).spelling
+    allowance = Constraints(reference("builtin").config.vocab_size, {}, spell).compile(constraint)
     assert isinstance(allowance, AllowedText)
     return allowance.start
