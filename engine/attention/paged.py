@@ -5,12 +5,13 @@ of them; a row that feeds several is computed alone. What a layer asks for beyon
 chunks, capped logits, sinks) arrives as keyword arguments or stands on the layer.
 """
 
+import math
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from engine.attention.plan import Plan, Span
 from engine.cache import BlockCopy
@@ -78,13 +79,16 @@ class PagedAttention:
         out = query.new_empty(query.shape[2], query.shape[1], value.shape[3])  # (T, H, D)
         if singles is not None and singles.tokens is not None:
             out.index_copy_(0, singles.tokens, attended)
+        poisoned = _poisoned(key, value)
         for number, span in enumerate(plan.spans):
             own = slice(span.start, span.start + span.num_tokens)
             if span.slots is None:
                 seen = key[:, :, own], value[:, :, own]
             else:
                 seen = _read(keys, span.slots), _read(values, span.slots)
-            out[own] = _attend(query[:, :, own], *seen, self._mask(plan, number, kind), kind)[0].transpose(0, 1)
+            asked = query[:, :, own], *seen, self._mask(plan, number, kind), kind
+            rows = _attend(*asked) if poisoned is None else _attend_around(*asked, poisoned[own])
+            out[own] = rows[0].transpose(0, 1)
         return out[None], None
 
     @property
@@ -207,6 +211,35 @@ def _attend(
         scale=kind.scaling,
         enable_gqa=groups > 1 and mask is None,
     )
+
+
+def _poisoned(key: torch.Tensor, value: torch.Tensor) -> torch.Tensor | None:
+    """Which tokens have keys or values that are not finite, (T,); None for none. key, value: (1, H_kv, T, D)."""
+    if math.isfinite(float(key.sum(dtype=torch.float32) + value.sum(dtype=torch.float32))):
+        return None
+    return ~(key.isfinite().all(-1) & value.isfinite().all(-1)).all(1)[0]
+
+
+def _attend_around(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    kind: LayerKind,
+    poisoned: torch.Tensor,
+) -> torch.Tensor:
+    """As `_attend` for a row of which some new tokens, (T,), are poisoned: only who sees one of them gets no number.
+
+    Else those before them would as well, since no number times a weight of 0 is none, and so would all that are later
+    given the beginning of this row from the cache.
+    """
+    unread = pad(poisoned, (key.shape[2] - len(poisoned), 0))  # (L,)
+    key, value = (one.masked_fill(unread[:, None], 0) for one in (key, value))
+    new = (
+        mask[..., -len(poisoned) :] if mask is not None else torch.ones_like(poisoned).expand(len(poisoned), -1).tril()
+    )
+    is_lost = (new & poisoned).any(-1)[..., None]  # (T, 1)
+    return _attend(query, key, value, mask, kind).masked_fill(is_lost, torch.nan)
 
 
 def _attend_in_steps(

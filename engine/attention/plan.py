@@ -31,7 +31,8 @@ class Span:
 class Singles:
     """All feeds of one token. tokens: (R,) their places, None where these are all places of the step.
 
-    slots: (R, L), padded, or of one row a slice where they lie side by side. positions: (R,) in their sequences.
+    slots: (R, L), padded with the row's last, or of one row a slice where they lie side by side. positions: (R,) in
+    their sequences.
     """
 
     tokens: torch.Tensor | None
@@ -78,6 +79,9 @@ def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
         slots = _slots([feeds[number] for number in singles], block_size)[:, : int(lengths.max()) + 1]
         positions[tokens] = lengths
         writes[tokens] = slots[np.arange(len(singles)), lengths]
+        # What lies behind a row is of nobody, or of others, and where it is no number a weight of 0 does not help: the
+        # row reads its newest token there.
+        slots = np.where(np.arange(slots.shape[1]) <= lengths[:, None], slots, writes[tokens][:, None])
         together = Singles(
             torch.from_numpy(tokens).to(device) if spans else None,
             _side_by_side(slots, device),
@@ -107,7 +111,7 @@ def _side_by_side(slots: Slots, device: torch.device) -> torch.Tensor | slice:
 
 
 def _slots(feeds: Seq[Feed], block_size: int) -> Slots:
-    """The cache slots of each sequence, in order, padded with those of block 0. (R, L)"""
+    """The cache slots of each sequence, in order, then whichever. (R, L)"""
     tables = np.zeros((len(feeds), max(len(feed.sequence.block_ids) for feed in feeds)), np.int64)
     for row, feed in enumerate(feeds):
         tables[row, : len(feed.sequence.block_ids)] = feed.sequence.block_ids

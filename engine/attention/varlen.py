@@ -89,6 +89,8 @@ class VarlenAttention:
         if reason is not None:
             self._fall_back(reason, query.device)
             return self._paged(module, query, key, value, attention_mask, **kwargs)
+        if step.max_fed > 1:
+            key, value = marked(key, value)
         keys, values = self._paged.write(module.layer_idx, key[0].transpose(0, 1), value[0].transpose(0, 1), step.slots)
         rows = self._kernel.attend(
             query[0].transpose(0, 1),  # (T, H, D)
@@ -134,3 +136,11 @@ class VarlenAttention:
         self.left_out[reason] = None
         if self._paged.plan is None:
             self._paged.plan = build_plan(self._feeds, self.block_size, device)
+
+
+def marked(key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values that are finite, and no number as the key of a token whose value was not. key, value: (1, H_kv, T, D).
+
+    A value that is no number reaches those before it too, under a weight of 0; a key like that only those who see it.
+    """
+    return key + (value * 0).sum(-1, keepdim=True), value.nan_to_num(0.0, 0.0, 0.0)

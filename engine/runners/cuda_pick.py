@@ -39,7 +39,10 @@ def pick_for_gpu(model: PreTrainedModel, block_size: int) -> CudaBackend | Torch
 
 @torch.inference_mode()
 def try_kernel(kernel: VarlenKernel, model: PreTrainedModel, block_size: int) -> None:
-    """One row of one token and one of several, after keys in two blocks each. Raises NoVarlen."""
+    """One row of one token and one of several, after keys in two blocks each. Raises NoVarlen.
+
+    What others left behind the end of a row is no number, and has to stay unread.
+    """
     if model.dtype not in (torch.float16, torch.bfloat16):
         raise NoVarlen(f"it takes types of two bytes, the model is {str(model.dtype).removeprefix('torch.')}")
     heads, kv_heads, head_size = _heads(model.config.get_text_config(decoder=True))
@@ -50,6 +53,7 @@ def try_kernel(kernel: VarlenKernel, model: PreTrainedModel, block_size: int) ->
         for shape in ((4, heads, head_size), shape, shape)
     )
     starts, lengths = [0, 1, 4], [block_size + 1, 2 * block_size]
+    keys[0, 1:] = values[0, 1:] = torch.nan
 
     def numbers(*of: int) -> torch.Tensor:
         return torch.tensor(of, dtype=torch.int32, device=model.device)

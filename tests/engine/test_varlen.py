@@ -77,6 +77,36 @@ def test_mixed_steps_give_the_logits_of_the_other_attention(family: str) -> None
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
 
 
+@pytest.mark.parametrize("is_varlen", [False, True])
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
+@torch.inference_mode()
+def test_what_others_left_in_the_cache_is_not_read(family: str, is_varlen: bool) -> None:
+    expected, runner = (runner_of(family, is_varlen=is_varlen) for _ in range(2))
+    other = Sequence(tokens(9, 70), num_prompt=70)
+    feed(runner, [(other, 70)])
+    runner.cache.free(other)
+    paged = getattr(runner._store, "_paged", runner._store)
+    for store in (*paged.keys.values(), *paged.values.values()):
+        store.fill_(torch.nan)
+    for one, clean in zip(mixed_steps(runner), mixed_steps(expected), strict=True):
+        assert torch.equal(one, clean)
+
+
+@pytest.mark.parametrize("is_varlen", [False, True])
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@torch.inference_mode()
+def test_a_token_without_numbers_reaches_those_behind_it_alone(family: str, is_varlen: bool) -> None:
+    healthy = tokens(3, 30)
+    runner = runner_of(family, is_varlen=is_varlen)
+    expected, _ = feed(runner, [(Sequence(healthy, num_prompt=30), 30)])
+    runner.model.get_input_embeddings().weight[151] = torch.nan
+    poisoned = Sequence([*healthy[:20], 151, *healthy[21:]], num_prompt=30)
+    found = torch.cat([feed(runner, [(poisoned, count)])[0] for count in (8, 22)])
+    is_number = torch.arange(runner.vocab_size) != 151  # the head may be the embedding
+    torch.testing.assert_close(found[:20, is_number], expected[:20, is_number], rtol=1e-5, atol=1e-4)
+    assert found[20:].isnan().all()
+
+
 def test_layers_the_kernel_has_not_are_told_of() -> None:
     runner = runner_of("gemma2", is_varlen=True)
     runner.check()
@@ -140,6 +170,14 @@ def ignores_windows(*args: torch.Tensor, **kwargs: object) -> torch.Tensor:
     return varlen_plain(*args, **kwargs | {"window_size": (-1, 0)})  # type: ignore[arg-type]
 
 
+def reads_on(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: object, **told: object
+) -> torch.Tensor:
+    """Multiplies by 0 what lies behind the end of a row."""
+    found = varlen_plain(query, key, value, *args, **told)  # type: ignore[arg-type]
+    return found + 0 * value.sum()
+
+
 def refuses(*args: object, **kwargs: object) -> torch.Tensor:
     raise RuntimeError("blocks of 256 only\nat some line")
 
@@ -153,6 +191,7 @@ def test_a_kernel_that_gives_what_plain_torch_gives_is_taken() -> None:
     [
         (zeros, "other results than plain torch"),
         (ignores_windows, "other results than plain torch"),
+        (reads_on, "other results than plain torch, by nan"),
         (refuses, "^blocks of 256 only$"),
     ],
 )

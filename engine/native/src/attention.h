@@ -34,18 +34,19 @@ struct Store {
   static int64_t key_index(int64_t key, int64_t d) { return (d / kPer * kKeys + key) * kPer + d % kPer; }
   int64_t value_index(int64_t key, int64_t d) const { return (key / kPer * head_dim + d) * kPer + key % kPer; }
 
-  // Stores one position. num_after: how many positions of this sequence follow it in the step. What lies behind those in a
-  // new sub-block is of nobody, and is cleared lest it be no number.
-  void write(const int32_t* table, int64_t position, int64_t head, const T* key, const T* value,
-             int64_t num_after) const {
+  // Stores one position. A value with something in it that is not finite would reach every sum over its sub-block, those
+  // in which its weight is 0 too. So nothing of it is stored, and no number as its key: who sees the position finds that in
+  // its logit, and nobody else does.
+  void write(const int32_t* table, int64_t position, int64_t head, const T* key, const T* value) const {
     const int64_t begin = at(table, position, head), slot = position % kKeys;
+    Floats nothing{};
+    for (int64_t d = 0; d < head_dim; d += kLanes) nothing = nothing + load(value + d) * 0.0f;
+    const bool is_finite = sum(nothing) == 0.0f;
+    const T no_number = from_float<T>(std::numeric_limits<float>::quiet_NaN());
     for (int64_t d = 0; d < head_dim; d++) {
-      keys[begin + key_index(slot, d)] = key[d];
-      values[begin + value_index(slot, d)] = value[d];
+      keys[begin + key_index(slot, d)] = is_finite ? key[d] : no_number;
+      values[begin + value_index(slot, d)] = is_finite ? value[d] : T(0);
     }
-    if (slot == 0)
-      for (int64_t empty = 1 + num_after; empty < kKeys; empty++)
-        for (int64_t d = 0; d < head_dim; d++) values[begin + value_index(empty, d)] = T(0);
   }
 };
 
@@ -170,6 +171,8 @@ class Attention {
     const float top = largest(most), old = room.most[row];
     room.most[row] = top;
     if (top == -std::numeric_limits<float>::infinity()) {
+      for (int64_t c = 0; c < kGroup; c++)
+        if (std::isnan(logits[c])) room.total[row] = logits[c];
       std::memset(room.weights[row], 0, sizeof(room.weights[row]));
       return;
     }

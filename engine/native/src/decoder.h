@@ -221,7 +221,7 @@ class Decoder {
       const int64_t number_in_feed = token - feed->start;
       for (int64_t head = 0; head < shape_.kv_heads; head++)
         store.write(step.tables + feed->table, feed->before + number_in_feed, head, keys + head * shape_.head_step,
-                    values + head * shape_.head_step, feed->count - number_in_feed - 1);
+                    values + head * shape_.head_step);
     }
   }
 
