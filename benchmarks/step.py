@@ -74,7 +74,7 @@ class ReadyRunner:
 
     name = "ready"
     device = torch.device("cpu")
-    context_len = 1 << 20
+    max_len = 1 << 20
 
     def __init__(self, vocab_size: int, num_rows: int) -> None:
         draw = torch.Generator().manual_seed(0)

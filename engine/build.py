@@ -32,6 +32,7 @@ from engine.native.library import Kernels, load_kernels
 from engine.plan import Limits
 from engine.rotary import stretch_of
 from engine.runners.backend import num_bytes, pick_backend
+from engine.runners.context import made_for, num_positions
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Scheduler
 from engine.spelling import Spelling
@@ -178,7 +179,7 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token_bytes = 2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize
     room = int(settings.cache_gib * 2**30) // (token_bytes * settings.block_size)
-    context = getattr(config, "max_position_embeddings", None)
+    context = made_for(model)
     if context:
         room = min(room, settings.max_rows * -(-context // settings.block_size))
     return max(1, int(room))
@@ -204,6 +205,8 @@ def describe(
         num_parameters=model.num_parameters(),
         vocab_size=runner.vocab_size,
         context_len=runner.context_len,
+        max_len=runner.max_len,
+        default_len=min(num_positions(model) or runner.max_len, runner.max_len),
         generation_config=defaults.to_diff_dict(),
         tokenizer_file=tokenizer.file,
         chat_template=tokenizer.chat_template,

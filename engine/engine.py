@@ -376,7 +376,7 @@ class Engine:
 
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
-        num_new = (request.config.max_length or 0) - request.num_prompt
+        num_new = (request.config.max_length or 0) - request.num_prompt - (not self._strategy_of(request).feeds_last)
         row = request.sequences[0].with_shadow
         blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
         return request.width // len(row) * blocks_of_row

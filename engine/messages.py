@@ -258,12 +258,14 @@ class TokenizerSwitches(msgspec.Struct, frozen=True):
 class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     """Everything the HTTP process needs to know of the loaded model; its arrival means ready.
 
-    context_len: most tokens of a sequence, prompt included. fields: the GenerationConfig fields this engine obeys; a
-    field outside this list that asks for something is refused by name. tokenizer_file: a `tokenizer.json`, or None for
-    a model that takes token ids alone. special_tokens: bos_token, eos_token, ... as text, for chat templates.
-    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown. assistants: draft models by
-    name, each with the drafting fields its own `generation_config.json` sets. watermarks: names that requests may use.
-    generation_config may hold the keys of the model's own watermark; they are for this process alone.
+    context_len: the length that the model is made for, prompt included. max_len: most tokens of a sequence, 0 for as
+    many. default_len: where requests that name no length end at the latest, 0 for the same. fields: the
+    GenerationConfig fields this engine obeys; a field outside this list that asks for something is refused by name.
+    tokenizer_file: a `tokenizer.json`, or None for a model that takes token ids alone. special_tokens: bos_token,
+    eos_token, ... as text, for chat templates. hidden_size, num_heads: for the size of hidden states and attentions, 0
+    where unknown. assistants: draft models by name, each with the drafting fields its own `generation_config.json`
+    sets. watermarks: names that requests may use. generation_config may hold the keys of the model's own watermark;
+    they are for this process alone.
     """
 
     model_id: str
@@ -295,6 +297,16 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     max_beams: int = 0
     assistants: dict[str, dict[str, Any]] = {}
     watermarks: list[str] = []
+    max_len: int = 0
+    default_len: int = 0
+
+    @property
+    def most_tokens(self) -> int:
+        return self.max_len or self.context_len
+
+    @property
+    def silent_len(self) -> int:
+        return self.default_len or self.context_len
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):

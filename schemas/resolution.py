@@ -107,7 +107,8 @@ def _max_length(inherited: dict[str, Any], asked: dict[str, Any], prompt_len: in
         limit = either.get("max_length", prompt_len + DEFAULT_NEW_TOKENS)
         if source not in asked and limit <= prompt_len:
             limit = prompt_len + DEFAULT_NEW_TOKENS
-    return limit if source in asked or context_len is None else min(limit, context_len)
+    is_bound = source not in asked and context_len is not None and prompt_len < context_len
+    return min(limit, context_len) if is_bound and context_len is not None else limit
 
 
 def _min_lengths(inherited: dict[str, Any], asked: dict[str, Any], prompt_len: int, max_length: int) -> dict[str, int]:

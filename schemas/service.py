@@ -30,7 +30,8 @@ class ModelAnswer(BaseModel):
     device: str
     num_parameters: int
     vocab_size: int
-    context_len: int
+    context_len: int = Field(description="Tokens the model is made for, prompt included.")
+    max_len: int = Field(description="Most tokens of a sequence; beyond `context_len` the model was never trained.")
     num_layers: int
     has_tokenizer: bool
     has_chat_template: bool

@@ -58,6 +58,14 @@ def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
     ]
 
 
+def length_warnings(configs: Iterable[GenerationConfig], info: ModelInfo) -> list[str]:
+    """That sequences may go where the model was never trained."""
+    longest = max((config.max_length or 0 for config in configs), default=0)
+    if longest <= info.context_len:
+        return []
+    return [f"a sequence may come to {longest} tokens, and the model is made for {info.context_len}"]
+
+
 def check_prompt_ids(prompts: Iterable[Prompt], vocab_size: int) -> Iterator[Problem]:
     for prompt in prompts:
         yield from check_ids(prompt.token_ids, prompt.field, vocab_size)

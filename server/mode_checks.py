@@ -74,7 +74,7 @@ def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) ->
     if is_neutral("guidance_scale", config.guidance_scale):
         yield Problem(name, "conflict", f"{name} needs a guidance_scale other than 1; without, it has no effect")
     num_new = (config.max_length or 0) - len(prompt.token_ids)
-    num_given, most = len(negative.token_ids) + negative.num_masked, info.context_len - num_new
+    num_given, most = len(negative.token_ids) + negative.num_masked, info.most_tokens - num_new
     if num_new > 0 and num_given > most:
         message = f"{name} has {num_given} tokens; allowed: at most {max(0, most)} before {num_new} new tokens"
         yield Problem(negative.field, "out_of_range", message)

@@ -12,7 +12,7 @@ from schemas.budget import AskedFor, Budget, Facts, find_expenses
 from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
 from schemas.problems import Problem
-from server.checks import TENSOR_FIELDS, check_request, inherited_warnings
+from server.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
 from server.force_words import by_given_name
 from server.prompts import Prompt
 from server.service import Model
@@ -85,6 +85,7 @@ def make_plan(
             *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
             *idle_outputs(configs[0], outputs),
             *inherited_warnings(asked, model),
+            *length_warnings(configs, model.info),
         ],
     )
 
@@ -101,7 +102,7 @@ def resolve_for(
         asked,
         model.config,
         prompt_len=prompt_len,
-        context_len=model.info.context_len,
+        context_len=model.info.silent_len,
         assistant=None if drafting is None else GenerationConfig.from_dict(drafting),
     )
 
@@ -121,7 +122,7 @@ def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: 
         for problem in check_model(
             config,
             vocab_size=model.info.vocab_size,
-            context_len=model.info.context_len,
+            context_len=model.info.most_tokens,
             prompt_len=len(prompt.token_ids),
             prompt_field=prompt.field,
             num_layers=model.info.num_layers,

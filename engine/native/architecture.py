@@ -74,16 +74,13 @@ def recognize(model: PreTrainedModel) -> Decoder:
 
 
 @torch.inference_mode()
-def rotaries(decoder: Decoder, num_positions: int, dtype: torch.dtype) -> dict[str, Rotary]:
-    """How each kind of layer turns queries and keys; so many positions are ready. Raises OtherArchitecture."""
-    found = {
+def rotaries(decoder: Decoder, dtype: torch.dtype) -> dict[str, Rotary]:
+    """How each kind of layer turns queries and keys. Raises OtherArchitecture."""
+    return {
         layer.rotary: _rotary(decoder, layer.rotary, layer.out.parent, dtype)
         for layer in {layer.rotary: layer for layer in decoder.layers}.values()
         if layer.rotary is not None
     }
-    for rotary in found.values():
-        rotary.rows.reach(0, num_positions)
-    return found
 
 
 def _rotary(decoder: Decoder, kind: str, attention: Any, dtype: torch.dtype) -> Rotary:

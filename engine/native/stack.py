@@ -92,7 +92,7 @@ class NativeStack:
         self.decoder = decoder = recognize(model)
         self.kernels, self.dtype = kernels, model.dtype
         require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")
-        self._turns = turns = Turns(rotaries(decoder, num_positions(model, cache), self.dtype))
+        self._turns = turns = Turns(rotaries(decoder, self.dtype))
         self._packer = packer = Packer(kernels, quantize)
         layers = (LayerStruct * len(decoder.layers))(
             *(packer.layer(layer, decoder.is_gated, turns.number_of(layer.rotary)) for layer in decoder.layers)
@@ -164,10 +164,3 @@ class NativeStack:
             packer.at(embedding), None if decoder.positions is None else packer.at(decoder.positions),
             packer.norm(decoder.norm),
         )  # fmt: skip
-
-
-def num_positions(model: PreTrainedModel, cache: BlockCache) -> int:
-    """How many positions are likely to be seen: the model's own, or as many as the cache holds beside masked tokens."""
-    room = 2 * cache.num_blocks * cache.block_size
-    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return min(limit, room) if limit and limit > 0 else room

@@ -11,7 +11,8 @@ from engine.batch import Batch, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
 from engine.runners.backend import Store
-from engine.runners.packed import PackedRunner, text_config
+from engine.runners.context import text_config
+from engine.runners.packed import PackedRunner
 from engine.runners.runner import Seen, Wish
 
 
@@ -38,8 +39,8 @@ class EarlyExitRunner:
         return self._runner.vocab_size
 
     @property
-    def context_len(self) -> int:
-        return self._runner.context_len
+    def max_len(self) -> int:
+        return self._runner.max_len
 
     def forward(self, batch: Batch) -> Forward:
         # Made when it is first needed, since most servers never draft like this.

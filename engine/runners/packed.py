@@ -4,7 +4,6 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -16,6 +15,7 @@ from engine.request import Sequence
 from engine.rotary import Turning, spans_of, stretch_of
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
+from engine.runners.context import end_of, made_for
 from engine.runners.cuda_backend import CudaBackend
 from engine.runners.inspection import Inspector
 from engine.runners.runner import Seen, Wish
@@ -37,6 +37,7 @@ class PackedRunner:
         self.model, self.cache, self.device = model, cache, model.device
         self.backend: Backend = backend or TorchBackend(model, "torch")
         self._store: Store = self.backend.new_store(cache)
+        self._made_for, self._end = made_for(model), end_of(model)
         self.stretch = stretch_of(model)
         self._turning = Turning(model) if self.stretch else None
         self._inspector = Inspector(model)
@@ -99,7 +100,8 @@ class PackedRunner:
                 self.backend = TorchBackend(self.model, f"{self.backend.variant}, linear layers")
             self._store = self.backend.new_store(self.cache)
             check(self)
-        if isinstance(self.backend, CudaBackend):
+        # A recording knows nothing of the lengths that such positions depend on.
+        if isinstance(self.backend, CudaBackend) and self.stretch is None:
             self.backend.capture(self._store, self.cache, self.context_len)
 
     @property
@@ -113,10 +115,18 @@ class PackedRunner:
 
     @property
     def context_len(self) -> int:
-        """Most tokens a sequence may have; without a limit in the configuration, what the cache holds."""
-        limit = getattr(text_config(self.model), "max_position_embeddings", None)
-        room = self.cache.num_blocks * self.cache.block_size
-        return min(limit, room) if limit and limit > 0 else room
+        """The length the model is made for, or what the cache holds."""
+        return _least(self._made_for, self.cache)
+
+    @property
+    def max_len(self) -> int:
+        """Most tokens a sequence may have; where positions have no end, what the cache holds."""
+        return _least(self._end, self.cache)
+
+
+def _least(limit: int | None, cache: BlockCache) -> int:
+    room = cache.num_blocks * cache.block_size
+    return room if limit is None else min(limit, room)
 
 
 def _asked(feeds: Seq[Feed]) -> tuple[list[int], dict[Sequence, range]]:
@@ -141,8 +151,3 @@ def _hidden_of(feeds: Seq[Feed], states: dict[int, torch.Tensor]) -> dict[Sequen
         if feed.num_hidden:
             hidden[feed.sequence] = torch.stack([states[layer][end - feed.num_hidden : end] for layer in feed.layers])
     return hidden
-
-
-def text_config(model: PreTrainedModel) -> Any:  # Any: a transformers configuration
-    """The part of a model's configuration that describes its decoder."""
-    return model.config.get_text_config(decoder=True)

@@ -50,7 +50,9 @@ class Runner(Protocol):
     def vocab_size(self) -> int: ...
 
     @property
-    def context_len(self) -> int: ...
+    def max_len(self) -> int:
+        """Most tokens a sequence may have."""
+        ...
 
     def forward(self, batch: Batch) -> Forward:
         """Feed a batch whose blocks are reserved, and move `num_cached` of its sequences forward."""

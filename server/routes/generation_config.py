@@ -29,7 +29,7 @@ router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["
 async def defaults(service: Served) -> DefaultsAnswer:
     """What holds where a request is silent: the model's own file over the library's defaults."""
     model = await service.model()
-    config = resolve(GenerationConfig(), model.config, prompt_len=1, context_len=model.info.context_len)
+    config = resolve(GenerationConfig(), model.config, prompt_len=1, context_len=model.info.silent_len)
     return DefaultsAnswer(
         generation_config={key: value for key, value in plain(config).items() if key != "max_length"}
         | plain(model.config),
@@ -82,7 +82,7 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget
         *check_model(
             config,
             vocab_size=info.vocab_size,
-            context_len=info.context_len,
+            context_len=info.most_tokens,
             prompt_len=body.prompt_len,
             num_layers=info.num_layers,
         ),

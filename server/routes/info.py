@@ -60,6 +60,7 @@ def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
         num_parameters=loaded.num_parameters,
         vocab_size=loaded.vocab_size,
         context_len=loaded.context_len,
+        max_len=loaded.most_tokens,
         num_layers=loaded.num_layers,
         has_tokenizer=loaded.tokenizer_file is not None,
         has_chat_template=loaded.chat_template is not None,

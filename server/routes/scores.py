@@ -96,7 +96,12 @@ def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: 
     config = GenerationConfig(do_sample=False, max_length=len(ids) + 1)
     info = model.info
     problems = check_model(
-        config, vocab_size=info.vocab_size, context_len=info.context_len, prompt_len=len(ids), prompt_field=field
+        config,
+        vocab_size=info.vocab_size,
+        # The token that is thrown away is never fed, so that it needs no place.
+        context_len=info.most_tokens + 1,
+        prompt_len=len(ids),
+        prompt_field=field,
     )
     if problems:
         raise InvalidRequest(problems)

@@ -39,7 +39,7 @@ class ScriptedRunner:
 
     name = "scripted"
     vocab_size = VOCAB_SIZE
-    context_len = 1000
+    max_len = 1000
     device = torch.device("cpu")
 
     def __init__(self, script: Script, cache: BlockCache) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from engine.errors import BatchFailed, DeadlinePassed, EngineUnavailable, QueueFull, RequestFailed
 from engine.messages import Constraint, Named
-from tests.fakes import fake_info, tokens_of
+from tests.fakes import FakeEngine, fake_info, tokens_of
+from tests.http.conftest import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +245,18 @@ async def test_a_request_is_two_log_lines_without_its_text(client, logs):
     assert (finished["mode"], finished["tokens"], finished["outcome"]) == ("greedy_search", 2, "ok")
     assert finished["ms"] >= 0
     assert "SECRET" not in str(logs)
+
+
+async def test_positions_without_an_end_are_served_beyond_the_context_with_a_warning(tokenizer_file, settings):
+    engine = FakeEngine(fake_info(tokenizer_file, max_len=512, default_len=64))
+    async with client_of(engine, settings) as client:
+        far = {"inputs": [5] * 140, "generation_config": {"max_new_tokens": 20}}
+        answer = (await client.post("/generate", json=far)).json()
+        assert answer["warnings"] == ["a sequence may come to 160 tokens, and the model is made for 128"]
+        silent = (await client.post("/generate", json={"inputs": [5] * 60})).json()
+        assert silent["warnings"] == []
+        beyond = await client.post("/generate", json={"inputs": [5] * 512})
+        assert beyond.status_code == 422
+        model = (await client.get("/info")).json()["model"]
+    assert [one.config["max_length"] for one in engine.submissions] == [160, 64]
+    assert (model["context_len"], model["max_len"]) == (128, 512)

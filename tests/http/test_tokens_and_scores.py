@@ -127,6 +127,15 @@ async def test_a_score_is_the_sum_over_the_continuation(client, engine, encode):
     assert answer["usage"]["prompt_tokens"] == 5 + 2 + 2
 
 
+async def test_a_text_as_long_as_the_context_is_scored(client):
+    pairs = [{"prompt": [3] * 100, "continuation": [4] * 28}]
+    assert (await client.post("/score", json={"pairs": pairs})).status_code == 200
+    pairs[0]["continuation"].append(4)
+    response = await client.post("/score", json={"pairs": pairs})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["message"] == "prompt has 129 tokens; allowed: at most 128"
+
+
 async def transitions(client, **body):
     response = await client.post("/compute_transition_scores", json=body)
     assert response.status_code == 200, response.text

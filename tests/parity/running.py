@@ -70,7 +70,7 @@ def submission(family: str, prompt_ids: list[int], fields: dict[str, Any], **out
     """A submission as the server would make it."""
     model = GenerationConfig.from_dict(reference(family).generation_config.to_diff_dict())
     asked = GenerationConfig.from_dict(fields)
-    config = resolve(asked, model, prompt_len=len(prompt_ids), context_len=256)
+    config = resolve(asked, model, prompt_len=len(prompt_ids), context_len=None)
     return Submission(f"test-{next(_numbers)}", prompt_ids, config.to_diff_dict(), **outside)
 
 

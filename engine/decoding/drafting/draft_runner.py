@@ -42,7 +42,7 @@ class DraftRunner:
     @property
     def max_len(self) -> int:
         """Most tokens a sequence may have."""
-        return min(self.runner.context_len, self.cache.num_blocks * self.cache.block_size)
+        return min(self.runner.max_len, self.cache.num_blocks * self.cache.block_size)
 
     def run(self, jobs: Seq[Job], choose: Choose) -> None:
         """Extend all jobs, one token of each in every pass. Those that do not fit the cache together go in groups."""
