@@ -88,6 +88,7 @@ class Text:
             tokenizer, self._chat.literals, special_tokens.get("unk_token"), switches.control_tokens
         )
         self._special_tokens = special_tokens
+        self._token_texts: dict[int, str] = {}  # of tokens that were asked for: no more than there are
 
     @classmethod
     def load(
@@ -154,7 +155,10 @@ class Text:
 
     def token_text(self, token_id: int) -> str:
         """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""
-        return self._bytes_of(self._token(token_id)).decode(errors="replace")
+        known = self._token_texts.get(token_id)
+        if known is None:
+            known = self._token_texts[token_id] = self._bytes_of(self._token(token_id)).decode(errors="replace")
+        return known
 
     def render_chat(
         self,

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from engine.messages import Finished, FinishReason, Progress, Ranking, Timings, Tokens, TopToken
 from engine.text import Text, TextStream
 from schemas.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
@@ -22,25 +20,31 @@ class Row:
     pieces: list[str] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     scores: list[float | None] = field(default_factory=list)
-    top_tokens: list[list[TopTokenEvent]] = field(default_factory=list)
+    top_tokens: list[list[TopToken]] = field(default_factory=list)
+    has_top_tokens: bool = False
     finish_reason: FinishReason | None = None
     ranking: Ranking | None = None
 
-    def add(self, tokens: Tokens, text: Text | None) -> TokenEvent | TokensEvent | None:
-        """Take what a step brought and say it as an event; None when there is nothing to say."""
-        first = len(self.token_ids)
+    def add(self, tokens: Tokens) -> str | None:
+        """Take what a step brought. Returns the text that it adds, None without a tokenizer."""
         piece = self._decode(tokens)
-        top_tokens = say_top_tokens(tokens.top_tokens, text)
         self.token_ids += tokens.token_ids
         self.scores += tokens.scores
-        self.top_tokens += top_tokens
+        self.top_tokens += tokens.top_tokens
         if tokens.ranking is not None:
             # What is told of a hypothesis on the way has no scores: they are those of the whole, at its end.
             self.ranking, self.scores = tokens.ranking, tokens.ranking.scores
-            self.top_tokens = say_top_tokens(tokens.ranking.top_tokens, text)
+            self.top_tokens = tokens.ranking.top_tokens
         self.finish_reason = tokens.finish_reason or self.finish_reason
+        return piece
+
+    def say(self, tokens: Tokens, text: Text | None) -> TokenEvent | TokensEvent | None:
+        """Take what a step brought and say it as an event; None when there is nothing to say."""
+        first = len(self.token_ids)
+        piece = self.add(tokens)
         if not tokens.token_ids and not piece:
             return None
+        top_tokens = say_top_tokens(tokens.top_tokens, text)
         if len(tokens.token_ids) == 1:
             return TokenEvent(
                 sequence=self.index,
@@ -85,7 +89,6 @@ class Row:
             score=None if self.ranking is None else self.ranking.score,
             beam_indices=None if self.ranking is None else self.ranking.beam_indices,
             transition_scores=self.scores if plan.outputs.transition_scores else None,
-            top_tokens=msgspec.to_builtins(self.top_tokens) if plan.outputs.top_n_tokens else None,
         )
 
 
@@ -122,13 +125,18 @@ def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> Pr
 def make_rows(plan: Plan, text: Text | None) -> list[Row]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        Row(index // plan.num_rows, index, text.stream() if text is not None else None)
+        Row(
+            index // plan.num_rows,
+            index,
+            text.stream() if text is not None else None,
+            has_top_tokens=bool(plan.outputs.top_n_tokens),
+        )
         for index in range(plan.num_rows * len(plan.submissions))
     ]
 
 
 def make_answer(plan: Plan, rows: Sequence[Row], finished: Sequence[Finished]) -> Answer:
-    """The answer, its tensors still missing. finished: the last message of each prompt, in order."""
+    """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
     has_logprobs = plan.outputs.prompt_logprobs
     return Answer(
         id=plan.id,

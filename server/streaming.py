@@ -23,13 +23,18 @@ from schemas.events import ProgressEvent, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
 from server.admission import Pass
 from server.answer import Row, make_answer, make_rows, say_progress
+from server.answer_json import answer_json
 from server.errors import ClientGone, crash_of, problem_of
 from server.event_stream import EventStream, Patience, wait_for_hang_up
 from server.metrics import outcome_of
 from server.service import Model, Service, TokenStream
-from server.tensors import encode_tensors, num_bytes
+from server.tensors import num_bytes
 from server.translate import Plan
 from server.watermarks import add_flags
+
+TURN_WEIGHT = 500
+"""So many tokens, likeliest ones included, are made into events or text before others get their turn."""
+PART_BYTES = 2**18
 
 Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
@@ -61,7 +66,7 @@ class Run:
         self._rows = make_rows(self.plan, self.model.text)
         try:
             async for prompt_index, updates in merge(self.streams):
-                if events := await self._say(prompt_index, updates):
+                async for events in self._say(prompt_index, updates):
                     yield events
             final: Answer | ProblemJson = await self._answer()
             self.outcome = "ok"
@@ -101,19 +106,32 @@ class Run:
             ms=round(self.place.age_s * 1000),
         )
 
-    async def _say(self, prompt_index: int, updates: list[Update]) -> list[Event]:
+    async def _say(self, prompt_index: int, updates: list[Update]) -> AsyncIterator[list[Event]]:
+        """The events of what came together, unless there is so much of it that others have to get their turn."""
         events: list[Event] = []
+        weight = 0
         for update in updates:
             if isinstance(update, Progress):
                 events.append(await self._progress(prompt_index, update))
-            elif (event := self._add(prompt_index, update)) is not None:
+                continue
+            if (event := self._add(prompt_index, update)) is not None:
                 events.append(event)
-        return events
+            weight += len(update.token_ids) + sum(map(len, update.top_tokens))
+            if weight > TURN_WEIGHT:
+                if events:
+                    yield events
+                events, weight = [], 0
+                await asyncio.sleep(0)
+        if events:
+            yield events
 
     def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
         row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
+        if not self.plan.is_streamed:
+            row.add(tokens)
+            return None
         self._measure(row.index, len(tokens.token_ids))
-        return row.add(tokens, self.model.text)
+        return row.say(tokens, self.model.text)
 
     async def _progress(self, prompt_index: int, progress: Progress) -> ProgressEvent:
         """Whole hypotheses are decoded at every step, too much for the event loop."""
@@ -129,14 +147,14 @@ class Run:
         self.tensors = named_tensors(finished)
         answer = make_answer(self.plan, self._rows, finished)
         await add_flags(self.service, self.model, self.plan, answer)
-        if self.tensors:
-            self._check_size()
-            form = self.plan.outputs.tensors or "json"
-            if form != "safetensors":
-                answer.tensors = await anyio.to_thread.run_sync(
-                    encode_tensors, self.tensors, form, limiter=self.service.limiter
-                )
+        self._check_size()
         return answer
+
+    def answer_json(self, answer: Answer) -> bytes:
+        """The whole answer; a safetensors file has its tensors beside it."""
+        form = self.plan.outputs.tensors or "json"
+        tensors = {} if form == "safetensors" else self.tensors
+        return answer_json(answer, self._rows, tensors, form, self.model.text)
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""
@@ -157,9 +175,7 @@ class Run:
                 metrics.inter_token.observe(timings.decode_s / num_more, num_more)
 
     def _measure(self, row: int, num_tokens: int) -> None:
-        """Latency of the first token of a row, and of each following one, where they are read as they come."""
-        if not self.plan.is_streamed:
-            return
+        """Latency of the first token of a row, and of each following one."""
         now = time.monotonic()
         before = self._last_at.get(row)
         self._last_at[row] = now
@@ -229,12 +245,23 @@ def respond_as_events(run: Run) -> EventStream:
 
 
 async def written(run: Run) -> AsyncGenerator[bytes, None]:
-    """What came together travels together."""
+    """What came together travels together; the answer at the end is written elsewhere, and goes out in parts."""
     async for events in run.events():
-        yield b"".join(map(write_event, events))
+        last = events[-1]
+        if isinstance(last, Answer):
+            whole = await anyio.to_thread.run_sync(write_answer, run, last, limiter=run.service.limiter)
+            for start in range(0, len(whole), PART_BYTES):
+                yield whole[start : start + PART_BYTES]
+        else:
+            yield b"".join(map(write_event, events))
+
+
+def write_answer(run: Run, answer: Answer) -> bytes:
+    return as_event(b"done", run.answer_json(answer))
 
 
 def write_event(event: Event) -> bytes:
+    """Any event but the answer, which `write_answer` writes."""
     match event:
         case TokenEvent():
             name = b"token"
@@ -242,14 +269,12 @@ def write_event(event: Event) -> bytes:
             name = b"tokens"
         case ProgressEvent():
             name = b"progress"
-        case Answer():
-            name = b"done"
         case _:
-            name = b"error"
-    if isinstance(event, msgspec.Struct):
-        data = encode_json(event)
-    else:
-        data = event.model_dump_json(exclude_none=True).encode()
+            return as_event(b"error", event.model_dump_json(exclude_none=True).encode())
+    return as_event(name, encode_json(event))
+
+
+def as_event(name: bytes, data: bytes) -> bytes:
     return b"event: " + name + b"\ndata: " + one_line(data) + b"\n\n"
 
 

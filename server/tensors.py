@@ -21,20 +21,12 @@ def num_bytes(tensors: Mapping[str, Tensor], form: str) -> int:
     return round(sum(len(tensor.data) for tensor in tensors.values()) * NUMBER_BYTES[form] / 4)
 
 
-def encode_tensors(tensors: Mapping[str, Tensor], form: str) -> dict[str, Any]:
-    """Tensors as part of a JSON answer: nested lists, or objects with base64 bytes."""
-    encode = encode_base64 if form == "base64" else encode_lists
-    return {name: encode(tensor) for name, tensor in tensors.items()}
-
-
-def encode_base64(tensor: Tensor) -> dict[str, Any]:
-    return {"dtype": tensor.dtype, "shape": tensor.shape, "data": base64.b64encode(tensor.data).decode()}
-
-
-def encode_lists(tensor: Tensor) -> Any:
-    """Nested lists of numbers; NaN is None, infinities are the texts `Infinity` and `-Infinity`."""
-    values = [in_json(value) for value in read_values(tensor)]
-    return nested(values, tensor.shape)
+def encode_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Tensors as objects with base64 bytes."""
+    return {
+        name: {"dtype": tensor.dtype, "shape": tensor.shape, "data": base64.b64encode(tensor.data).decode()}
+        for name, tensor in tensors.items()
+    }
 
 
 def in_json(value: float) -> float | str | None:

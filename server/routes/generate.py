@@ -47,13 +47,13 @@ async def plain(request: Request, run: Run) -> Response:
         final = await unless_gone(request, run.result())
         if isinstance(final, ProblemJson):
             return respond(final, run.service.retry_headers(final.status))
-        content = await anyio.to_thread.run_sync(written, run, final, limiter=run.service.limiter)
-        is_file = isinstance(content, bytes)
-        return Response(content, media_type=SAFETENSORS if is_file else "application/json")
+        content, media_type = await anyio.to_thread.run_sync(written, run, final, limiter=run.service.limiter)
+        return Response(content, media_type=media_type)
 
 
-def written(run: Run, answer: Answer) -> bytes | str:
-    """JSON text, or a safetensors file that holds it."""
-    text = answer.model_dump_json(exclude_none=True)
-    is_file = run.plan.outputs.tensors == "safetensors" and bool(run.tensors)
-    return write_safetensors(run.tensors, text) if is_file else text
+def written(run: Run, answer: Answer) -> tuple[bytes, str]:
+    """The JSON, or a safetensors file that holds it, and its media type."""
+    content = run.answer_json(answer)
+    if run.plan.outputs.tensors == "safetensors" and run.tensors:
+        return write_safetensors(run.tensors, content.decode()), SAFETENSORS
+    return content, "application/json"

@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
 from engine.errors import BatchFailed
-from engine.messages import FinishReason, Tokens
+from engine.messages import FinishReason, Tokens, TopToken
+from schemas.native import GenerateRequest
+from server.app import create_app
+from server.generating import start
+from server.streaming import TURN_WEIGHT
 from tests.fakes import tokens_of
 from tests.http.events import parse_events
 
@@ -243,3 +248,25 @@ async def test_a_comment_never_comes_after_the_end(connect, engine):
     await asyncio.wait_for(caller.call(), 5)
     assert caller.sent[-1]["body"] == b""
     assert not caller.sent[-1]["more_body"]
+
+
+async def test_much_that_comes_together_is_said_in_turns(engine, settings):
+    def script(submission):
+        tops = [TopToken(token_id, -1.0) for token_id in range(50)]
+        ends = [None] * 99 + [FinishReason("length")]
+        return [Tokens(submission.request_id, 0, [65], [], [tops], reason) for reason in ends]
+
+    engine.script, engine.together = script, True
+    body = {
+        "inputs": [3],
+        "stream": True,
+        "outputs": {"top_n_tokens": 50},
+        "generation_config": {"max_new_tokens": 100},
+    }
+    app = create_app(engine, settings)
+    async with app.router.lifespan_context(app):
+        run = await start(app.state.service, GenerateRequest.model_validate(body), time.monotonic())
+        together = [len(events) async for events in run.events()]
+        run.close()
+    assert sum(together) == 101
+    assert max(together) * 51 <= TURN_WEIGHT + 51
