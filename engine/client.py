@@ -191,9 +191,8 @@ class EngineClient:
     async def _listen(self, process: Life) -> bool:
         """Take messages until the process ends; whether it ever got ready."""
         settings = self.settings
-        process.say(
-            Launch(settings.model.model_dump(mode="json"), settings.engine.model_dump(mode="json"), process.directory)
-        )
+        parts = (settings.model.model_dump(mode="json"), settings.engine.model_dump(mode="json"))
+        process.say(Launch(*parts, process.directory, settings.server.log_level))
         watching = asyncio.create_task(self._watch(process), name="engine watch")
         try:
             await process.child.ended()

@@ -318,12 +318,13 @@ class LoadFailed(msgspec.Struct, tag=True, frozen=True):
 class Launch(msgspec.Struct, frozen=True):
     """The first message to an engine process: the two parts of the settings it obeys.
 
-    directory: private to the two processes; holds the tokenizer file.
+    directory: private to the two processes; holds the tokenizer file. log_level: of the engine's own lines.
     """
 
     model: dict[str, Any]
     engine: dict[str, Any]
     directory: str
+    log_level: str = "warning"
 
 
 Outbound = StepOutputs | Checked | Loading | ModelInfo | LoadFailed

@@ -130,8 +130,18 @@ def run() -> None:
         channel.close()
 
 
+def reason_of(error: BaseException) -> str:
+    """Why loading failed, in one line; libraries write several."""
+    text = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
 def serve(launch: Launch, loop: Loop) -> None:
-    """Load, then run until told to shut down. Exits with status 3 if the model cannot be served."""
+    """Load, then run until told to shut down. Exits with status 3 if the model cannot be served.
+
+    The reason is the parent's to tell; where in the code it arose is for those who ask for debug lines.
+    """
+    logger.setLevel(launch.log_level.upper())
     try:
         built = build(
             ModelSettings.model_validate(launch.model),
@@ -139,10 +149,9 @@ def serve(launch: Launch, loop: Loop) -> None:
             Path(launch.directory),
             lambda stage, share: loop.say(Loading(stage, share)),
         )
-    except Exception as error:
-        if not isinstance(error, EngineError):
-            logger.exception("loading failed")
-        loop.say(LoadFailed(str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"))
+    except BaseException as error:  # a panic of the tokenizers' library is no Exception
+        logger.debug("loading failed", exc_info=True)
+        loop.say(LoadFailed(reason_of(error)))
         raise SystemExit(3) from error
     # What loading left behind lives as long as the process: collections need not look at it in every step.
     gc.collect()

@@ -1,39 +1,62 @@
-"""The loop between the channel and the engine."""
+"""The engine process while it starts: what it says of files that cannot be served."""
 
-import socket
-import time
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
-from torch import Tensor
+import pytest
 
-from engine.frames import Channel, framed
-from engine.logits.registry import Registry
-from engine.messages import Named, Submission, encode
-from engine.process import ADMISSION_S, Loop
-from tests.engine.scripted import make_engine
+from config.settings import Settings
+from engine.loading.files import BUILTIN_FILES
+from engine.messages import Launch, LoadFailed, Outbound
+from engine.process import serve
 
 
-class SlowToMake:
-    """A processor that takes longer to make than there is time between two steps."""
+class Said:
+    """Stands where the loop's channel would be."""
 
     def __init__(self) -> None:
-        until = time.monotonic() + 1.5 * ADMISSION_S
-        while time.monotonic() < until:
-            pass
+        self.messages: list[Outbound] = []
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        return scores
+    def say(self, message: Outbound) -> None:
+        self.messages.append(message)
 
 
-def test_requests_that_are_slow_to_take_in_come_one_between_two_steps() -> None:
-    ours, theirs = socket.socketpair()
-    engine, loop = make_engine(registry=Registry({"slow": SlowToMake}, {})), Loop(Channel(ours))
-    for name in "abc":
-        submission = Submission(name, [1, 2], {"max_length": 9}, logits_processor=[Named("slow")])
-        theirs.sendall(framed(encode(submission)))
-    running = []
-    for _ in range(3):
-        assert loop._listen(engine, wait=not engine.has_work)
-        running.append(engine.step().load.running_requests)
-    assert running == [1, 2, 3]
-    ours.close()
-    theirs.close()
+def changed(**fields: object) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        config = path / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+
+    return change
+
+
+BROKEN: dict[str, Callable[[Path], None]] = {
+    "nothing at all": lambda path: [file.unlink() for file in path.iterdir()] and None,
+    "half a configuration": lambda path: (path / "config.json").write_text('{"a": ') and None,
+    "a configuration that is a list": lambda path: (path / "config.json").write_text("[1]") and None,
+    "half of the weights": lambda path: (path / "model.safetensors").write_bytes(b"\x10" * 100) and None,
+    "weights of another size": changed(hidden_size=128),
+    "an unknown architecture": changed(model_type="nowhere"),
+    "no heads": changed(num_attention_heads=0),
+    "half a tokenizer": lambda path: (path / "tokenizer.json").write_text('{"a": ') and None,
+    "a file where a directory should be": lambda path: shutil.rmtree(path) or path.write_text("model") and None,
+}
+
+
+@pytest.mark.parametrize("what", list(BROKEN))
+def test_what_is_broken_ends_with_its_reason_in_one_line(
+    what: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(BUILTIN_FILES, model)
+    BROKEN[what](model)
+    settings, said = Settings(model={"model": str(model)}), Said()
+    launch = Launch(settings.model.model_dump(mode="json"), settings.engine.model_dump(mode="json"), str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        serve(launch, said)
+    (failed,) = [message for message in said.messages if isinstance(message, LoadFailed)]
+    assert ended.value.code == 3
+    assert len(failed.error) > 10
+    assert "\n" not in failed.error
+    assert "Traceback" not in capfd.readouterr().err
