@@ -31,16 +31,16 @@ def changed(**fields: object) -> Callable[[Path], None]:
     return change
 
 
-BROKEN: dict[str, Callable[[Path], None]] = {
-    "nothing at all": lambda path: [file.unlink() for file in path.iterdir()] and None,
-    "half a configuration": lambda path: (path / "config.json").write_text('{"a": ') and None,
-    "a configuration that is a list": lambda path: (path / "config.json").write_text("[1]") and None,
-    "half of the weights": lambda path: (path / "model.safetensors").write_bytes(b"\x10" * 100) and None,
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "nothing at all": lambda path: [file.unlink() for file in path.iterdir()],
+    "half a configuration": lambda path: (path / "config.json").write_text('{"a": '),
+    "a configuration that is a list": lambda path: (path / "config.json").write_text("[1]"),
+    "half of the weights": lambda path: (path / "model.safetensors").write_bytes(b"\x10" * 100),
     "weights of another size": changed(hidden_size=128),
     "an unknown architecture": changed(model_type="nowhere"),
     "no heads": changed(num_attention_heads=0),
-    "half a tokenizer": lambda path: (path / "tokenizer.json").write_text('{"a": ') and None,
-    "a file where a directory should be": lambda path: shutil.rmtree(path) or path.write_text("model") and None,
+    "half a tokenizer": lambda path: (path / "tokenizer.json").write_text('{"a": '),
+    "a file where a directory should be": lambda path: shutil.rmtree(path) or path.write_text("model"),
 }
 
 
