@@ -47,7 +47,8 @@ class Inspecting:
         places = list(range(num_prompt)) if 0 in self._steps else []
         places += sorted(num_prompt + step - 1 for step in self._steps if step)
         reached = [place for place in places if place < num_fed]
-        return Wish(reached, wanted.layers, bool(config.output_hidden_states), bool(config.output_attentions))
+        wants_states, wants_maps = bool(config.output_hidden_states), bool(config.output_attentions)
+        return Wish(reached, wanted.layers, wants_states, wants_maps, num_prompt)
 
     def _take(self, row: int, seen: Seen) -> None:
         num_prompt = self.request.num_prompt

@@ -131,11 +131,19 @@ class Turning:
     Outside of `during` they answer for one call, as those of a freshly loaded model.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, stretch: Stretch) -> None:
+        """stretch: that of the model."""
+        self.stretch = stretch
         self._spans: Seq[Span] | None = None
         self._rows: dict[tuple[int, str | None], RotaryRows] = {}
         for module in stretched_modules(model):
             object.__setattr__(module, "forward", functools.partial(self._turn, module))
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Turning | None":
+        """None for a model whose modules need not know."""
+        stretch = stretch_of(model)
+        return None if stretch is None else cls(model, stretch)
 
     @contextlib.contextmanager
     def during(self, spans: Seq[Span]) -> Iterator[None]:
@@ -156,6 +164,11 @@ class Turning:
                 self._rows[key] = RotaryRows(module, layer_type, x)
             tables = tuple(table[None] for table in self._rows[key].gathered(self._spans))
         return tables if len(tables) > 1 else tables[0]
+
+
+def turned(turning: Turning | None, spans: Seq[Span]) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, passes turn their positions as these say."""
+    return contextlib.nullcontext() if turning is None else turning.during(spans)
 
 
 def _called(module: Any, x: torch.Tensor, positions: torch.Tensor, layer_type: str | None) -> Tables:

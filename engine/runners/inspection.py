@@ -8,6 +8,7 @@ each slice only those queries are kept.
 import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.masking_utils import eager_mask
 
 from engine.attention.paged import UnsupportedAttention
-from engine.rotary import stretch_of
+from engine.rotary import Span, Turning, turned
 from engine.runners.runner import Seen, Wish
 from engine.runners.torch_backend import attending
 
@@ -32,23 +33,39 @@ Eager = Callable[..., tuple[Tensor, Tensor]]
 class Inspector:
     """Looks into one model. Not more than one piece is computed at a time."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, turning: Turning | None = None) -> None:
+        """turning: of a model whose positions depend on how many tokens are computed at once."""
+        self._model, self._turning = model, turning
         self._config = model.config.get_text_config(decoder=True)
-        self._stretch = stretch_of(model)
         self._maps: dict[int, list[Tensor]] = {}
         self._layers: frozenset[int] = frozenset()
         self._rows: list[int] = []
 
     def look(self, token_ids: Seq[int], wish: Wish, plain: str) -> Iterator[Seen]:
-        """One `Seen` after each piece of the sequence up to the last place asked for. plain: how the model attends."""
+        """One `Seen` after each piece of the sequence up to the last place asked for. plain: how the model attends.
+
+        Where the library computed the sequence anew on the way, there are two passes: up to there, and of all.
+        """
+        at_once, renewed_at = wish.num_prompt, 0 if self._turning is None else self._turning.stretch.renewed_at
+        if at_once < renewed_at <= len(token_ids):
+            early, late = (
+                replace(wish, places=[place for place in wish.places if (place < renewed_at - 1) is is_early])
+                for is_early in (True, False)
+            )
+            yield from self._look(token_ids, early, plain, at_once)
+            yield from self._look(token_ids, late, plain, renewed_at)
+        else:
+            yield from self._look(token_ids, wish, plain, at_once)
+
+    def _look(self, token_ids: Seq[int], wish: Wish, plain: str, at_once: int) -> Iterator[Seen]:
         end = min(len(token_ids), wish.places[-1] + 1) if wish.places else 0
-        size = PIECE_TOKENS if self._stretch is None else end  # pieces would be turned as calls of their length
         cache = DynamicCache()
-        for start in range(0, end, size or 1):
-            piece = token_ids[start : min(end, start + size)]
+        for start in range(0, end, PIECE_TOKENS):
+            piece = token_ids[start : min(end, start + PIECE_TOKENS)]
             places = [place for place in wish.places if start <= place < start + len(piece)]
-            yield self._pass(piece, cache, start, places, wish, plain)
+            with turned(self._turning, [Span(start, start + len(piece), at_once)]):
+                seen = self._pass(piece, cache, start, places, wish, plain)
+            yield seen
 
     @torch.inference_mode()
     def _pass(

@@ -12,7 +12,7 @@ from engine.batch import Batch, Feed, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
 from engine.request import Sequence
-from engine.rotary import Turning, spans_of, stretch_of
+from engine.rotary import Turning, spans_of, turned
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
 from engine.runners.context import end_of, made_for
@@ -38,9 +38,8 @@ class PackedRunner:
         self.backend: Backend = backend or TorchBackend(model, "torch")
         self._store: Store = self.backend.new_store(cache)
         self._made_for, self._end = made_for(model), end_of(model)
-        self.stretch = stretch_of(model)
-        self._turning = Turning(model) if self.stretch else None
-        self._inspector = Inspector(model)
+        self._turning = Turning.of(model)
+        self._inspector = Inspector(model, self._turning)
 
     @property
     def vocab_size(self) -> int:
@@ -53,14 +52,11 @@ class PackedRunner:
             self._store.copy_blocks(batch.copies)
         kept, spans = _asked(batch.feeds)
         layers = sorted({layer for feed in batch.feeds if feed.num_hidden for layer in feed.layers})
-        with self._turned(batch.feeds):
+        with turned(self._turning, spans_of(batch.feeds) if self._turning else ()):
             logits, states = self.backend.run(batch.feeds, kept, layers, self._store)
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
         return Forward(logits, spans, _hidden_of(batch.feeds, states))
-
-    def _turned(self, feeds: Seq[Feed]) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._turning is None else self._turning.during(spans_of(feeds))
 
     @contextlib.contextmanager
     def storing_in(self, cache: BlockCache, store: Store) -> Iterator[None]:
@@ -101,7 +97,7 @@ class PackedRunner:
             self._store = self.backend.new_store(self.cache)
             check(self)
         # A recording knows nothing of the lengths that such positions depend on.
-        if isinstance(self.backend, CudaBackend) and self.stretch is None:
+        if isinstance(self.backend, CudaBackend) and self._turning is None:
             self.backend.capture(self._store, self.cache, self.context_len)
 
     @property

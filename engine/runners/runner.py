@@ -13,13 +13,14 @@ from engine.batch import Batch, Forward
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What somebody wants to see of a pass. places: of tokens, ascending. layers: negative ones count from the last;
-    None: all.
+    None: all. num_prompt: how many tokens were computed at once before the others.
     """
 
     places: Seq[int]
     layers: Seq[int] | None
     hidden_states: bool
     attentions: bool
+    num_prompt: int = 0
 
     def of_layers(self, number: int) -> list[int]:
         """The layers of those there are, each as asked for, from 0 on."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig as LibraryConfig
 
 from engine.build import Extensions, assemble
 from engine.engine import Engine
 from engine.loading.assistants import Assistant
 from engine.logits.registry import Registry
-from engine.messages import Submission
+from engine.messages import Submission, Wanted
 from tests.parity.drafting import draft_model
 from tests.parity.models import STRETCHED, TRAINED, reference, served
 from tests.parity.plain import Task, dola
@@ -163,3 +164,42 @@ def test_dola_is_computed_anew_at_the_switch(kernels: str) -> None:
     answer = alone(engine_of(family, kernels), asked(family, prompt_ids, OTHERS["dola"]))
     (found,) = dola(Task(family, prompt_ids, lengths(prompt_ids), LONGEST - len(prompt_ids)), [1])
     assert answer.sequences == [found.token_ids]
+
+
+@pytest.mark.parametrize("length", [7, TRAINED, TRAINED + 9])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hidden_states_and_attentions_are_those_of_the_calls_that_gave_the_tokens(family: str, length: int) -> None:
+    prompt_ids = prompt(80 + length, length, family)
+    fields = {"output_hidden_states": True, "output_attentions": True}
+    answer = alone(engine_of(family, "auto"), asked(family, prompt_ids, fields))
+    model = copy.deepcopy(reference(family))
+    model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        expected = model.generate(
+            torch.tensor([prompt_ids]),
+            generation_config=LibraryConfig(**lengths(prompt_ids), **fields, return_dict_in_generate=True),
+        )
+    for step in range(LONGEST - length):
+        rows = length if step == 0 else 1  # where it computes all anew, the library shows all again
+        for name, of_layers in (("hidden_states", expected.hidden_states), ("attentions", expected.attentions)):
+            for layer, tensor in enumerate(of_layers[step]):
+                actual = answer.tensor(f"{name}.{step}.{layer}")
+                torch.testing.assert_close(actual, tensor[..., -rows:, :], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompt_logprobs_are_those_of_one_call(family: str, kernels: str) -> None:
+    engine = new_engine(family, kernels=kernels, step_tokens=16, max_rows=8)
+    prompts = [prompt(90 + length, length, family) for length in (TRAINED - 3, 42)]
+    wanted = Wanted(prompt_logprobs=True)
+    submissions = [submission(family, one, lengths(one), wanted=wanted) for one in prompts]
+    answers = run(engine, {0: submissions})
+    for prompt_ids, one in zip(prompts, submissions, strict=True):
+        with torch.inference_mode():
+            reference(family)(torch.tensor([[3]]))
+            rows = reference(family)(torch.tensor([prompt_ids])).logits[0].log_softmax(-1)
+        expected = [float(rows[place, token]) for place, token in enumerate(prompt_ids[1:])]
+        finished = answers[one.request_id].finished
+        assert finished is not None
+        assert finished.prompt_logprobs[1:] == pytest.approx(expected, abs=2e-4)
