@@ -5,20 +5,18 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestFailed
-from engine.logits.constraints import FIELD, Allowance, Constraints, mark_ends
+from engine.logits.constraints import FIELD, Constraints
 from engine.logits.guard import close, fail, is_search
-from engine.logits.matching import Mask
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
-from engine.request import Request, Row
+from engine.request import Request
 
 
 class PrefixAllowedTokens(Processor):
     """Ban all but the allowed tokens; if that leaves a prompt without any token, earlier bans yield to the allowed set.
 
     Equals transformers.PrefixConstrainedLogitsProcessor, but for a row whose constraint allows nothing, at which the
-    library raises: here it is closed. A beam that has left its constraint, which a search keeps only where it finds
-    too few others, may end.
+    library raises: here it is closed.
     """
 
     name = FIELD
@@ -40,9 +38,12 @@ class PrefixAllowedTokens(Processor):
         allowed = np.zeros(tuple(scores.shape), np.bool_)
         for row, mask in zip(rows, allowed, strict=True):
             try:
-                self._mark(row, mask)
+                why = row.request.prepared[self.name].mark(row, mask)
             except RequestFailed as failure:
                 fail(row.request, str(failure))
+            else:
+                if why is not None:
+                    close(row.sequence, f"{FIELD}: {why}")
         bias = torch.zeros_like(scores).masked_fill_(~torch.from_numpy(allowed).to(rows.device), -torch.inf)
         left = scores.add_(bias)
         is_dead = left.amax(-1).isneginf()  # (R,)
@@ -51,14 +52,6 @@ class PrefixAllowedTokens(Processor):
             0, groups, (~is_dead).long()
         )
         return torch.where((num_alive[groups] == 0)[:, None], bias, left)
-
-    def _mark(self, row: Row, mask: Mask) -> None:
-        allowance: Allowance = row.request.prepared[self.name]
-        why = allowance.mark(row, mask)
-        if why is not None and is_search(row.request):
-            mark_ends(row, mask)
-        if not mask.any():
-            close(row.sequence, f"{FIELD}: {why}")
 
 
 def _groups(rows: Rows) -> list[int]:

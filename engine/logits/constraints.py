@@ -33,7 +33,8 @@ class Allowance(Protocol):
     def mark(self, row: Row, mask: Mask) -> str | None:
         """Set the tokens that may come next in `mask`, (V,). Returns why where it sets none.
 
-        Raises RequestFailed where that cannot be told.
+        A row that has left the constraint may end: a beam for lack of others, or by a token that is forced. Raises
+        RequestFailed where the tokens cannot be told.
         """
         ...
 
@@ -58,10 +59,10 @@ class AllowedSequences:
     def mark(self, row: Row, mask: Mask) -> str | None:
         node: Node | None = _progress(row, self.trie.root, _walk)
         if node is None:
-            return "the tokens follow none of the sequences"
+            return _leave(row, mask)
         mask[node.next_ids] = True
         if node.is_end:
-            mark_ends(row, mask)
+            _mark_ends(row, mask)
         return None if mask.any() else "the sequence is complete, and the request has no end token"
 
 
@@ -75,14 +76,14 @@ class AllowedText:
         try:
             matcher: Matcher | None = _progress(row, self.start, Matcher.advanced)
             if matcher is None:
-                return "the text is none that is allowed"
+                return _leave(row, mask)
             allowed, may_end = matcher.options()
         except GrammarError as error:
             raise RequestFailed(f"{FIELD}: {error}") from error
         mask[:] = allowed
         mask[_ends(row, mask)] = False
         if may_end:
-            mark_ends(row, mask)
+            _mark_ends(row, mask)
         if mask.any():
             return None
         return "the text is complete, and the request has no end token" if may_end else "no token fits"
@@ -227,10 +228,14 @@ def _walk(node: Node, token_ids: list[int]) -> Node | None:
     return node
 
 
+def _leave(row: Row, mask: Mask) -> str | None:
+    _mark_ends(row, mask)
+    return None if mask.any() else "no token leads back to what is allowed"
+
+
 def _ends(row: Row, mask: Mask) -> list[int]:
     return [end for end in row.request.eos_token_ids if 0 <= end < len(mask)]
 
 
-def mark_ends(row: Row, mask: Mask) -> None:
-    """Allow the end tokens of the row's request."""
+def _mark_ends(row: Row, mask: Mask) -> None:
     mask[_ends(row, mask)] = True

@@ -97,16 +97,16 @@ def test_a_complete_text_without_an_end_token_fails_its_request_only(
     assert torch.equal(scores[1], torch.zeros(VOCAB))
 
 
-def test_tokens_outside_the_constraint_fail_the_request_even_if_invalid_values_are_removed(
+def test_nothing_can_follow_outside_the_constraint_without_an_end_token_even_if_invalid_values_are_removed(
     pipeline: Pipeline,
 ) -> None:
     for constraint in (Constraint(sequences=[[1, 2]]), Constraint(regex="ab")):
-        row = make_row(make_request([9], (END,), constraint, remove_invalid_values=True), [77])
-        assert bad_rows(process(pipeline, [row], torch.zeros(1, VOCAB)), for_sampling=True).all()
+        row = make_row(make_request([9], (), constraint, remove_invalid_values=True), [77])
+        assert bad_rows(process(pipeline, [row], torch.zeros(1, VOCAB)), for_sampling=False).all()
 
 
 @pytest.mark.parametrize("constraint", [Constraint(sequences=[[1, 2]]), Constraint(regex="ab")])
-def test_a_beam_that_has_left_its_constraint_may_only_end_and_so_may_its_forks(
+def test_a_row_that_has_left_its_constraint_may_only_end_and_so_may_its_forks(
     pipeline: Pipeline, constraint: Constraint
 ) -> None:
     row = make_row(make_request([9], (END,), constraint, num_beams=2), [77])

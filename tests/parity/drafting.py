@@ -8,7 +8,6 @@ from unittest.mock import patch
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers import GenerationConfig as LibraryConfig
 from transformers.generation import AssistedCandidateGenerator
 
 from config.settings import EngineSettings
@@ -17,7 +16,7 @@ from engine.engine import Engine
 from engine.loading.assistants import DRAFT_FIELDS, Assistant
 from engine.logits.registry import Registry
 from tests.parity.models import reference, served
-from tests.parity.running import SETTINGS
+from tests.parity.running import SETTINGS, library_config
 
 _get_candidates = AssistedCandidateGenerator.get_candidates
 
@@ -61,22 +60,32 @@ def right_drafts() -> AbstractContextManager[Any]:
 
 
 def generate_assisted(
-    family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int, *, with_model: bool, is_mended: bool = True
+    family: str,
+    prompt_ids: list[int],
+    fields: dict[str, Any],
+    seed: int,
+    *,
+    with_model: bool,
+    is_mended: bool = True,
+    **more: Any,
 ) -> tuple[list[int], torch.Tensor]:
     """The library's tokens and scores, (L, V), where whoever drafts reads the right context, unless it is not mended.
 
-    The draft settings stand where the library looks for them: in the generation config of who drafts.
+    The draft settings stand where the library looks for them: in the generation config of who drafts. more: as
+    `generate()` takes it.
     """
-    model, draft = reference(family), draft_model(family)
-    drafting = draft if with_model else model
+    model, draft = reference(family), draft_model(family) if with_model else None
+    drafting = draft or model
     before = {name: getattr(drafting.generation_config, name) for name in DRAFT_FIELDS}
     drafting.generation_config.update(**{name: fields.get(name) for name in DRAFT_FIELDS})
     torch.manual_seed(seed)
-    config = LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True)
     try:
         with torch.inference_mode(), right_drafts() if is_mended else nullcontext():
             out = model.generate(
-                torch.tensor([prompt_ids]), generation_config=config, assistant_model=draft if with_model else None
+                torch.tensor([prompt_ids]),
+                generation_config=library_config(fields),
+                assistant_model=draft,
+                **more,
             )
     finally:
         drafting.generation_config.update(**before)

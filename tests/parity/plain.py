@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import GenerationConfig as LibraryConfig
 from transformers import LogitsProcessorList
 
 from tests.parity.allowing import Allowed
 from tests.parity.models import reference
+from tests.parity.running import library_config
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Task:
             known.pop("top_k", None)
         reference(self.family).generate(
             torch.tensor([self.prompt_ids]),
-            generation_config=LibraryConfig(**known | {"max_new_tokens": self.num_new}),
+            generation_config=library_config(known | {"max_new_tokens": self.num_new}),
             prefix_allowed_tokens_fn=self.allowed,
             custom_generate=keep,
         )

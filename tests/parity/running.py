@@ -1,12 +1,14 @@
 """Runs prompts through an engine in this process, and through `generate()`."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import torch
 from transformers import GenerationConfig as LibraryConfig
+from transformers import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
 from config.settings import EngineSettings
 from config.sources import read_defaults
@@ -94,6 +96,15 @@ def alone(engine: Engine, one: Submission) -> Answer:
     return run(engine, {0: [one]})[one.request_id]
 
 
+def library_config(fields: dict[str, Any]) -> LibraryConfig:
+    """The library's own configuration, which returns scores."""
+    known, mark = dict(fields), fields.get("watermarking_config")
+    if mark is not None:
+        kind = SynthIDTextWatermarkingConfig if "keys" in mark else WatermarkingConfig
+        known["watermarking_config"] = kind(**mark)
+    return LibraryConfig(**known, output_scores=True, return_dict_in_generate=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What `generate()` gives. token_ids: by sequence, cut after the end token."""
@@ -110,15 +121,16 @@ def generate(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: i
     with torch.inference_mode():
         out = model.generate(
             torch.tensor([prompt_ids]),
-            generation_config=LibraryConfig(**fields, output_scores=True, return_dict_in_generate=True),
+            generation_config=library_config(fields),
         )
     eos = fields.get("eos_token_id", model.generation_config.eos_token_id)
     ends = {eos} if isinstance(eos, int) else set(eos or ())
-    rows = [_until_end(row[len(prompt_ids) :].tolist(), ends) for row in out.sequences]
+    rows = [until_end(row[len(prompt_ids) :].tolist(), ends) for row in out.sequences]
     return Expected(rows, torch.stack(out.scores))
 
 
-def _until_end(token_ids: list[int], ends: set[int]) -> list[int]:
+def until_end(token_ids: list[int], ends: Collection[int]) -> list[int]:
+    """What the first end token ends, with it."""
     for place, token in enumerate(token_ids):
         if token in ends:
             return token_ids[: place + 1]

@@ -1,0 +1,146 @@
+"""What the library answers to a random request, where it can be asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from engine.decoding.dola import ModelFacts, candidate_layers
+from tests.fuzz.requests import Asked
+from tests.parity.allowing import Allowed, callable_of
+from tests.parity.drafting import generate_assisted
+from tests.parity.models import BUILTIN, reference
+from tests.parity.plain import Task, contrastive, dola
+from tests.parity.running import library_config, until_end
+
+_DRAFTING = ("lookup", "drafted", "own layers")
+_PLAIN = ("contrastive", "dola")
+
+UNITS = 16
+"""So many units in the last place of the largest logit may lie between two right answers: sums in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """token_ids: by sequence. totals: `sequences_scores` of a search.
+
+    is_hopeless: a row had nothing to choose from, or a search found nothing that its constraint allows.
+    """
+
+    token_ids: list[list[int]]
+    totals: list[float] = field(default_factory=list)
+    is_hopeless: bool = False
+
+
+def why_not(asked: Asked) -> str | None:
+    """Why the library's answer is none to compare with; `docs/parity.md` has the whole story."""
+    fields, mark = asked.fields, asked.fields.get("watermarking_config", {})
+    is_drafting, num_rows = (
+        asked.mode in _DRAFTING,
+        max(fields.get(name, 1) for name in ("num_beams", "num_return_sequences")),
+    )
+    reasons = {
+        "it lacks the mode": asked.mode in ("groups", "constrained"),
+        "it guides one row": "guidance_scale" in fields and (is_drafting or num_rows > 1),
+        "its SynthID does not follow beams": "keys" in mark and fields.get("num_beams", 1) > 1,
+        "its drafts are not marked": is_drafting and bool(mark),
+        "it looks behind arbitrary cuts": asked.mode == "lookup"
+        and bool({"top_p", "top_h", "typical_p"} & fields.keys()),
+        "it goes on behind stop strings": "stop_strings" in fields and asked.mode in (*_DRAFTING, *_PLAIN),
+        "hidden positions are not written out": asked.mode in _PLAIN
+        and asked.outside.get("num_negative_masked", 0) > 0,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def expected_of(asked: Asked, family: str) -> Expected:
+    """The library's answer. Raises whatever it raises."""
+    ends = ends_of(asked, family)
+    if asked.mode in _PLAIN:
+        task, seed = _task(asked, family), asked.outside["seed"]
+        found = [contrastive(task)] if asked.mode == "contrastive" else dola(task, _layers(asked, family), seed)
+        scores = torch.stack([row for one in found for row in one.scores])
+        return Expected([one.token_ids for one in found], is_hopeless=_is_hopeless(scores))
+    if asked.mode in ("drafted", "own layers"):
+        token_ids, scores = generate_assisted(
+            family, asked.prompt_ids, asked.fields, asked.outside["seed"],
+            with_model=asked.mode == "drafted", **_more(asked, family),
+        )  # fmt: skip
+        return Expected([until_end(token_ids, ends)], is_hopeless=_is_hopeless(scores))
+    torch.manual_seed(asked.outside["seed"])
+    prompt = torch.tensor([asked.prompt_ids])
+    with torch.inference_mode():
+        out = reference(family).generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            generation_config=library_config(asked.fields),
+            **_more(asked, family),
+        )
+    rows, scores = out.sequences[:, prompt.shape[1] :].tolist(), torch.stack(out.scores)
+    if asked.fields.get("num_beams", 1) == 1:
+        return Expected([until_end(row, ends) for row in rows], is_hopeless=_is_hopeless(scores))
+    lengths, totals = (out.beam_indices >= 0).sum(-1).tolist(), out.sequences_scores.tolist()
+    rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+    has_found = max(totals) > -1e8 or "constraint" not in asked.outside
+    return Expected(rows, totals, bool(scores.isnan().any()) or not has_found)
+
+
+def ends_of(asked: Asked, family: str) -> list[int]:
+    ends = asked.fields.get("eos_token_id", reference(family).generation_config.eos_token_id)
+    return [ends] if isinstance(ends, int) else list(ends)
+
+
+@contextmanager
+def shaken(family: str, seed: int) -> Iterator[None]:
+    """While this lasts the logits of the library's model are off by as much as the order of sums may move them."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def shake(module: torch.nn.Module, given: Any, logits: torch.Tensor) -> torch.Tensor:
+        reach = logits.abs().amax(-1, keepdim=True) * UNITS * 2**-23
+        return logits + reach * (2 * torch.rand(logits.shape, generator=generator) - 1)
+
+    handle = reference(family).get_output_embeddings().register_forward_hook(shake)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _is_hopeless(scores: torch.Tensor) -> bool:
+    """Whether some row of scores, (..., V), has nothing that can be chosen."""
+    return not bool(scores.amax(-1).isfinite().all())
+
+
+def _more(asked: Asked, family: str) -> dict[str, Any]:
+    """What `generate()` takes beside its configuration."""
+    more: dict[str, Any] = {"prefix_allowed_tokens_fn": _allowed(asked, family)}
+    negative = asked.outside.get("negative_prompt_ids")
+    if negative is not None:
+        masked = asked.outside["num_negative_masked"]
+        more["negative_prompt_ids"] = torch.tensor([[0] * masked + negative])
+        more["negative_prompt_attention_mask"] = torch.tensor([[0] * masked + [1] * len(negative)])
+    if "stop_strings" in asked.fields:
+        more["tokenizer"] = AutoTokenizer.from_pretrained(BUILTIN)
+    return more
+
+
+def _allowed(asked: Asked, family: str) -> Allowed | None:
+    constraint = asked.outside.get("constraint")
+    if constraint is None:
+        return None
+    return callable_of(constraint, len(asked.prompt_ids), ends_of(asked, family), reference(family).config.vocab_size)
+
+
+def _task(asked: Asked, family: str) -> Task:
+    fields = {name: value for name, value in asked.fields.items() if name != "max_new_tokens"}
+    negative = asked.outside.get("negative_prompt_ids")
+    return Task(family, asked.prompt_ids, fields, asked.fields["max_new_tokens"], negative, _allowed(asked, family))
+
+
+def _layers(asked: Asked, family: str) -> list[int]:
+    config = reference(family).config
+    facts = ModelFacts(config.num_hidden_layers, bool(config.tie_word_embeddings))
+    return list(candidate_layers(asked.fields["dola_layers"], facts))

@@ -1,0 +1,150 @@
+"""Random requests against `generate()`, each alone: `python -m tests.fuzz.library --seed 1 --seconds 600`.
+
+Tokens have to be equal, and the scores of searches within rounding. Where they are not the library is asked again with
+logits that are off by as little as the order of sums may move them: if its own answer changes, it decides nothing.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import transformers
+
+from engine.build import Extensions, assemble
+from engine.engine import Engine
+from engine.logits.registry import Registry
+from tests.fuzz.expected import Expected, expected_of, shaken, why_not
+from tests.fuzz.requests import MODES, Asked, Dice, Requests
+from tests.parity.allowing import TOKENIZER_JSON, token_bytes
+from tests.parity.drafting import assisted_engine
+from tests.parity.models import served
+from tests.parity.running import SETTINGS, Answer, alone
+
+FAMILIES = ("llama", "builtin", "gpt2", "qwen3")
+_LACKING = {"builtin": {"drafted"}, "gpt2": {"own layers"}}
+"""The tests have no second draft model for one, the library cannot leave the other early."""
+_NUM_SHAKES = 8
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """word: "equal", "near tie", "different", or why the two cannot be compared. detail: of a difference."""
+
+    word: str
+    detail: str = ""
+
+
+@cache
+def engine_of(family: str) -> Engine:
+    """With a draft model of the family; the built-in model has its tokenizer instead."""
+    if family != "builtin":
+        return assisted_engine(family)
+    extensions = Extensions(Registry({}, {}, token_bytes()), {}, TOKENIZER_JSON)
+    return assemble(served(family), SETTINGS, extensions)[1]
+
+
+def asked_of(family: str, number: int) -> Asked:
+    """The request of a number, the same for ever."""
+    modes = [mode for mode in MODES if mode not in _LACKING.get(family, ())]
+    return Requests(Dice(f"{family} {number}"), family, modes).draw()
+
+
+def judge(family: str, number: int) -> Verdict:
+    """Hold the request of this number against the library."""
+    asked = asked_of(family, number)
+    reason = why_not(asked)
+    if reason is not None:
+        return Verdict(reason)
+    answer = alone(engine_of(family), asked.submission(family))
+    assert answer.finished is not None
+    try:
+        expected = expected_of(asked, family)
+    except (RuntimeError, ValueError, IndexError) as error:
+        # It raises for a whole batch where one row has nothing to draw from.
+        if answer.finished.error is not None:
+            return Verdict("both fail")
+        return Verdict("different", f"the library raises {type(error).__name__}: {error}; here {answer.sequences}")
+    if answer.finished.error is not None and expected.is_hopeless:
+        return Verdict("nothing to choose from")
+    if is_same(answer, expected):
+        return Verdict("equal")
+    for seed in range(_NUM_SHAKES):
+        with shaken(family, seed):
+            if not is_close(expected_of(asked, family), expected):
+                return Verdict("near tie")
+    return Verdict("different", describe(asked, answer, expected))
+
+
+def is_same(answer: Answer, expected: Expected) -> bool:
+    assert answer.finished is not None
+    if answer.finished.error is not None:
+        return False
+    return is_close(Expected(answer.sequences, [one.score for one in answer.rankings.values()]), expected)
+
+
+def is_close(one: Expected, other: Expected) -> bool:
+    """Whether the tokens are equal and the scores nearly. The library fills up rows that end before others."""
+    cut = [
+        ids[: len(own)] if _is_fill(ids[len(own) :]) else ids
+        for ids, own in zip(other.token_ids, one.token_ids, strict=True)
+    ]
+    return one.token_ids == cut and all(
+        abs(own - score) <= _TOLERANCE * max(1, abs(score)) for own, score in zip(one.totals, other.totals, strict=True)
+    )
+
+
+def _is_fill(token_ids: list[int]) -> bool:
+    return not any(token_ids)
+
+
+def describe(asked: Asked, answer: Answer, expected: Expected) -> str:
+    assert answer.finished is not None
+    lines = {
+        "mode": asked.mode,
+        "prompt_ids": asked.prompt_ids,
+        "fields": asked.fields,
+        "outside": asked.outside,
+        "here": answer.finished.error or answer.sequences,
+        "library": expected.token_ids,
+        "scores here": [one.score for one in answer.rankings.values()],
+        "scores of the library": expected.totals,
+    }
+    return "\n".join(f"    {name}: {value}" for name, value in lines.items())
+
+
+def command_of(family: str, number: int) -> str:
+    return f"OMP_NUM_THREADS=1 python -m tests.fuzz.library --family {family} --seed {number} --count 1"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="number of the first request")
+    parser.add_argument("--count", type=int, default=sys.maxsize, help="most requests of each model")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--family", choices=FAMILIES, action="append", help="models to ask; all by default")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    warnings.simplefilter("ignore")
+    words: Counter[str] = Counter()
+    deadline = time.monotonic() + options.seconds
+    for number in range(options.seed, options.seed + options.count):
+        for family in options.family or FAMILIES:
+            verdict = judge(family, number)
+            words[verdict.word] += 1
+            if verdict.word == "different":
+                print(f"{command_of(family, number)}\n{verdict.detail}", flush=True)
+        if time.monotonic() > deadline:
+            break
+    print(", ".join(f"{count} {word}" for word, count in words.most_common()))
+    return int(words["different"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
