@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 from config.settings import EngineSettings, Settings
 from engine.batch import Batch, Feed
 from engine.cache import BlockCache
+from engine.native.pick import pick_kernels
 from engine.request import Sequence
 from engine.runners.backend import pick_backend
 from engine.runners.packed import PackedRunner
@@ -56,7 +57,7 @@ def measure(path: Path, dtype: str, quantize: str | None, windows: list[list[int
     model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).eval()
     settings: EngineSettings = Settings(engine={"kernels": "native"}).engine
     cache = BlockCache(2 * LENGTH // settings.block_size * len(windows), settings.block_size, prefix_caching=False)
-    runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
+    runner = PackedRunner(model, cache, pick_backend(model, cache, settings, pick_kernels(model, settings), quantize))
     loss, likeliest = 0.0, []
     for window in windows:
         logits = feed(runner, [Sequence(window, num_prompt=LENGTH)], LENGTH)[:-1]

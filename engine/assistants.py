@@ -16,6 +16,7 @@ from engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokeniz
 from engine.decoding.drafting.universal import Universal
 from engine.errors import ModelUnsupported
 from engine.loading.assistants import Assistant
+from engine.native.pick import PickedKernels
 from engine.rotary import stretch_of
 from engine.runners.backend import pick_backend
 from engine.runners.early_exit import EarlyExitRunner
@@ -27,9 +28,15 @@ EARLY_EXIT_SHARE = 4
 
 
 def build_assistants(
-    main: PackedRunner, tokenizer_json: str | None, given: Mapping[str, Assistant], settings: EngineSettings
+    main: PackedRunner,
+    tokenizer_json: str | None,
+    given: Mapping[str, Assistant],
+    settings: EngineSettings,
+    picked: PickedKernels,
 ) -> Assistants:
-    """Every draft model gets a cache for as many tokens as the main one, in its own, smaller, keys and values.
+    """picked: the main model's kernels, whose threads the draft models share.
+
+    Every draft model gets a cache for as many tokens as the main one, in its own, smaller, keys and values.
 
     Raises ModelUnsupported where a draft model does not run packed or shares no tokens with the main model.
     """
@@ -37,15 +44,21 @@ def build_assistants(
     models = {}
     for name, assistant in given.items():
         try:
-            models[name] = _drafter(main, tokenizer_json, assistant, settings)
+            models[name] = _drafter(main, tokenizer_json, assistant, settings, picked)
         except ModelUnsupported as error:
             raise ModelUnsupported(f"the draft model {name!r}: {error}") from error
     return Assistants(models, _early_exit(main, step_tokens), step_tokens)
 
 
-def _drafter(main: PackedRunner, tokenizer_json: str | None, assistant: Assistant, settings: EngineSettings) -> Drafter:
+def _drafter(
+    main: PackedRunner,
+    tokenizer_json: str | None,
+    assistant: Assistant,
+    settings: EngineSettings,
+    picked: PickedKernels,
+) -> Drafter:
     cache = _cache(main, main.cache.num_blocks, stretch_of(assistant.model))
-    runner = PackedRunner(assistant.model, cache, pick_backend(assistant.model, cache, settings))
+    runner = PackedRunner(assistant.model, cache, pick_backend(assistant.model, cache, settings, picked))
     drafting = DraftRunner(runner, cache, max(settings.step_tokens, settings.max_rows))
     runner.check()
     if tokenizer_json is None or assistant.tokenizer_json is None:

@@ -27,18 +27,16 @@ from engine.logits.constraints import Constraints
 from engine.logits.registry import Registry
 from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
-from engine.native.compiler import NoKernels
-from engine.native.library import Kernels, load_kernels
+from engine.native.pick import num_threads, pick_kernels
 from engine.plan import Limits
 from engine.rotary import stretch_of
-from engine.runners.backend import num_bytes, pick_backend
+from engine.runners.backend import pick_backend
 from engine.runners.context import made_for, num_positions
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Scheduler
 from engine.spelling import Spelling
 from engine.stopping import Stopping
 from engine.text import Text
-from engine.threads import pick_num_threads
 from engine.watermark.profiles import Profiles, check_default, load_profiles
 from schemas.generation import GenerationConfig
 
@@ -78,7 +76,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     path = find_model(model_settings, progress)
     tokenizer = load_tokenizer(path, work)
     model = load_model(path, model_settings, progress)
-    torch.set_num_threads(settings.num_threads or pick_num_threads(num_bytes(model)))
+    torch.set_num_threads(num_threads(model, settings))
     progress("check", 0.0)
     text_config = model.config.get_text_config(decoder=True)
     defaults = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers)
@@ -101,13 +99,13 @@ def assemble(
     """An engine around a loaded model, whose weights it takes: they may be packed and the plain ones let go."""
     num_blocks, stretch = num_blocks_for(model, settings), stretch_of(model)
     cache = BlockCache(num_blocks, settings.block_size, prefix_caching=settings.prefix_caching, stretch=stretch)
-    kernels = kernels_beside(model, settings)
-    runner = PackedRunner(model, cache, pick_backend(model, cache, settings, quantize))
+    picked = pick_kernels(model, settings)
+    runner = PackedRunner(model, cache, pick_backend(model, cache, settings, picked, quantize))
     step_tokens = max(settings.step_tokens, settings.max_rows)
     limits = Limits(settings.max_rows, step_tokens, settings.max_waiting, settings.max_stretch)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.spell)
     constraints.warm_up()
-    assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings)
+    assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings, picked)
     parts = Parts(
         runner=runner,
         cache=cache,
@@ -118,23 +116,13 @@ def assemble(
             runner.device,
             constraints,
             extensions.watermarks,
-            kernels,
+            picked.kernels,
         ),
         stopping=Stopping(extensions.registry),
         strategies=strategies(facts_of(model), assistants),
         token_bytes=extensions.registry.token_bytes,
     )
     return runner, Engine(parts)
-
-
-def kernels_beside(model: PreTrainedModel, settings: EngineSettings) -> Kernels | None:
-    """The kernels for what surrounds the model's passes: where they cannot be had, torch serves there as well."""
-    if model.device.type != "cpu" or settings.kernels == "torch":
-        return None
-    try:
-        return load_kernels(settings.num_threads or pick_num_threads(num_bytes(model)), settings.kernels_dir)
-    except NoKernels:
-        return None
 
 
 def facts_of(model: PreTrainedModel) -> ModelFacts:

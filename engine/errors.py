@@ -77,3 +77,8 @@ BY_CODE: dict[str, type[EngineError]] = {
     for kind in (RequestFailed, BatchFailed, EngineUnavailable, QueueFull, DeadlinePassed, ModelUnsupported)
 }
 """Errors that travel between the processes as a code and a text."""
+
+
+def in_words(error: Exception) -> str:
+    """In one line what went wrong in code that is not ours to know."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -5,6 +5,7 @@ check, which holds the logits against the model's own.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ from engine.rotary import RotaryRows, Span
 
 ROPES = frozenset({"default", "linear", "llama3", "yarn", "longrope", "dynamic"})
 """Kinds of rotary positions whose angles depend on the position alone, or as `engine/stretch.py` says."""
+
+SCALED_BY = ("llama_4_scaling_beta", "original_max_position_embeddings")
+"""Among the rotary parameters, by what queries are scaled by their positions."""
 
 MOST_SHARING = 56
 """Query heads that may share a key head: `kQueryRows` in src/attention.h."""
@@ -83,6 +87,25 @@ def rotaries(decoder: Decoder, dtype: torch.dtype) -> dict[str, Rotary]:
     }
 
 
+def query_scales(decoder: Decoder, dtype: torch.dtype) -> Callable[[int], torch.Tensor] | None:
+    """What gives the factors of queries at so many positions, (positions,) as rounded in the type; None for none.
+
+    Raises OtherArchitecture.
+    """
+    attention = decoder.layers[0].out.parent
+    function = getattr(sys.modules[type(attention).__module__], "get_llama_4_attn_scale", None)
+    if function is None:
+        return None
+    told = [attention.config.rope_parameters.get(name) for name in SCALED_BY]
+    require(all(one is not None for one in told), "queries scaled by their positions in another way")
+
+    def scales(num_positions: int) -> torch.Tensor:
+        factors: torch.Tensor = function(torch.arange(num_positions)[None], *told)
+        return factors.flatten().to(dtype).float()
+
+    return scales
+
+
 def _rotary(decoder: Decoder, kind: str, attention: Any, dtype: torch.dtype) -> Rotary:
     layer_type, example = kind if isinstance(decoder.rotary.rope_type, dict) else None, torch.empty(1, dtype=dtype)
     whole = RotaryRows(decoder.rotary, layer_type, example)
@@ -114,6 +137,8 @@ def _layer(layer: Any, layout: Layout, attention: Attention, mlp: FeedForward, t
     def head_norm(module: Any, width: int) -> Norm | None:
         if module is None:
             return None
+        weight = getattr(module, "weight", None)
+        require(isinstance(weight, torch.Tensor), "a norm of the heads without a weight of its own")
         size = int(module.weight.shape[-1])
         require(size in (dim, width) and not (attention.is_interleaved and size != dim), "the norm of the heads")
         return norm_of(module, dtype, size)

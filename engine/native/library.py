@@ -100,7 +100,7 @@ class StepStruct(Structure):
     _fields_ = (
         *((name, c_int64) for name in ("num_tokens", "num_feeds", "num_kept", "num_layers")),
         *((name, c_void_p) for name in ("token_ids", "positions", "feeds", "tables", "kept")),
-        *((name, c_void_p) for name in ("rotaries", "logits", "hidden")),
+        *((name, c_void_p) for name in ("rotaries", "query_scales", "logits", "hidden")),
     )
 
 

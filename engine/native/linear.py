@@ -45,7 +45,7 @@ def weight_of(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None] | N
 
 
 def pack_linears(model: PreTrainedModel, kernels: Kernels, quantize: str | None) -> int:
-    """Replace all linear layers that can be; how many that were. Their own weights are let go one by one."""
+    """Replace all linear layers that can be; how many are packed then. Their own weights are let go one by one."""
     shared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     places: list[tuple[Any, str, nn.Module]] = [
         (parent, name, child)
@@ -57,7 +57,7 @@ def pack_linears(model: PreTrainedModel, kernels: Kernels, quantize: str | None)
     for parent, name, child in places:
         matrix = packed_side_by_side(kernels, [_parts(child)], head_form(quantize) if child is head else quantize)
         setattr(parent, name, PackedLinear(matrix, child, is_shared=id(child.weight) in shared))
-    return len(places)
+    return sum(isinstance(module, PackedLinear) for module in model.modules())
 
 
 def _parts(module: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

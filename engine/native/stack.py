@@ -3,6 +3,7 @@
 import ctypes
 import weakref
 from array import array
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
 import torch
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from engine.batch import Feed
 from engine.cache import BlockCache, BlockCopy
-from engine.native.architecture import recognize, rotaries
+from engine.native.architecture import query_scales, recognize, rotaries
 from engine.native.library import (
     FORMATS,
     CacheStruct,
@@ -82,6 +83,21 @@ class Turns:
         return held
 
 
+class QueryScales:
+    """What queries are multiplied by at each position, as far as any came until now. computed: None for nothing."""
+
+    def __init__(self, computed: Callable[[int], torch.Tensor] | None) -> None:
+        self._computed, self._table = computed, torch.empty(0)
+
+    def reaching(self, end: int) -> int | None:
+        """Where the factors of positions 0 ... end lie, as floats, until a farther end is asked for."""
+        if self._computed is None:
+            return None
+        if end > len(self._table):
+            self._table = self._computed(2 * end)
+        return self._table.data_ptr()
+
+
 class NativeStack:
     """A recognised decoder. It takes the model's weights; what is left of the model computes with the packed ones.
 
@@ -93,6 +109,7 @@ class NativeStack:
         self.kernels, self.dtype = kernels, model.dtype
         require(cache.block_size % SUB_BLOCK == 0, f"a block_size that is no multiple of {SUB_BLOCK}")
         self._turns = turns = Turns(rotaries(decoder, self.dtype))
+        self._scales = QueryScales(query_scales(decoder, self.dtype))
         self._packer = packer = Packer(kernels, quantize)
         layers = (LayerStruct * len(decoder.layers))(
             *(packer.layer(layer, decoder.is_gated, turns.number_of(layer.rotary)) for layer in decoder.layers)
@@ -139,7 +156,7 @@ class NativeStack:
         step = StepStruct(
             len(token_ids), len(feeds), len(wanted), num_layers,
             *(numbers.buffer_info()[0] for numbers in (token_ids, positions, places, tables, wanted)),
-            ctypes.addressof(self._turns.structs), logits.data_ptr(),
+            ctypes.addressof(self._turns.structs), self._scales.reaching(end), logits.data_ptr(),
             ctypes.addressof(hidden) if hidden is not None else None,
         )  # fmt: skip
         kernels = self.kernels

@@ -10,16 +10,15 @@ from transformers import PreTrainedModel
 from config.settings import EngineSettings
 from engine.batch import Feed
 from engine.cache import BlockCache, BlockCopy
-from engine.errors import ModelUnsupported
-from engine.native.compiler import NoKernels
-from engine.native.library import Kernels, load_kernels
+from engine.errors import ModelUnsupported, in_words
+from engine.native.library import Kernels
 from engine.native.linear import pack_linears
 from engine.native.parts import OtherArchitecture
+from engine.native.pick import PickedKernels
 from engine.native.stack import NativeStack
 from engine.runners.cuda_pick import pick_for_gpu
 from engine.runners.native_backend import NativeBackend
 from engine.runners.torch_backend import TorchBackend
-from engine.threads import pick_num_threads
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +48,10 @@ class Backend(Protocol):
 
     def new_store(self, cache: BlockCache) -> Any: ...  # Any: the backend's own kind of store
 
+    def instead(self, reason: str) -> "Backend | None":
+        """Who computes where this one is wrong for the model, for a reason; None where there is nobody."""
+        ...
+
     def run(
         self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: Any
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
@@ -61,39 +64,51 @@ class Backend(Protocol):
 
 
 def pick_backend(
-    model: PreTrainedModel, cache: BlockCache, settings: EngineSettings, quantize: str | None = None
+    model: PreTrainedModel,
+    cache: BlockCache,
+    settings: EngineSettings,
+    picked: PickedKernels,
+    quantize: str | None = None,
 ) -> Backend:
     """The fastest there is for this model, on this machine, within the settings. It takes the model's weights.
 
     Raises ModelUnsupported where the settings ask for what cannot be had.
     """
-    if model.device.type != "cpu" or settings.kernels == "torch":
-        if quantize:
-            raise ModelUnsupported(f"quantize is {quantize}, which needs the native kernels on a CPU")
-        if model.device.type == "cuda" and settings.kernels != "torch":
-            return pick_for_gpu(model, cache.block_size)
-        return TorchBackend(model, "torch")
-    try:
-        kernels = load_kernels(settings.num_threads or pick_num_threads(num_bytes(model)), settings.kernels_dir)
-    except NoKernels as error:
-        if quantize or settings.kernels == "native":
-            raise ModelUnsupported(f"no native kernels: {error}") from error
-        return TorchBackend(model, f"torch; no native kernels: {error}")
-    return _native(model, cache, kernels, quantize)
+    if picked.kernels is not None:
+        return _native(model, cache, picked.kernels, quantize)
+    if quantize:
+        raise ModelUnsupported(
+            f"quantize is {quantize}, which needs the native kernels on a CPU"
+            + (f": {picked.why_not}" if picked.why_not else "")
+        )
+    if model.device.type == "cuda" and settings.kernels != "torch":
+        return pick_for_gpu(model, cache.block_size)
+    return TorchBackend(model, f"torch; {picked.why_not}" if picked.why_not else "torch")
 
 
 def _native(model: PreTrainedModel, cache: BlockCache, kernels: Kernels, quantize: str | None) -> Backend:
+    """The whole decoder in the kernels, or its linear layers alone.
+
+    A model can be unlike all that recognition expects, in any way; whatever that raises, its own code may still be
+    right, with what was packed until then: layers over packed weights compute the same.
+    """
     form = f", {quantize} weights" if quantize else ""
     try:
         return NativeBackend(model, NativeStack(model, kernels, cache, quantize), form)
     except OtherArchitecture as error:
+        reason = str(error)
+    except Exception as error:
+        reason = in_words(error)
+    logger.info("the kernels do not run the decoder of %s whole: %s", type(model).__name__, reason)
+    try:
         count = pack_linears(model, kernels, quantize)
-        if not count and quantize:
-            raise ModelUnsupported(f"quantize is {quantize}, but the model has no linear layer of that kind") from error
-        logger.info("the kernels run the %d linear layers alone; what is not theirs: %s", count, error)
-        return TorchBackend(model, f"{kernels.variant}, linear layers{form}" if count else "torch")
-
-
-def num_bytes(model: PreTrainedModel) -> int:
-    """How much memory the weights take."""
-    return sum(parameter.nbytes for parameter in model.parameters())
+    except Exception as error:
+        if quantize:
+            raise ModelUnsupported(
+                f"quantize is {quantize}, but a layer cannot be packed: {in_words(error)}"
+            ) from error
+        logger.warning("the linear layers of %s stay as they are: %s", type(model).__name__, in_words(error))
+        return TorchBackend(model, "torch")
+    if not count and quantize:
+        raise ModelUnsupported(f"quantize is {quantize}, but the model has no linear layer of that kind")
+    return TorchBackend(model, f"{kernels.variant}, linear layers{form}" if count else "torch")

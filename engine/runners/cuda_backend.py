@@ -34,6 +34,9 @@ class CudaBackend:
         self._graphs: StepGraphs | None = None
         self._recorded: VarlenAttention | None = None
 
+    def instead(self, reason: str) -> TorchBackend:
+        return TorchBackend(self._model, "torch", f"paged, torch; no varlen attention: {reason}")
+
     def new_store(self, cache: BlockCache) -> VarlenAttention:
         # One block more than the cache gives out, for rows that only pad a step.
         return VarlenAttention(self._torch.new_store(cache, num_spare=1), self._kernel, self._model.dtype)

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from engine.batch import Feed
 from engine.cache import BlockCache
 from engine.native.stack import NativeStack, NativeStore
-from engine.runners.torch_backend import plain_attention
+from engine.runners.torch_backend import TorchBackend, plain_attention
 
 
 class NativeBackend:
@@ -17,9 +17,13 @@ class NativeBackend:
     attention = "paged, native"
 
     def __init__(self, model: PreTrainedModel, stack: NativeStack, form: str) -> None:
-        self._config, self._stack = model.config.get_text_config(decoder=True), stack
+        self._config, self._stack, self._model = model.config.get_text_config(decoder=True), stack, model
         self.plain, self.variant = plain_attention(model), stack.kernels.variant
         self.kernels = f"{self.variant}, whole decoder{form}"
+
+    def instead(self, reason: str) -> TorchBackend:
+        # The linear layers stay packed: they compute as the plain ones.
+        return TorchBackend(self._model, f"{self.variant}, linear layers")
 
     def new_store(self, cache: BlockCache) -> NativeStore:
         return NativeStore(self._stack, cache.num_blocks, cache.block_size)

@@ -81,24 +81,29 @@ class PackedRunner:
         """Hold the packed forward against the model's own on a few tokens; ModelUnsupported where they differ.
 
         A decoder that only looks like those of the native kernels goes on through the library's code, and so does one
-        on a GPU whose fast path goes wrong. Where that is right, its steps may be recorded.
+        on a GPU whose fast path goes wrong; a model that counts positions by its cache is given one that tells them.
+        Where the fast path of a GPU is right, its steps may be recorded.
         """
-        try:
-            check(self)
-        except ModelUnsupported as error:
-            if isinstance(self.backend, TorchBackend):
-                raise
-            logger.warning("%s computes something else than this model: %s", self.backend.kernels, error)
-            self.model.set_attn_implementation(self.backend.plain)
-            if isinstance(self.backend, CudaBackend):
-                self.backend = TorchBackend(self.model, "torch", f"paged, torch; no varlen attention: {error}")
-            else:
-                self.backend = TorchBackend(self.model, f"{self.backend.variant}, linear layers")
-            self._store = self.backend.new_store(self.cache)
-            check(self)
+        refused: list[ModelUnsupported] = []
+        while True:
+            try:
+                check(self)
+                break
+            except ModelUnsupported as error:
+                refused.append(error)
+                instead = self._instead(error)
+            if instead is None:
+                # What the library's code did as it is says more than what it did with a past that is none.
+                raise refused[max(0, len(refused) - 2)]
+            self.backend, self._store = instead, instead.new_store(self.cache)
         # A recording knows nothing of the lengths that such positions depend on.
         if isinstance(self.backend, CudaBackend) and self._turning is None:
             self.backend.capture(self._store, self.cache, self.context_len)
+
+    def _instead(self, error: ModelUnsupported) -> Backend | None:
+        logger.warning("%s does not compute this model: %s", self.backend.kernels, error)
+        self.model.set_attn_implementation(self.backend.plain)
+        return self.backend.instead(str(error))
 
     @property
     def is_attending(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence as Seq
 from typing import Any, Protocol
 
 import torch
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, Cache, PreTrainedModel
 
 from engine.attention.paged import PagedAttention, UnsupportedAttention
 from engine.attention.plan import Plan, build_plan
@@ -25,13 +25,34 @@ class Attending(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]: ...  # Any: the library's interface
 
 
+class TellingPast(Cache):
+    """In the place of a cache, for models that ask it how many tokens came before and count positions from there.
+
+    It keeps nothing, and tells of each token (T,) what, added to its place in the step, gives its position.
+    """
+
+    def __init__(self, positions: torch.Tensor) -> None:
+        super().__init__(layers=[])
+        self._before = positions - torch.arange(len(positions), device=positions.device)
+
+    def get_seq_length(self, layer_idx: int = 0) -> Any:  # Any: the library counts on one number
+        return self._before
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return key_states, value_states
+
+
 class TorchBackend:
-    """kernels, attention: what computes the linear layers, and what attends, in words."""
+    """kernels, attention: what computes the linear layers, and what attends, in words. tells_past: see TellingPast."""
 
     variant = "torch"
 
-    def __init__(self, model: PreTrainedModel, kernels: str, attention: str = "paged, torch") -> None:
-        self.kernels, self.attention, self._model = kernels, attention, model
+    def __init__(
+        self, model: PreTrainedModel, kernels: str, attention: str = "paged, torch", *, tells_past: bool = False
+    ) -> None:
+        self.kernels, self.attention, self._model, self._tells_past = kernels, attention, model, tells_past
         self.plain = plain_attention(model)
         self._config = model.config.get_text_config(decoder=True)
         self._store: Attending | None = None
@@ -39,6 +60,9 @@ class TorchBackend:
         backend, name = weakref.ref(self), f"beamhouse_paged_{id(self)}"
         AttentionInterface.register(name, lambda *args, **kwargs: backend()._attend(*args, **kwargs))  # type: ignore[union-attr]
         model.set_attn_implementation(name)
+
+    def instead(self, reason: str) -> "TorchBackend | None":
+        return None if self._tells_past else TorchBackend(self._model, self.kernels, self.attention, tells_past=True)
 
     def new_store(self, cache: BlockCache, num_spare: int = 0) -> PagedAttention:
         """num_spare: blocks behind those of the cache, which no sequence is given."""
@@ -83,11 +107,13 @@ class TorchBackend:
     def _compute(
         self, token_ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor, layers: Seq[int]
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        wants_states = {"output_hidden_states": True} if layers else {}
+        more: dict[str, Any] = {"output_hidden_states": True} if layers else {}
+        if self._tells_past:
+            more["past_key_values"] = TellingPast(positions[0])
         # 0 keeps the logits of every token, which needs no picking.
         keep = 0 if len(kept) == token_ids.shape[1] else kept
         out: Any = self._model(
-            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=keep, **wants_states
+            input_ids=token_ids, position_ids=positions, use_cache=False, logits_to_keep=keep, **more
         )
         logits: torch.Tensor = out.logits[0]
         # Architectures without `logits_to_keep` answer for every token.

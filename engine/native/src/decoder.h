@@ -18,13 +18,14 @@ struct Cache {
 
 // What one step feeds. positions: those the model sees, (num_tokens,). kept: tokens whose logits are asked for; logits:
 // (num_kept, vocabulary). hidden: for 0 ... num_layers a place for (num_tokens, hidden), or null; the last is normed.
-// rotaries: one for each kind of layer.
+// rotaries: one for each kind of layer. query_scales: what queries are multiplied by at each position, or null.
 struct Step {
   int64_t num_tokens, num_feeds, num_kept, num_layers;
   const int32_t *token_ids, *positions;
   const Feed* feeds;
   const int32_t *tables, *kept;
   const Rotary* rotaries;
+  const float* query_scales;
   float* logits;
   void** hidden;
 };
@@ -217,7 +218,8 @@ class Decoder {
       T *queries = &qkv_[token * qkv_width()], *keys = queries + shape_.key_begin, *values = queries + shape_.value_begin;
       prepare(queries, shape_.heads, layer.query, rotary, token);
       prepare(keys, shape_.kv_heads, layer.key, rotary, token);
-      if (shape_.query_scale != 1.0f) scale_queries(queries);
+      if (shape_.query_scale != 1.0f) scale_queries(queries, shape_.query_scale);
+      if (step.query_scales) scale_queries(queries, step.query_scales[step.positions[token]]);
       const int64_t number_in_feed = token - feed->start;
       for (int64_t head = 0; head < shape_.kv_heads; head++)
         store.write(step.tables + feed->table, feed->before + number_in_feed, head, keys + head * shape_.head_step,
@@ -234,11 +236,11 @@ class Decoder {
     }
   }
 
-  void scale_queries(T* heads) const {
+  void scale_queries(T* heads, float scale) const {
     for (int64_t head = 0; head < shape_.heads; head++)
       for (int64_t d = 0; d < shape_.head_dim; d += kLanes) {
         T* at = heads + head * shape_.head_step + d;
-        store(at, load(at) * shape_.query_scale);
+        store(at, load(at) * scale);
       }
   }
 

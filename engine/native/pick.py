@@ -1,0 +1,44 @@
+"""Whether the kernels are to be had for a model, on this machine, within the settings."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from config.settings import EngineSettings
+from engine.errors import ModelUnsupported
+from engine.native.compiler import NoKernels
+from engine.native.library import Kernels, load_kernels
+from engine.threads import pick_num_threads
+
+
+@dataclass(frozen=True, slots=True)
+class PickedKernels:
+    """The kernels, or None; why_not: where they were to be had, what stands against them."""
+
+    kernels: Kernels | None
+    why_not: str = ""
+
+
+def pick_kernels(model: PreTrainedModel, settings: EngineSettings) -> PickedKernels:
+    """Asked once at load, for the model's passes and for all that stands around them.
+
+    Raises ModelUnsupported where the settings ask for kernels that cannot be had.
+    """
+    is_required = settings.kernels == "native"
+    if model.device.type != "cpu":
+        if is_required:
+            raise ModelUnsupported(f"kernels is native, which needs a model on the CPU; its device is {model.device}")
+        return PickedKernels(None)
+    if settings.kernels == "torch":
+        return PickedKernels(None)
+    try:
+        return PickedKernels(load_kernels(num_threads(model, settings), settings.kernels_dir))
+    except NoKernels as error:
+        if is_required:
+            raise ModelUnsupported(f"kernels is native, and there are no native kernels: {error}") from error
+        return PickedKernels(None, f"no native kernels: {error}")
+
+
+def num_threads(model: PreTrainedModel, settings: EngineSettings) -> int:
+    """Threads that compute, be they the kernels' own or torch's."""
+    return settings.num_threads or pick_num_threads(sum(parameter.nbytes for parameter in model.parameters()))
