@@ -21,15 +21,29 @@ def yielding(config: GenerationFields, asked: Collection[str], has_draft_model: 
     drafts = has_draft_model or len(drafters(config)) > len(idle)
     if base not in PLAIN_MODES or drafts:
         idle.append("dola_layers")
-    if (config.num_beam_groups or 1) == 1:
-        idle.append("diversity_penalty")
+    if config.prompt_lookup_num_tokens is not None:
+        idle.append("assistant_ensemble_weight")
     if config.cache_implementation not in CACHES_WITH_OPTIONS:
         idle.append("cache_config")
     if config.use_cache is False:
         idle.append("prefill_chunk_size")
-    changes: dict[str, Any] = {name: None for name in idle if name not in asked and getattr(config, name) is not None}
-    if "use_cache" not in asked and (drafts or base is GenerationMode.CONTRASTIVE_SEARCH):
+    changes: dict[str, Any] = dict.fromkeys(idle) | _beam_changes(config, base, drafts=drafts)
+    if drafts or base is GenerationMode.CONTRASTIVE_SEARCH:
         changes["use_cache"] = True
+    return {name: value for name, value in changes.items() if name not in asked}
+
+
+def _beam_changes(config: GenerationFields, base: GenerationMode, *, drafts: bool) -> dict[str, Any]:
+    """What becomes of groups that do not fit the beams, and of more sequences than the mode returns."""
+    changes: dict[str, Any] = {}
+    beams, groups, wanted = config.num_beams or 1, config.num_beam_groups or 1, config.num_return_sequences or 1
+    fits = beams > 1 and not config.do_sample and not beams % groups and bool(config.diversity_penalty)
+    if not fits or base is GenerationMode.CONSTRAINED_BEAM_SEARCH:
+        changes["num_beam_groups"] = groups = 1
+    if groups == 1:
+        changes["diversity_penalty"] = None
+    if drafts or (wanted > beams and (beams > 1 or not config.do_sample)):
+        changes["num_return_sequences"] = 1
     return changes
 
 

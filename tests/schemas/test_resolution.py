@@ -72,7 +72,7 @@ def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt
 FOREIGN = {"constraints", "compile_config", "continuous_batching_config", "watermarking_config", *LENGTHS}
 FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "suppress_tokens"}
 MAY_YIELD = {"assistant_early_exit", "prompt_lookup_num_tokens", "use_mtp", "dola_layers", "diversity_penalty"}
-MAY_YIELD |= {"prefill_chunk_size", "use_cache"}
+MAY_YIELD |= {"prefill_chunk_size", "use_cache", "assistant_ensemble_weight", "num_beam_groups"}
 
 
 @settings(max_examples=80, deadline=None)
@@ -127,6 +127,7 @@ def test_a_maximum_of_the_file_that_the_prompt_reaches_does_not_count():
         ({"num_beams": 4}, {"diversity_penalty": 0.5}, "diversity_penalty"),
         ({}, {"num_beams": 4, "diversity_penalty": 0.5}, "diversity_penalty"),
         ({}, {"cache_config": {"max_cache_len": 4}}, "cache_config"),
+        ({"prompt_lookup_num_tokens": 2}, {"assistant_ensemble_weight": 0.5}, "assistant_ensemble_weight"),
         ({"use_cache": False}, {"prefill_chunk_size": 4}, "prefill_chunk_size"),
     ],
 )
@@ -135,6 +136,34 @@ def test_fields_of_the_file_give_way_to_what_is_asked_for(request_fields, file, 
     assert resolved.problems() == []
     assert getattr(resolved, gone) is None
     assert GenerationConfig(**request_fields, **file).problems() != [] or gone == "use_mtp"
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "file", "field"),
+    [
+        ({"do_sample": False}, {"do_sample": True, "num_return_sequences": 2}, "num_return_sequences"),
+        ({"num_beams": 2}, {"num_beams": 4, "num_return_sequences": 4}, "num_return_sequences"),
+        ({"prompt_lookup_num_tokens": 2}, {"do_sample": True, "num_return_sequences": 2}, "num_return_sequences"),
+        ({"num_beams": 3}, {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, "num_beam_groups"),
+        ({"do_sample": True}, {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, "num_beam_groups"),
+        (
+            {"force_words_ids": [[3]]},
+            {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
+            "num_beam_groups",
+        ),
+    ],
+)
+def test_numbers_of_the_file_that_do_not_fit_become_one(request_fields, file, field):
+    resolved = ours(request_fields, file, 5)
+    assert resolved.problems() == []
+    assert getattr(resolved, field) == 1
+    assert getattr(ours({}, file, 5), field) == file[field]
+
+
+def test_what_a_request_asks_for_never_gives_way():
+    for fields in ({"num_return_sequences": 2}, {"num_beams": 3, "num_beam_groups": 2}, {"diversity_penalty": 0.5}):
+        resolved = ours({"num_beams": 1} | fields, {}, 5)
+        assert fields.items() <= resolved.set_fields().items()
 
 
 def test_a_file_without_cache_does_not_forbid_what_needs_one():
