@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from schemas.generation_fields import GenerationFields
+from schemas.generation_io import OUTPUT_FLAGS
 from schemas.generation_mode import PLAIN_MODES, GenerationMode, base_mode, drafters
 
 CACHES_WITH_OPTIONS = ("quantized", "static")
@@ -30,6 +31,9 @@ def yielding(config: GenerationFields, asked: Collection[str], has_draft_model: 
     changes: dict[str, Any] = dict.fromkeys(idle) | _beam_changes(config, base, drafts=drafts)
     if drafts or base is GenerationMode.CONTRASTIVE_SEARCH:
         changes["use_cache"] = True
+    if not config.return_dict_in_generate:
+        # `generate()` then returns nothing but tokens.
+        changes |= {flag: False for flag in OUTPUT_FLAGS if getattr(config, flag)}
     return {name: value for name, value in changes.items() if name not in asked}
 
 

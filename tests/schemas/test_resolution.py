@@ -72,6 +72,7 @@ def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt
 FOREIGN = {"constraints", "compile_config", "continuous_batching_config", "watermarking_config", *LENGTHS}
 FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "suppress_tokens"}
 MAY_YIELD = {"assistant_early_exit", "prompt_lookup_num_tokens", "use_mtp", "dola_layers", "diversity_penalty"}
+MAY_YIELD |= {"output_scores", "output_logits", "output_hidden_states", "output_attentions"}
 MAY_YIELD |= {"prefill_chunk_size", "use_cache", "assistant_ensemble_weight", "num_beam_groups"}
 
 
@@ -158,6 +159,13 @@ def test_numbers_of_the_file_that_do_not_fit_become_one(request_fields, file, fi
     assert resolved.problems() == []
     assert getattr(resolved, field) == 1
     assert getattr(ours({}, file, 5), field) == file[field]
+
+
+def test_outputs_of_the_file_alone_are_returned_where_generate_returns_them():
+    assert not ours({}, {"output_hidden_states": True}, 5).output_hidden_states
+    both = {"output_hidden_states": True, "return_dict_in_generate": True}
+    assert ours({}, both, 5).output_hidden_states
+    assert ours({"output_hidden_states": True}, {}, 5).output_hidden_states
 
 
 def test_what_a_request_asks_for_never_gives_way():
