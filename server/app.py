@@ -13,6 +13,7 @@ from schemas.native import GenerateRequest
 from schemas.problem_json import ProblemJson
 from server.admission import Gate
 from server.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
+from server.methods import Methods
 from server.metrics import Metrics
 from server.request_id import RequestId
 from server.routes import docs, generate, generation_config, health, info, metrics, scores, tokens, watermark
@@ -61,6 +62,7 @@ def create_app(client: Engine, settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(ClientGone, on_client_gone)
     app.add_exception_handler(Exception, on_crash)
+    app.add_middleware(Methods, routes=[*app.routes, *(route for router in ROUTERS for route in router.routes)])
     app.add_middleware(RequestId)
     return app
 

@@ -137,6 +137,10 @@ class StrictRequest(Request):
         if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
             message = f"content-type is {given[:64]!r}; allowed: application/json in UTF-8"
             raise Refused(415, "unsupported_media_type", message)
+        codings = self.headers.get("content-encoding", "")
+        if {coding.strip().lower() for coding in codings.split(",")} - {"", "identity"}:
+            message = f"content-encoding is {codings[:64]!r}; allowed: identity, that is, no encoding"
+            raise Refused(415, "unsupported_encoding", message, {"Accept-Encoding": "identity"})
 
     async def read(self, max_bytes: int) -> bytes:
         announced = self.headers.get("content-length", "0")

@@ -45,8 +45,8 @@ log = structlog.get_logger()
 class Refused(HTTPException):
     """A request that is turned away before anyone looks at its fields."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(status, detail)
+    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, detail, headers)
         self.code = code
 
 

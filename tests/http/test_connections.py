@@ -198,6 +198,16 @@ async def test_what_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_i
     assert engine.submissions == []
 
 
+async def test_head_and_options_leave_the_connection_to_the_next_request(serve: Serve) -> None:
+    client = await (await serve(**LONG))()
+    client.send(PROBE.replace(b"GET", b"HEAD") + b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n" + PROBE)
+    async with asyncio.timeout(ALLOWED_S):
+        head, options = [(await client.reader.readuntil(b"\r\n\r\n")).lower() for _ in range(2)]
+    status, headers, _ = await client.answer()
+    assert (status, b"content-length: " + headers["content-length"].encode() in head) == (200, True)
+    assert b"allow: get, head, options, post, put" in options
+
+
 async def test_too_large_a_head_is_named(serve: Serve) -> None:
     client = await (await serve(**LONG))()
     client.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 100_000)

@@ -236,3 +236,34 @@ async def test_no_place_is_lost_whatever_breaks(client, engine):
         with contextlib.suppress(OSError):
             await client.post("/generate", json=body)
     assert gate.running == 0
+
+
+async def test_head_answers_as_get_does_without_a_body(client, engine):
+    for path in ("/health", "/health/live", "/health/ready", "/info", "/metrics", "/docs", "/openapi.json"):
+        whole, head = await client.get(path), await client.head(path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    engine.become("weights", 0.4)
+    assert (await client.head("/health/ready")).status_code == 503
+    assert (await client.head("/nowhere")).status_code == 404
+    assert (await client.head("/generate")).headers["allow"] == "OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/health/live", "GET, HEAD, OPTIONS"),
+        ("/generate", "OPTIONS, POST"),
+        ("/generation_config/warm", "GET, HEAD, OPTIONS, PUT"),
+        ("/generation_config/validate", "GET, HEAD, OPTIONS, POST, PUT"),
+    ],
+)
+async def test_every_path_tells_its_methods(client, path, allowed):
+    options = await client.options(path)
+    assert (options.status_code, options.content, options.headers["allow"]) == (204, b"", allowed)
+    wrong = await client.delete(path)
+    assert (wrong.status_code, wrong.headers["allow"], wrong.json()["code"]) == (405, allowed, "method_not_allowed")
+
+
+async def test_options_of_nothing_is_404(client):
+    assert (await client.options("/nowhere")).status_code == 404

@@ -261,3 +261,18 @@ def test_keys_are_counted_whatever_strings_hold(value, is_spaced):
     with pytest.raises(Refused) as refusal:
         parse_json(f'{{"x": {text}, "y": {{"k": 1, "k": {text}}}}}'.encode())
     assert refusal.value.code == "duplicate_key"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP", "nonsense"])
+async def test_an_encoded_body_is_refused_by_name(client, engine, coding):
+    for path in ("/generate", "/tokenize", "/score", "/generation_config/validate"):
+        answer = await client.post(path, content=b'{"inputs": "a"}', headers={**JSON, "content-encoding": coding})
+        problem = check_problem(answer, 415)
+        assert (problem["code"], answer.headers["accept-encoding"]) == ("unsupported_encoding", "identity")
+        assert coding in problem["detail"]
+    assert engine.submissions == []
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_a_body_that_says_it_is_not_encoded_is_read(client, coding):
+    assert (await post(client, b'{"inputs": "a"}', **{"content-encoding": coding})).status_code == 200
