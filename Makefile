@@ -1,6 +1,7 @@
 # make install   a virtual environment with everything pinned (the second time takes no time)
 # make serve     the server; MODEL=directory or Hub id, PORT=8000, ARGS="--max-rows 16"
 # make test      the tests; ARGS="-k haproxy"
+# make fuzz      random requests in company against themselves alone, then against generate(); ARGS="--seconds 600"
 # make check     format, lint, types, import rules
 # make bench     this server beside its peers, into docs/performance.md; goes on where it was cut off; ARGS="--fresh"
 # make bench-quick   beside model.generate() alone, in a few minutes
@@ -23,7 +24,7 @@ PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(
 SOURCES := config schemas engine server benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools serve test test-slow check format bench bench-quick bench-modes peers lock wheel clean
+.PHONY: help install install-dev tools serve test test-slow fuzz check format bench bench-quick bench-modes peers lock wheel clean
 
 help:
 	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
@@ -62,6 +63,11 @@ test: install-dev tools
 
 test-slow: install-dev tools
 	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+# Both play on to the end of their time; what differs is printed with the command that shows it again.
+FUZZ := $(BIN)/python -m tests.fuzz
+fuzz: install-dev
+	@$(FUZZ).company $(ARGS); company=$$?; $(FUZZ).library $(ARGS) && exit $$company
 
 check: install-dev
 	$(BIN)/ruff format --check $(SOURCES)

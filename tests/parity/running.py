@@ -1,9 +1,10 @@
 """Runs prompts through an engine in this process, and through `generate()`."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ SETTINGS = EngineSettings(
         "cache_tokens": 64 * 256, "max_waiting": 256, "max_beams": 64,
     }
 )  # fmt: skip
+
+MAX_STEPS = 50_000
+"""Far more than any test needs."""
 
 _numbers = itertools.count()
 
@@ -76,20 +80,26 @@ def submission(family: str, prompt_ids: list[int], fields: dict[str, Any], **out
     return Submission(f"test-{next(_numbers)}", prompt_ids, config.to_diff_dict(), **outside)
 
 
-def run(engine: Engine, arrivals: dict[int, list[Submission]]) -> dict[str, Answer]:
-    """Run until nothing is left. arrivals: what is submitted before each step, by its number."""
+def run(
+    engine: Engine, arrivals: Mapping[int, list[Submission]], cancels: Mapping[int, list[str]] = MappingProxyType({})
+) -> dict[str, Answer]:
+    """Run until nothing is left. arrivals, cancels: what is submitted or cancelled before each step, by its number."""
     answers: dict[str, Answer] = {}
     for step in itertools.count():
         for one in arrivals.get(step, []):
             answers[one.request_id] = Answer()
             engine.submit(one)
+        engine.cancel(cancels.get(step, []))
         outputs = engine.step()
         for tokens in outputs.tokens:
             answers[tokens.request_id].take(tokens)
         for finished in outputs.finished:
+            assert answers[finished.request_id].finished is None, f"{finished.request_id} ended twice"
             answers[finished.request_id].finished = finished
         if not engine.has_work and step >= max(arrivals):
             return answers
+        assert step < MAX_STEPS, "the engine never gets done"
+    raise AssertionError  # the steps have no end
 
 
 def alone(engine: Engine, one: Submission) -> Answer:
