@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -59,6 +60,7 @@ class Engine:
         self._outbox = Outbox()
         self._inspections = Inspections(parts.runner)
         self._watch = Watch()
+        self._last_config: tuple[dict[str, Any], GenerationConfig] = {}, GenerationConfig()
         self._num_steps = 0
         self._is_in_doubt = False
 
@@ -327,7 +329,7 @@ class Engine:
 
     def _admit(self, submission: Submission) -> Request:
         """Build the request; InvalidRequest names every field that cannot be obeyed."""
-        config = GenerationConfig.from_dict(submission.config)
+        config = self._config_of(submission)
         generator = torch.Generator(device=self._parts.runner.device)
         if submission.seed is None:
             generator.seed()
@@ -353,6 +355,17 @@ class Engine:
         self._parts.pipeline.prepare(request)
         self._parts.stopping.prepare(request, self._parts.token_bytes)
         return request
+
+    def _config_of(self, submission: Submission) -> GenerationConfig:
+        """The configuration as an object. What another prompt of the same request brought is not read once more."""
+        given, (known, config) = submission.config, self._last_config
+        large = [name for name, value in given.items() if isinstance(value, list | dict)]
+        if large and known.keys() == given.keys() and all(given[name] is known[name] for name in large):
+            config = config.model_copy(update={name: given[name] for name in given.keys() - set(large)})
+        else:
+            config = GenerationConfig.from_dict(given)
+        self._last_config = given, config
+        return config
 
     def _check(self, request: Request) -> None:
         """What only the engine knows: whether the request fits it at all."""

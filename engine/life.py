@@ -4,11 +4,12 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.child import Child
 from engine.frames import Frames, framed
-from engine.messages import Inbound, Launch, encode
+from engine.messages import Inbound, Launch, Submission, encode
+from engine.sharing import Shortener
 
 
 class Connection(asyncio.Protocol):
@@ -36,6 +37,7 @@ class Life:
     transport: asyncio.Transport
     connection: Connection
     fault: str | None = None
+    shortener: Shortener = field(default_factory=Shortener)
 
     @classmethod
     async def begin(cls, child: Child, take: Callable[[bytes], None]) -> "Life":
@@ -55,6 +57,8 @@ class Life:
 
     def say(self, message: Inbound | Launch) -> None:
         """Send it; a process that is gone hears nothing, and that it is gone is noticed by its end."""
+        if isinstance(message, Submission):
+            message = self.shortener.shorten(message)
         data = framed(encode(message))
         if self.hears:
             self.transport.write(data)

@@ -66,6 +66,7 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     the prompt), without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether
     somebody reads the tokens as they come; else they are told with the last of them. arrived_at: when the server began
     to read the request, in `time.monotonic()` seconds, which both processes share; None: when the engine reads it.
+    shares: on the wire, what is left out because the submission before has it.
     """
 
     request_id: str
@@ -84,6 +85,7 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     cache_salt: str = ""
     is_streamed: bool = True
     arrived_at: float | None = None
+    shares: list[str] = []
 
 
 class Check(msgspec.Struct, tag=True, frozen=True):

@@ -36,6 +36,7 @@ from engine.messages import (
     encode,
 )
 from engine.orphan import end_with_parent
+from engine.sharing import Restorer
 from schemas.problems import Problem
 
 logger = logging.getLogger("engine")
@@ -53,6 +54,7 @@ class Loop:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._arrived: deque[bytes] = deque()
+        self._restorer = Restorer()
         self._checks = ThreadPoolExecutor(1, "check")
         self._checked: SimpleQueue[Checked] = SimpleQueue()
 
@@ -89,7 +91,7 @@ class Loop:
             elif isinstance(message, Check):
                 self._checks.submit(self._check, engine, message)
             elif isinstance(message, Submission):
-                engine.submit(message)
+                engine.submit(self._restorer.restore(message))
             if engine.has_work and time.monotonic() > until:
                 break
         return arrived is not None

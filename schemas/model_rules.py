@@ -42,7 +42,7 @@ def check_model(
     num_layers: None where it is not known; layers are not checked then.
     """
     return [
-        *_length_problems(config, context_len, prompt_len, prompt_field),
+        *length_problems(config, context_len, prompt_len, prompt_field),
         *id_problems(config, vocab_size),
         *_vocabulary_problems(config, vocab_size),
         *watermark_problems(config.watermarking_config, vocab_size),
@@ -75,14 +75,17 @@ def _constraint_ids(constraint: AnyConstraint) -> list[Any]:
 def _flat(value: Any) -> Iterator[int]:
     if isinstance(value, int):
         yield value
-    elif value is not None:
-        for part in value:
+    elif value and isinstance(value[0], int):
+        yield from value  # there may be very many of them
+    else:
+        for part in value or ():
             yield from _flat(part)
 
 
-def _length_problems(
+def length_problems(
     config: GenerationFields, context_len: int | None, prompt_len: int, prompt_field: str
 ) -> Iterator[Problem]:
+    """What of this depends on the prompt: whether it and the new tokens fit, and the minimum below the maximum."""
     limit = config.max_length
     if context_len is not None and prompt_len >= context_len:
         message = f"prompt has {prompt_len} tokens; allowed: at most {context_len - 1}"

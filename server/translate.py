@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
 from engine.errors import InvalidRequest
 from engine.messages import Constraint, ModelInfo, Named, Submission, Wanted
 from schemas.budget import AskedFor, Budget, Facts, find_expenses
 from schemas.generation import GenerationConfig, check_model, resolve
+from schemas.model_rules import length_problems
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
 from schemas.problems import Problem
 from server.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
@@ -19,6 +22,8 @@ from server.service import Model
 from server.watermark_checks import shown_config
 
 MASK = 2**64 - 1
+LENGTHS = ("max_length", "min_length", "min_new_tokens")
+"""The fields in which the resolved configurations of several prompts may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,7 @@ def make_plan(
         mode=str(configs[0].get_generation_mode(body.assistant_model)),
         config=shown_config(configs[0]),
         outputs=outputs,
-        submissions=[
-            submission(body, f"{answer_id}-{index}", prompt, config, seed)
-            for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
-        ],
+        submissions=make_submissions(body, answer_id, prompts, configs, seed),
         warnings=[
             *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
             *idle_outputs(configs[0], outputs),
@@ -115,25 +117,42 @@ def check_budget(
     return find_expenses(AskedFor(body, configs, prompt_lens), facts)
 
 
-def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> list[Problem]:
+def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> Iterator[Problem]:
+    """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
+    info, first = model.info, prompts[0]
+    yield from check_model(
+        configs[0],
+        vocab_size=info.vocab_size,
+        context_len=info.most_tokens,
+        prompt_len=len(first.token_ids),
+        prompt_field=first.field,
+        num_layers=info.num_layers,
+    )
+    for config, prompt in zip(configs[1:], prompts[1:], strict=True):
+        yield from length_problems(config, info.most_tokens, len(prompt.token_ids), prompt.field)
+
+
+def make_submissions(
+    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[GenerationConfig], seed: int | None
+) -> list[Submission]:
+    """One for each prompt. What they have in common is the same object in all, and so reaches the engine once."""
+    whole = submission(body, answer_id, prompts[0], configs[0], seed)
     return [
-        problem
-        for config, prompt in zip(configs, prompts, strict=True)
-        for problem in check_model(
-            config,
-            vocab_size=model.info.vocab_size,
-            context_len=model.info.most_tokens,
-            prompt_len=len(prompt.token_ids),
-            prompt_field=prompt.field,
-            num_layers=model.info.num_layers,
+        structs.replace(
+            whole,
+            request_id=f"{answer_id}-{index}",
+            prompt_ids=prompt.token_ids,
+            negative_prompt_ids=None if prompt.negative is None else prompt.negative.token_ids,
+            num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
+            config=whole.config | {name: value for name in LENGTHS if (value := getattr(config, name)) is not None},
         )
+        for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
     ]
 
 
 def submission(
     body: GenerateRequest, request_id: str, prompt: Prompt, config: GenerationConfig, seed: int | None
 ) -> Submission:
-    negative = prompt.negative
     return Submission(
         request_id=request_id,
         prompt_ids=prompt.token_ids,
@@ -141,8 +160,6 @@ def submission(
         seed=seed,
         wanted=wanted(body.outputs or Outputs()),
         assistant_model=body.assistant_model,
-        negative_prompt_ids=None if negative is None else negative.token_ids,
-        num_negative_masked=0 if negative is None else negative.num_masked,
         constraint=constraint(body.prefix_allowed_tokens),
         logits_processor=[Named(item.name, item.args) for item in body.logits_processor or []],
         stopping_criteria=[Named(item.name, item.args) for item in body.stopping_criteria or []],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.logits.processor import Processor, check_ids
+from engine.logits.remembered import Remembered
 from engine.logits.rows import Ids, Rows, as_ids
 from engine.logits.trie import Node, tree_of
 from engine.request import Request
@@ -70,13 +71,20 @@ class SequenceBias(Processor):
     reads = frozenset({"sequence_bias"})
     equals = "SequenceBiasLogitsProcessor"
 
+    def __init__(self) -> None:
+        self._tables = Remembered[BiasTable]()
+
     def applies(self, request: Request) -> bool:
         return request.config.sequence_bias is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        phrases = {tuple(phrase): float(bias) for phrase, bias in request.config.sequence_bias or []}
+        given = request.config.sequence_bias or []
+        request.prepared[self.name] = self._tables.get((given, vocab_size), lambda: self._build(given, vocab_size))
+
+    def _build(self, given: Seq[tuple[list[int], float]], vocab_size: int) -> BiasTable:
+        phrases = {tuple(phrase): float(bias) for phrase, bias in given}
         _check(f"generation_config.{self.name}", phrases, vocab_size)
-        request.prepared[self.name] = BiasTable.build(phrases)
+        return BiasTable.build(phrases)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return _add(rows, scores, [row.request.prepared[self.name] for row in rows])
@@ -92,22 +100,27 @@ class BadWords(Processor):
     reads = frozenset({"bad_words_ids"})
     equals = "NoBadWordsLogitsProcessor"
 
+    def __init__(self) -> None:
+        self._tables = Remembered[BiasTable]()
+
     def applies(self, request: Request) -> bool:
         return request.config.bad_words_ids is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        field = f"generation_config.{self.name}"
-        words = {tuple(phrase) for phrase in request.config.bad_words_ids or []}
-        words -= {(end,) for end in request.eos_token_ids}
-        _check(field, words, vocab_size)
-        request.prepared[self.name] = BiasTable.build(dict.fromkeys(words, -torch.inf))
+        given = request.config.bad_words_ids or [], request.eos_token_ids
+        request.prepared[self.name] = self._tables.get((*given, vocab_size), lambda: self._build(*given, vocab_size))
+
+    def _build(self, phrases: Seq[list[int]], ends: tuple[int, ...], vocab_size: int) -> BiasTable:
+        words = {tuple(phrase) for phrase in phrases} - {(end,) for end in ends}
+        _check(f"generation_config.{self.name}", words, vocab_size)
+        return BiasTable.build(dict.fromkeys(words, -torch.inf))
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return _add(rows, scores, [row.request.prepared[self.name] for row in rows])
 
 
 def _check(field: str, phrases: Iterable[_Phrase], vocab_size: int) -> None:
-    check_ids(field, as_ids([token for phrase in phrases for token in phrase]), vocab_size)
+    check_ids(field, as_ids([token for phrase in phrases for token in (min(phrase), max(phrase))]), vocab_size)
 
 
 def _add(rows: Rows, scores: Tensor, tables: list[BiasTable]) -> Tensor:
