@@ -18,6 +18,7 @@ from tests.parity.running import library_config, until_end
 
 _DRAFTING = ("lookup", "drafted", "own layers")
 _PLAIN = ("contrastive", "dola")
+_CUTS = {"top_p", "top_h", "typical_p"}
 
 UNITS = 16
 """So many units in the last place of the largest logit may lie between two right answers: sums in another order."""
@@ -25,7 +26,7 @@ UNITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """token_ids: by sequence. totals: `sequences_scores` of a search.
+    """token_ids: by sequence. totals: `sequences_scores` of a search. pad: what fills up rows that end before others.
 
     is_hopeless: a row had nothing to choose from, or a search found nothing that its constraint allows.
     """
@@ -33,6 +34,7 @@ class Expected:
     token_ids: list[list[int]]
     totals: list[float] = field(default_factory=list)
     is_hopeless: bool = False
+    pad: int | None = None
 
 
 def why_not(asked: Asked) -> str | None:
@@ -47,8 +49,10 @@ def why_not(asked: Asked) -> str | None:
         "it guides one row": "guidance_scale" in fields and (is_drafting or num_rows > 1),
         "its SynthID does not follow beams": "keys" in mark and fields.get("num_beams", 1) > 1,
         "its drafts are not marked": is_drafting and bool(mark),
-        "it looks behind arbitrary cuts": asked.mode == "lookup"
-        and bool({"top_p", "top_h", "typical_p"} & fields.keys()),
+        "it looks behind arbitrary cuts": asked.mode == "lookup" and bool(_CUTS & fields.keys()),
+        "its cuts part what a constraint has tied": asked.mode == "dola"
+        and "constraint" in asked.outside
+        and bool(_CUTS & fields.keys()),
         "it goes on behind stop strings": "stop_strings" in fields and asked.mode in (*_DRAFTING, *_PLAIN),
         "hidden positions are not written out": asked.mode in _PLAIN
         and asked.outside.get("num_negative_masked", 0) > 0,
@@ -81,7 +85,8 @@ def expected_of(asked: Asked, family: str) -> Expected:
         )
     rows, scores = out.sequences[:, prompt.shape[1] :].tolist(), torch.stack(out.scores)
     if asked.fields.get("num_beams", 1) == 1:
-        return Expected([until_end(row, ends) for row in rows], is_hopeless=_is_hopeless(scores))
+        pad = reference(family).generation_config.pad_token_id
+        return Expected([until_end(row, ends) for row in rows], [], _is_hopeless(scores), pad)
     lengths, totals = (out.beam_indices >= 0).sum(-1).tolist(), out.sequences_scores.tolist()
     rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]
     has_found = max(totals) > -1e8 or "constraint" not in asked.outside
