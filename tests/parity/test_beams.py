@@ -15,6 +15,7 @@ from tests.parity.models import BUILTIN, FAMILIES, reference, served
 from tests.parity.running import SETTINGS, Answer, alone, engine_of, run, submission
 from tests.parity.test_modes import assert_same_scores, prompt
 
+NUM_NEW = 14
 SEVERAL_ENDS = {"eos_token_id": [2, 17, 30, 45]}
 CASES: dict[str, dict[str, Any]] = {
     "four beams": {"num_beams": 4},
@@ -27,11 +28,16 @@ CASES: dict[str, dict[str, Any]] = {
         "encoder_repetition_penalty": 1.2, "forced_eos_token_id": 2, "bad_words_ids": [[5], [6, 7]],
     },
     "renormalised bias": {"num_beams": 3, "renormalize_logits": True, "sequence_bias": [[[7], 3.0], [[9, 11], 5.0]]},
+    "ends that tie": {
+        "num_beams": 4, "num_return_sequences": 4, "forced_eos_token_id": [45, 2, 30, 17], "min_new_tokens": NUM_NEW,
+    } | SEVERAL_ENDS,
+    "drawn ends that tie": {
+        "num_beams": 5, "num_return_sequences": 5, "forced_eos_token_id": [2, 17], "do_sample": True, "top_k": 2,
+    } | SEVERAL_ENDS,
     "drawn": {"num_beams": 4, "do_sample": True, "top_k": 0, "num_return_sequences": 4} | SEVERAL_ENDS,
     "drawn, warped": {"num_beams": 3, "do_sample": True, "temperature": 1.4, "top_k": 20, "top_p": 0.9},
     "drawn, few left": {"num_beams": 4, "do_sample": True, "top_k": 1, "min_p": 0.5, "length_penalty": 0.6},
 }  # fmt: skip
-NUM_NEW = 14
 
 
 def expected_of(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int) -> Any:
