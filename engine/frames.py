@@ -88,6 +88,7 @@ class Channel:
             self._socket.close()
             os.close(self._bell)
             os.close(self._button)
+            self._bell = self._button = -1
 
     def _await_news(self) -> None:
         poll = select.poll()

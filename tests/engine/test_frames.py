@@ -43,6 +43,18 @@ def test_what_came_before_the_end_is_heard_first(ends) -> None:
     assert channel.listen(wait=False) is None
 
 
+def test_a_thread_wakes_a_channel_that_waits(ends) -> None:
+    channel, other = ends
+    ringing = threading.Thread(target=channel.wake)
+    ringing.start()
+    assert channel.listen(wait=True) == []
+    ringing.join()
+    other.sendall(framed(b"a"))
+    assert channel.listen(wait=True) == [b"a"]
+    channel.close()
+    channel.wake()
+
+
 def test_saying_does_not_wait_for_a_side_that_does_not_read(ends) -> None:
     channel, other = ends
     large = bytes(range(256)) * 40_000  # ten million bytes, more than any socket holds
