@@ -96,9 +96,11 @@ class PackedRunner:
                 # What the library's code did as it is says more than what it did with a past that is none.
                 raise refused[max(0, len(refused) - 2)]
             self.backend, self._store = instead, instead.new_store(self.cache)
-        # A recording knows nothing of the lengths that such positions depend on.
-        if isinstance(self.backend, CudaBackend) and self._turning is None:
-            self.backend.capture(self._store, self.cache, self.context_len)
+        if isinstance(self.backend, CudaBackend):
+            if self._turning is None:
+                self.backend.capture(self._store, self.cache, self.context_len)
+            else:
+                self.backend.kernels = "torch; no CUDA graphs: positions depend on the length of each sequence"
 
     def _instead(self, error: ModelUnsupported) -> Backend | None:
         logger.warning("%s does not compute this model: %s", self.backend.kernels, error)

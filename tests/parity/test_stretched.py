@@ -184,7 +184,9 @@ def test_hidden_states_and_attentions_are_those_of_the_calls_that_gave_the_token
         for name, of_layers in (("hidden_states", expected.hidden_states), ("attentions", expected.attentions)):
             for layer, tensor in enumerate(of_layers[step]):
                 actual = answer.tensor(f"{name}.{step}.{layer}")
-                torch.testing.assert_close(actual, tensor[..., -rows:, :], rtol=1e-4, atol=1e-4)
+                num_columns = tensor.shape[-1]  # behind a window the library keeps no keys to show
+                assert name == "attentions" or actual.shape[-1] == num_columns
+                torch.testing.assert_close(actual[..., -num_columns:], tensor[..., -rows:, :], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
