@@ -58,7 +58,7 @@ class Replica:
         if self.process is not None and self.process.poll() is None:
             return
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port), "--num-threads", "1"]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.options], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT

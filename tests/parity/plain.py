@@ -78,16 +78,6 @@ class Task:
         return found[0]
 
 
-def assert_close(actual: torch.Tensor, expected: list[torch.Tensor]) -> None:
-    """Rows of scores up to 64 units in the last place of the largest: without a cache, sums are taken in another order.
-
-    actual: (n, V). expected: n of (V,).
-    """
-    rows = torch.stack(expected)
-    largest = float(rows[rows.isfinite()].abs().max())
-    torch.testing.assert_close(actual, rows, rtol=1e-5, atol=max(1e-5, 64 * 2**-23 * largest))
-
-
 def contrastive(task: Task) -> Found:
     """Of the `top_k` likeliest tokens that are not ruled out the one of the best (1 - alpha) p - alpha s."""
     alpha, found, token_ids = task.fields["penalty_alpha"], Found(), list(task.prompt_ids)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from engine.build import Extensions, assemble
 from engine.decoding.dola import ModelFacts, candidate_layers
@@ -10,7 +11,8 @@ from engine.errors import InvalidRequest
 from engine.logits.registry import Registry
 from engine.messages import Submission
 from tests.parity.models import FAMILIES, reference, served
-from tests.parity.plain import Found, Task, assert_close, dola
+from tests.parity.plain import Found, Task, dola
+from tests.parity.rounding import assert_close
 from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, run, submission
 from tests.parity.test_modes import prompt
 
@@ -51,8 +53,8 @@ def asked(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int)
 def assert_same(answer: Answer, expected: list[Found]) -> None:
     assert answer.sequences == [found.token_ids for found in expected]
     for index, found in enumerate(expected):
-        assert_close(answer.tensor("scores")[: len(found.scores), index], found.scores)
-        assert_close(answer.tensor("logits")[: len(found.logits), index], found.logits)
+        assert_close(answer.tensor("scores")[: len(found.scores), index], torch.stack(found.scores))
+        assert_close(answer.tensor("logits")[: len(found.logits), index], torch.stack(found.logits))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -25,6 +25,7 @@ from tests.parity.golden import answer as golden
 from tests.parity.golden.case import Case, read_cases
 from tests.parity.golden.models import DRAFT, FAMILIES, draft, sha256_of
 from tests.parity.models import reference, served
+from tests.parity.rounding import drift
 from tests.parity.running import SETTINGS, Answer, run, submission
 
 CASES = {case.id: case for case in read_cases()}
@@ -134,10 +135,10 @@ def with_first_end(token_ids: list[int], ends: list[int]) -> list[int]:
 
 
 def close(actual: Seq[float | None], expected: Seq[float | str], largest: float) -> None:
-    """Equal to 1e-5, or to 16 units in the last place of the largest score: sums in another order drift by that."""
+    """largest: of all scores of the answer, which a sum of any of them passes through."""
     given = torch.tensor([float("-inf") if value is None else value for value in actual])
     wanted = torch.tensor([float(value) for value in expected])
-    torch.testing.assert_close(given, wanted, rtol=1e-5, atol=max(1e-5, 16 * 2**-23 * largest))
+    torch.testing.assert_close(given, wanted, rtol=0.0, atol=drift(torch.tensor(largest)))
 
 
 def largest_of(expected: golden.Answer) -> float:

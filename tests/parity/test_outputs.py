@@ -9,6 +9,7 @@ from transformers import GenerationConfig as LibraryConfig
 from engine.messages import Wanted
 from engine.runners.runner import Seen, Wish
 from tests.parity.models import VOCAB_SIZE, reference
+from tests.parity.rounding import assert_close
 from tests.parity.running import alone, engine_of, submission
 
 PROMPT = [5, 9, 33, 12, 7, 50, 21]
@@ -33,7 +34,7 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     assert actual.shape == expected.shape
     lives = ~actual.isnan()
     assert lives.any()
-    torch.testing.assert_close(actual[lives], expected[lives], rtol=1e-4, atol=1e-5)
+    assert_close(actual[lives], expected[lives])
 
 
 @pytest.mark.parametrize("fields", [FIELDS, SAMPLED])
@@ -148,7 +149,7 @@ def test_transition_scores_are_those_of_the_library() -> None:
     answer = alone(engine_of("builtin"), one)
     scores = model.compute_transition_scores(expected.sequences, expected.scores, normalize_logits=True)
     for row, given in answer.scores.items():
-        torch.testing.assert_close(torch.tensor(given), scores[row, : len(given)], rtol=0, atol=5e-6)
+        assert_close(torch.tensor(given), scores[row, : len(given)], model.config)
 
 
 @pytest.mark.parametrize("length", [1, 2, 40, 200])
@@ -161,7 +162,7 @@ def test_prompt_logprobs_are_those_of_one_forward_pass(length: int) -> None:
         one = submission("llama", prompt_ids, {"max_new_tokens": 1}, wanted=Wanted(prompt_logprobs=True))
         given = alone(engine_of("llama"), one).finished.prompt_logprobs
         assert given[0] is None
-        torch.testing.assert_close(torch.tensor(given[1:]), expected, rtol=1e-5, atol=1e-5)
+        assert_close(torch.tensor(given[1:]), expected)
 
 
 def test_top_tokens_are_the_likeliest_of_each_step() -> None:

@@ -20,6 +20,7 @@ from engine.runners.early_exit import EarlyExitRunner
 from engine.runners.native_backend import NativeBackend
 from engine.runners.packed import PackedRunner
 from tests.engine.native.families import FAMILIES, VOCAB_SIZE, WINDOW, copy_of, library_model
+from tests.parity.rounding import assert_close
 
 NUM_TOKENS = 70
 """More than one group of keys, four blocks and five windows."""
@@ -82,11 +83,6 @@ def fed(runner: PackedRunner, token_ids: list[int], ends: list[int]) -> tuple[to
 def library(model: PreTrainedModel, token_ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     out = model(torch.tensor([token_ids]), output_hidden_states=True, use_cache=False)
     return out.logits[0], torch.cat(list(out.hidden_states))
-
-
-def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    """Up to sums taken in another order: 64 units in the last place of the largest number."""
-    torch.testing.assert_close(actual, expected, rtol=0.0, atol=64 * 2**-23 * float(expected.abs().max()))
 
 
 def error(actual: torch.Tensor, exact: torch.Tensor) -> float:
