@@ -128,7 +128,7 @@ def assemble(
 def facts_of(model: PreTrainedModel) -> ModelFacts:
     """What the decoding modes know of a model."""
     config = model.config.get_text_config(decoder=True)
-    return ModelFacts(config.num_hidden_layers, bool(model.config.tie_word_embeddings))
+    return ModelFacts(config.num_hidden_layers, bool(getattr(model.config, "tie_word_embeddings", False)))
 
 
 def load_extensions(

@@ -82,13 +82,15 @@ def named_lengths(config: dict[str, Any]) -> Iterator[int]:
 
 
 class _StandingLayer(DynamicLayer):
-    """One layer's keys and values behind a past that is only laid out while the layer attends."""
+    """One layer's keys and values behind a past that is only laid out while the layer attends.
 
-    def __init__(
-        self, stand: Stand, blocks: Any
-    ) -> None:  # Any: the library declares no layer that has keys for certain
+    window: as many as the cache that `generate()` makes lets a query see, itself included; None for all.
+    """
+
+    def __init__(self, stand: Stand, blocks: Any, window: int | None) -> None:  # Any: a layer that has keys by now
         super().__init__()  # type: ignore[no-untyped-call] # the library's
-        self._stand, self._blocks = stand, blocks
+        self._stand, self._blocks, self._window = stand, blocks, window
+        self.is_sliding = window is not None
 
     def update(
         self,
@@ -97,14 +99,18 @@ class _StandingLayer(DynamicLayer):
         *args: Any,
         **kwargs: Any,  # Any: the library's
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        length, _ = self.get_mask_sizes(key_states.shape[-2])
         keys, values = super().update(key_states, value_states)
-        return self._behind_past(self._blocks.keys, keys), self._behind_past(self._blocks.values, values)
+        past = self._behind_past(self._blocks.keys, keys), self._behind_past(self._blocks.values, values)
+        return past[0][..., -length:, :], past[1][..., -length:, :]
 
     def get_seq_length(self) -> int:
         return self._stand.position + super().get_seq_length()
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._stand.num_past + super().get_seq_length() + query_length, self._stand.num_masked
+        seen = self._stand.num_past + super().get_seq_length()
+        kept = seen if self._window is None else min(seen, self._window - 1)
+        return kept + query_length, self._stand.num_masked + seen - kept
 
     def _behind_past(self, blocks: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """blocks, own: (1, H, L, D)."""
@@ -129,7 +135,12 @@ class LibraryPast:
 
     def logits(self, stand: Stand, token_ids: torch.Tensor) -> torch.Tensor:
         """What the model itself says of tokens (1, T) at a stand: (T, V) float32."""
-        past = Cache(layers=[_StandingLayer(stand, layer) for layer in self.blocks.layers])
+        kinds = DynamicCache(config=self.model.config).layers
+        windows = [getattr(kind, "sliding_window", None) for kind in kinds] or [None] * len(self.blocks.layers)
+        layers: list[Any] = [  # Any: the library asks for a list of several kinds
+            _StandingLayer(stand, *one) for one in zip(self.blocks.layers, windows, strict=False)
+        ]
+        past = Cache(layers=layers)
         end = stand.position + token_ids.shape[1]
         positions = torch.arange(stand.position, end, device=token_ids.device)[None]
         mask = None
