@@ -6,8 +6,8 @@ from tests.architectures.configs import CLASSES, VARIANTS, names
 from tests.architectures.trial import outcome_of
 
 SERVED = (
-    "ministral3", "llama4_text", "stablelm, normed heads", "nanochat", "olmoe", "deepseek_v3", "gpt_oss", "gemma3n_text, shared keys",
-    "smollm3", "cohere2",
+    "ministral3", "llama4_text", "stablelm, normed heads", "nanochat", "olmoe", "deepseek_v3", "gpt_oss",
+    "gemma3n_text, shared keys", "smollm3", "cohere2",
 )  # fmt: skip
 REFUSED = {"bloom": "attention interface", "mamba": "recurrent state"}
 
