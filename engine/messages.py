@@ -194,7 +194,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     tensors: by name. `scores` and `logits`: (steps, rows, vocabulary). `hidden_states.<step>.<layer>`: (rows, tokens
     fed, width). `attentions.<step>.<layer>`: (rows, heads, tokens fed, tokens so far). Entries of a row past its end
     are NaN. prompt_logprobs: one per prompt token, the first None. drafted_tokens, accepted_tokens: of assisted
-    decoding. problems: of an invalid request.
+    decoding. warnings: what came out otherwise than asked, in words. problems: of an invalid request.
     """
 
     request_id: str
@@ -202,6 +202,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_prompt_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    warnings: list[str] = []
     tensors: dict[str, Tensor] = {}
     prompt_logprobs: list[float | None] = []
     error_code: str | None = None

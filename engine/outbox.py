@@ -50,6 +50,7 @@ class Outbox:
                 cached_prompt_tokens=request.num_prompt_matched,
                 drafted_tokens=request.num_drafted,
                 accepted_tokens=request.num_accepted,
+                warnings=request.warnings,
                 tensors=tensors,
                 prompt_logprobs=prompt_logprobs,
             )

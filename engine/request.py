@@ -106,6 +106,7 @@ class Request:
     prepared: dict[str, Any] = field(default_factory=dict)
     num_drafted: int = 0
     num_accepted: int = 0
+    warnings: list[str] = field(default_factory=list)
     started_at: float | None = None
     num_matched: int = 0
     num_prompt_matched: int = 0
@@ -114,6 +115,11 @@ class Request:
     @property
     def id(self) -> str:
         return self.submission.request_id
+
+    def warn(self, text: str) -> None:
+        """Tell with the last message of the request; the first of these texts is enough."""
+        if not self.warnings:
+            self.warnings.append(text)
 
     @property
     def num_prompt(self) -> int:

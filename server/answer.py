@@ -152,7 +152,7 @@ def make_answer(plan: Plan, rows: Sequence[Row], finished: Sequence[Finished]) -
             accepted_tokens=sum(message.accepted_tokens for message in finished),
         ),
         timings=slowest([message.timings for message in finished if message.timings is not None]),
-        warnings=plan.warnings,
+        warnings=list(dict.fromkeys([*plan.warnings, *(text for message in finished for text in message.warnings)])),
         prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
         generation_config=plan.config.to_dict() if plan.outputs.config else None,
     )

@@ -185,6 +185,6 @@ def _accept(request: Request, grown: Grown, verdict: Verdict, step: Step) -> Adv
     advance = advanced(request, [grown], step)
     request.num_accepted += min(verdict.num_accepted, len(advance.gains[0].token_ids))
     if request.config.num_assistant_tokens_schedule in ("heuristic", "heuristic_transient"):
-        more = state.num_tokens + 2 if verdict.num_accepted == num_drafted else max(1, state.num_tokens - 1)
-        state.num_tokens = min(more, state.max_tokens)
+        is_whole = verdict.num_accepted == num_drafted
+        state.num_tokens = state.num_tokens + 2 if is_whole else max(1, state.num_tokens - 1)
     return advance

@@ -1,6 +1,7 @@
 """Every decoding mode as a request asks for it: which one runs, what it is given, and what is refused by name."""
 
 import pytest
+from msgspec import structs
 
 from engine.messages import Wanted
 from tests.fakes import fake_info
@@ -238,3 +239,12 @@ async def test_a_configuration_is_checked_together_with_a_draft_model(client):
 async def test_transition_scores_are_normalised_as_asked_or_as_the_mode_has_them(client, engine, asked, expected):
     await client.post("/generate", json={"inputs": [3], "outputs": {"transition_scores": asked}})
     assert engine.submissions[0].wanted == expected
+
+
+async def test_warnings_of_the_engine_come_once_behind_those_of_the_configuration(client, engine):
+    finish = engine.finish
+    engine.finish = lambda submission: structs.replace(finish(submission), warnings=["a draft was cut"])
+    body = {"inputs": [[3], [4]], "generation_config": {"num_assistant_tokens": 5}}
+    first, second = (await client.post("/generate", json=body)).json()["warnings"]
+    assert first.startswith("num_assistant_tokens has no effect")
+    assert second == "a draft was cut"

@@ -157,6 +157,20 @@ def test_a_draft_is_cut_behind_an_end_token_and_counts_what_stays() -> None:
     assert answer.finished.accepted_tokens == len(answer.sequences[0])
 
 
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_a_sampled_answer_tells_that_a_step_cut_its_drafts(is_sampled: bool) -> None:
+    # All layers draft what the model says, so that nearly every draft is accepted and the next one longer.
+    growing = {"assistant_early_exit": 2, "num_assistant_tokens": 4, "num_assistant_tokens_schedule": "heuristic"}
+    fields = growing | {"assistant_confidence_threshold": 0.0, "do_sample": is_sampled, "eos_token_id": None}
+    fields |= {"temperature": 0.01} if is_sampled else {}
+    for step_tokens, is_cut in ((12, True), (96, False)):
+        engine = make_engine("llama", step_tokens=step_tokens, max_rows=8)
+        one = assisted("llama", prompt(5, 9, "llama"), fields | {"max_new_tokens": 90}, seed=1)
+        finished = alone(engine, one).finished
+        assert finished is not None
+        assert [" cut to 11," in text for text in finished.warnings] == ([True] if is_cut and is_sampled else [])
+
+
 def test_a_schedule_never_leaks_to_other_requests() -> None:
     engine = assisted_engine("llama")
     fields = {"num_assistant_tokens": 3, "assistant_confidence_threshold": 0.0, "max_new_tokens": 20}

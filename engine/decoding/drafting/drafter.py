@@ -27,9 +27,9 @@ class Draft:
 class Drafting:
     """The state of an assisted request.
 
-    num_tokens: most tokens of the next draft. max_tokens: what it may grow to. draft: the newest one, made when the
-    sequence had `drafted_at` tokens. translated, num_translated: the draft model's tokens for the first so many of the
-    sequence, where its tokenizer is another.
+    num_tokens: most tokens of the next draft, by its schedule. max_tokens: what one step can check. draft: the newest
+    one, made when the sequence had `drafted_at` tokens. translated, num_translated: the draft model's tokens for the
+    first so many of the sequence, where its tokenizer is another.
     """
 
     drafter: "Drafter"
@@ -64,7 +64,12 @@ def drafting_of(request: Request) -> Drafting:
 
 
 def room_of(request: Request) -> int:
-    """Most tokens worth proposing now: the check itself gives one more.
+    """Most tokens that may be proposed now: what is left of the sequence, and what one step can check."""
+    return min(_left_of(request), drafting_of(request).max_tokens)
+
+
+def _left_of(request: Request) -> int:
+    """Tokens before the end of the sequence: the check itself gives one more.
 
     A draft ends where a sequence is computed anew, since no pass could check tokens on both sides.
     """
@@ -74,8 +79,18 @@ def room_of(request: Request) -> int:
 
 
 def draft_limit(request: Request) -> int:
-    """Most tokens of the next draft, by its schedule and the room that is left."""
-    return min(drafting_of(request).num_tokens, room_of(request))
+    """Most tokens of the next draft, by its schedule and the room that is left.
+
+    Where only the size of a step keeps it shorter than the library's, other random numbers are drawn: that is told.
+    """
+    state = drafting_of(request)
+    wanted = min(state.num_tokens, _left_of(request))
+    if wanted > state.max_tokens and request.config.do_sample:
+        request.warn(
+            f"a draft was to have {wanted} tokens and was cut to {state.max_tokens}, since a step of this server holds "
+            "no more (step_tokens); the tokens drawn from there on may differ from those of generate()"
+        )
+    return min(wanted, state.max_tokens)
 
 
 def view(sequence: Sequence, added: list[int]) -> Sequence:
