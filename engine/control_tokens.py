@@ -1,7 +1,7 @@
 """Text of a conversation that spells a control token stays text; the control tokens of the template stay tokens."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -72,11 +72,11 @@ class ControlTokens:
         pieces = list(self._pieces(text))
         if len(pieces) == 1:
             return self._encode([text], add_special_tokens)[0]
-        between = iter(self._inside([piece for piece, is_marked in pieces[1:] if not is_marked]))
+        between = self._inside({piece for piece, is_marked in pieces[1:] if not is_marked})
         as_text = {token: self._as_text(token) for token in {piece for piece, is_marked in pieces if is_marked}}
         ids = self._encode([pieces[0][0]], False)[0]
         for piece, is_marked in pieces[1:]:
-            ids += as_text[piece] if is_marked else next(between)
+            ids += as_text[piece] if is_marked else between[piece]
         return self._surrounded(ids) if add_special_tokens else ids
 
     def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
@@ -95,15 +95,17 @@ class ControlTokens:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
         return [encoding.ids for encoding in encodings]
 
-    def _inside(self, pieces: list[str]) -> list[list[int]]:
+    def _inside(self, pieces: Iterable[str]) -> dict[str, list[int]]:
         """The ids of pieces from the middle of a text: behind a line break, so that no space is put before them."""
-        line_break = self._encode(["\n"], False)[0]
-        behind = self._encode([f"\n{piece}" for piece in pieces], False)
-        bare = self._encode(pieces, False)
-        return [
-            ids[len(line_break) :] if ids[: len(line_break)] == line_break else alone
-            for ids, alone in zip(behind, bare, strict=True)
-        ]
+        line_break, in_order = self._encode(["\n"], False)[0], list(pieces)
+        behind = self._encode([f"\n{piece}" for piece in in_order], False)
+        found = {
+            piece: ids[len(line_break) :]
+            for piece, ids in zip(in_order, behind, strict=True)
+            if ids[: len(line_break)] == line_break
+        }
+        others = [piece for piece in in_order if piece not in found]
+        return found | dict(zip(others, self._encode(others, False), strict=True))
 
     def _as_text(self, token: str) -> list[int]:
         line_break = self._encode(["\n"], False)[0]
