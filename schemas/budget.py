@@ -30,12 +30,13 @@ LIVE_TOKEN_BYTES = 12
 """Bytes of JSON: a token with its text in an answer; a token's event; one of the likeliest tokens; a score; a flag; a
 token of a live hypothesis in a progress event."""
 
-FORCED_NS = 6_000
+FORCED_NS = 300
+STOPPABLE_NS = 6_000
 REGISTERED_NS = 25_000
 TOP_TOKEN_NS = 4_000
-LENGTH_NS = 3_000
-"""Nanoseconds of a step: a phrase that may go on, for each beam; a call of a registered processor; one of the likeliest
-tokens; a length of phrases that may all be in place at once, for each row."""
+LENGTH_NS = 10_000
+"""Nanoseconds of a step: a phrase that may go on, for each beam, without and with stop strings or criteria; a call of a
+registered processor; one of the likeliest tokens; for each row a length of phrases that may all be in place at once."""
 
 REGISTERED_ENTRY_NS = 5.0
 SYNTHID_ENTRY_NS = 6.0
@@ -189,7 +190,9 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
         return Charge(field, nanoseconds / 1e6, given)
 
     forced = num_phrases(config, ("constraints", "force_words_ids"))
-    yield charge(f"{PREFIX}force_words_ids", rows * forced * FORCED_NS, forced)
+    is_stoppable = bool(config.stop_strings or asked.body.stopping_criteria)
+    phrase_ns = STOPPABLE_NS if is_stoppable else FORCED_NS
+    yield charge(f"{PREFIX}force_words_ids", rows * forced * phrase_ns, forced)
     lengths = num_lengths(config)
     yield charge(f"{PREFIX}bad_words_ids", rows * lengths * LENGTH_NS, lengths)
     registered = len(asked.body.logits_processor or ())

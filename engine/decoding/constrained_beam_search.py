@@ -105,24 +105,34 @@ def _may_end(candidate: Candidate, reason: FinishReason) -> bool:
 
 
 def advancing(one: Search, totals: torch.Tensor, going_on: Seq[Candidate]) -> list[Candidate]:
-    """The continuations that make progress and are not among those that go on already, each sequence once."""
+    """The continuations that make progress and are not among those that go on already, each sequence once.
+
+    Of those that lead to one bank no more than there are beams can be chosen, so only the best of them are made, unless
+    each has to be asked whether it ends by itself.
+    """
     # A sequence is named by the first beam that holds its beginning: there may be too many to write them all out.
     names: dict[tuple[int, ...], int] = {}
     begun = [names.setdefault(tuple(row.generated_ids), beam) for beam, row in enumerate(one.rows)]
-    known = {(begun[candidate.beam], candidate.token) for candidate in going_on}
-    found: list[tuple[int, int]] = []
-    for beam, row in enumerate(one.rows):
-        for token in progress_of(row).next_ids:
-            if (begun[beam], token) not in known:
-                known.add((begun[beam], token))
-                found.append((beam, token))
-    places = torch.tensor([beam * totals.shape[1] + token for beam, token in found], dtype=torch.int64)
-    values = totals.flatten()[places.to(totals.device)].tolist()
-    candidates = [
-        Candidate(one.rows[beam], beam, token, np.float32(value))
-        for (beam, token), value in zip(found, values, strict=True)
+    known: dict[int, list[int]] = {}
+    for candidate in going_on:
+        known.setdefault(begun[candidate.beam], []).append(candidate.token)
+    groups = [
+        (beam, token_ids[~np.isin(token_ids, known.get(beam, []))])
+        for beam, row in enumerate(one.rows)
+        if begun[beam] == beam
+        for token_ids in progress_of(row).next_by_bank
     ]
-    return [candidate for candidate in candidates if not ends_by_itself(one, candidate)]
+    if not groups:
+        return []
+    places = torch.from_numpy(np.concatenate([beam * totals.shape[1] + token_ids for beam, token_ids in groups]))
+    values = totals.flatten()[places.to(totals.device)].cpu().numpy()
+    may_end = bool(one.request.config.stop_strings or one.request.submission.stopping_criteria)
+    found: list[Candidate] = []
+    for beam, token_ids in groups:
+        own, values = values[: len(token_ids)], values[len(token_ids) :]
+        best = range(len(own)) if may_end else np.sort(np.argsort(-own, kind="stable")[: len(one.rows)]).tolist()
+        found += [Candidate(one.rows[beam], beam, int(token_ids[at]), np.float32(own[at])) for at in best]
+    return [candidate for candidate in found if not ends_by_itself(one, candidate)]
 
 
 def ends_by_itself(one: Search, candidate: Candidate) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, tree_of
 from schemas.generation import GenerationConfig
 from schemas.generation_parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
@@ -69,6 +70,14 @@ class Progress:
             for token, node in demand.root.children.items():
                 steps.setdefault(token, (demand, node))
         return steps
+
+    @cached_property
+    def next_by_bank(self) -> list[Ids]:
+        """The same tokens in one array for each bank that they lead to."""
+        banks: dict[int, list[int]] = {}
+        for token in self.next_ids:
+            banks.setdefault(self.bank_after(token), []).append(token)
+        return [as_ids(token_ids) for token_ids in banks.values()]
 
     def bank_after(self, token: int) -> int:
         """The rank of a hypothesis by its progress: the tokens that its phrases count for, complete ones in full."""
