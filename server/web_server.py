@@ -30,8 +30,9 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # a name that no address can have is not even looked up
+        reason = getattr(error, "strerror", None) or error
+        raise CannotListen(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def run(app: FastAPI, client: Engine, settings: Settings) -> int:

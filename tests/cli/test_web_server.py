@@ -164,3 +164,9 @@ async def test_a_taken_port_is_told():
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
             bind("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, "256.1.1.1", "::zz"])
+def test_an_address_that_cannot_be_is_told(host: str):
+    with pytest.raises(CannotListen, match="cannot listen on"):
+        bind(host, 0)
