@@ -9,7 +9,8 @@ import torch
 
 from engine.batch import Advance, Choice, Gain, KeptRow
 from engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
-from engine.decoding.strategy import NOTHING, Step
+from engine.decoding.strategy import Step
+from engine.logits.constraints import FIELD
 from engine.logits.guard import why_closed
 from engine.messages import FinishReason
 from engine.messages import Hypothesis as LiveHypothesis
@@ -148,7 +149,8 @@ def conclude(request: Request, advance: Advance, groups: Seq[Beams], *, is_over:
         return None
     advance.choices.clear()
     if request.submission.constraint is not None and not any(beams.pool.num_ended for beams in groups):
-        return next(filter(None, map(why_closed, request.sequences)), NOTHING)
+        found_nothing = f"{FIELD}: nothing that it allows was found"
+        return next(filter(None, map(why_closed, request.sequences)), found_nothing)
     _finish(request, advance, groups)
     return None
 

@@ -16,8 +16,6 @@ from engine.stopping import Stopping
 from engine.trace import keeps_rows, token_scores, top_tokens
 from schemas.generation import GenerationMode
 
-NOTHING = "no token can be chosen from the model's scores"
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -67,8 +65,9 @@ class Strategy(Protocol):
 
 def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
     """The requests that own a bad row, with the reason they end for."""
+    nothing = "no token can be chosen from the model's scores"
     bad = [row for row, flag in zip(rows, is_bad, strict=True) if flag]
-    return {row.request: str(failure_of(row.request) or why_closed(row.sequence) or NOTHING) for row in bad}
+    return {row.request: str(failure_of(row.request) or why_closed(row.sequence) or nothing) for row in bad}
 
 
 @dataclass(frozen=True, slots=True)

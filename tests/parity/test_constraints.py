@@ -197,3 +197,9 @@ def test_where_all_is_ruled_out_a_search_is_empty_as_in_the_library() -> None:
     assert out.sequences[:, len(PROMPT) :].tolist() == answer.sequences == [[]] * 4
     assert [ranking.score for ranking in answer.rankings.values()] == out.sequences_scores.tolist()
     assert {reason.type for reason in answer.reasons.values()} == {"length"}
+
+
+def test_a_search_fails_by_name_rather_than_return_nothing_that_is_allowed() -> None:
+    fields = SEARCHES["four beams"] | {"suppress_tokens": [12]}
+    answer = alone(engine(), asked(Constraint(sequences=[[11, 12]]), fields))
+    assert error_of(answer) == "prefix_allowed_tokens: nothing that it allows was found"
