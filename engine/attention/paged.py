@@ -134,7 +134,9 @@ class PagedAttention:
         window = kwargs.get("sliding_window")
         if window is None and layer_type in (None, "sliding_attention"):
             window = getattr(module, "sliding_window", None)
-        if window is None and layer_type == "sliding_attention":
+        # Layers of one kind that say nothing are masked, and cached by `generate()`, by the configuration.
+        is_silent = layer_type is None and "sliding_window" not in kwargs and not hasattr(module, "sliding_window")
+        if window is None and (layer_type == "sliding_attention" or is_silent):
             window = getattr(self.config, "sliding_window", None)
         scaling = kwargs.get("scaling")
         return LayerKind(

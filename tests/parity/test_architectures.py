@@ -7,7 +7,7 @@ from tests.architectures.trial import outcome_of
 
 SERVED = (
     "ministral3", "llama4_text", "stablelm, normed heads", "nanochat", "olmoe", "deepseek_v3", "gpt_oss",
-    "gemma3n_text, shared keys", "smollm3", "cohere2",
+    "gemma3n_text, shared keys", "smollm3", "cohere2", "phimoe",
 )  # fmt: skip
 REFUSED = {"bloom": "attention interface", "mamba": "recurrent state"}
 
