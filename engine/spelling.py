@@ -5,10 +5,12 @@ only comes with the next token (`</w>`). So a text stands in one of a few places
 spelling and leads to one place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.decoder_stages import CLEAN_UP, ByteFallback, ByteLevel, EachToken, EndOfWord, Stage, StripText
+
+Tokenize = Callable[[str], list[int]]
 
 _MAX_PLACES = 8
 _MAX_TOKEN_BYTES = 512  # a longer token is never chosen while a text is matched: tries of longer ones have limits
@@ -114,7 +116,7 @@ class Spelling:
 
     texts: what a token adds inside a text has the token's own number, as has the name of a special one. end: stands for
     the end of the text. never: stands for what is never allowed, ids without a token and tokens that add nothing.
-    special_ids: tokens that are no text.
+    special_ids: tokens that are no text. tokenize: the tokenizer's own ids of a text.
     """
 
     texts: list[bytes]
@@ -123,6 +125,7 @@ class Spelling:
     start: int
     end: int
     never: int
+    tokenize: Tokenize
 
     @property
     def is_complete(self) -> bool:
@@ -132,7 +135,9 @@ class Spelling:
         return is_plain and all(bytes([byte]) in own for byte in _UTF8_BYTES)
 
 
-def spell_out(tokens: Sequence[str | None], special: Mapping[int, str], decoding: Decoding) -> Spelling:
+def spell_out(
+    tokens: Sequence[str | None], special: Mapping[int, str], decoding: Decoding, tokenize: Tokenize
+) -> Spelling:
     """tokens: by id, None where an id has no token or a special one. special: the names of those. Raises NotSpelled."""
     size = len(tokens)
     book = _Book([b""] * (size + 2), never=size + 1)
@@ -147,7 +152,7 @@ def spell_out(tokens: Sequence[str | None], special: Mapping[int, str], decoding
         book.texts[token_id] = name.encode("utf-8", "replace")
         for table in tables:
             table.spellings[token_id] = token_id
-    return Spelling(book.texts, list(special), tables, start, end=size, never=size + 1)
+    return Spelling(book.texts, list(special), tables, start, size, size + 1, tokenize)
 
 
 @dataclass(slots=True)

@@ -151,7 +151,8 @@ class Text:
         tokens = [self._token(token_id) for token_id in range(vocab_size)]
         special = {token_id: token for token_id, token in enumerate(tokens) if token in self._special and token}
         visible = [None if token_id in special else token for token_id, token in enumerate(tokens)]
-        return spell_out(visible, special, Decoding(self._inside, self._clean_up))
+        decoding = Decoding(self._inside, self._clean_up)
+        return spell_out(visible, special, decoding, lambda part: self.encode([part], add_special_tokens=False)[0])
 
     def token_text(self, token_id: int) -> str:
         """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""

@@ -11,7 +11,7 @@ import msgspec
 
 from engine.errors import InvalidRequest, RequestFailed, invalid
 from engine.logits.grammar import GrammarCompiler
-from engine.logits.grammar_source import GrammarError, source_of, write_grammar
+from engine.logits.grammar_source import GrammarError, require_llguidance, source_of, write_grammar
 from engine.logits.matching import Mask, Matcher
 from engine.logits.processor import check_ids
 from engine.logits.rows import Ids, as_ids
@@ -68,7 +68,10 @@ class AllowedSequences:
 
 @dataclass(frozen=True, slots=True)
 class AllowedText:
-    """The generated text follows a grammar. End tokens are allowed where it may end, and only there."""
+    """The generated text follows a grammar. End tokens are allowed where it may end, and only there.
+
+    A grammar that names a special token which ends the request ends with it.
+    """
 
     start: Matcher
 
@@ -81,7 +84,7 @@ class AllowedText:
         except GrammarError as error:
             raise RequestFailed(f"{FIELD}: {error}") from error
         mask[:] = allowed
-        mask[_ends(row, mask)] = False
+        mask[[end for end in _ends(row, mask) if end not in matcher.special_ids]] = False
         if may_end:
             _mark_ends(row, mask)
         if mask.any():
@@ -174,11 +177,11 @@ class Constraints:
             raise invalid(field, "invalid_grammar", str(error)) from error
 
     def _compiled(self, constraint: Constraint, spell: Callable[[int], Spelling]) -> AllowedText:
-        grammar = write_grammar(constraint)
+        require_llguidance()
         with self._compiling:
             if self._compiler is None:
                 self._compiler = GrammarCompiler.build(spell(self._vocab_size))
-            return AllowedText(self._compiler.compile(grammar))
+            return AllowedText(self._compiler.compile(write_grammar(constraint, self._compiler.forces)))
 
     def _recall(self, key: _Key) -> AllowedText | None:
         with self._remembering:

@@ -25,10 +25,34 @@ class _Wrapped:
         self.tokens = spelling.texts
         self.special_token_ids = spelling.special_ids
         self.eos_token_id = spelling.end
+        self._spelling, self._special = spelling, frozenset(spelling.special_ids)
+        ordinary = set(spelling.tables[0].spellings) - self._special
+        self._numbers = {spelling.texts[number]: number for number in ordinary}
+        self._longest = max(map(len, self._numbers))
 
-    def __call__(self, text: str | bytes) -> list[int]:
-        """Nothing is ever forced, so no text is tokenised."""
-        return []
+    def __call__(self, text: bytes) -> list[int]:
+        """Spellings that give the text: those the tokenizer makes of it, where they do, else the longest that fit.
+
+        What follows a byte that none begins with is left out.
+        """
+        ids = self._spelling.tokenize(text.decode(errors="replace"))
+        table = self._spelling.tables[0].spellings
+        numbers = [table[token_id] if token_id < len(table) else self._spelling.never for token_id in ids]
+        is_special = not self._special.isdisjoint(numbers)
+        if not is_special and b"".join(self.tokens[number] for number in numbers) == text:
+            return numbers
+        return self._longest_first(text)
+
+    def _longest_first(self, text: bytes) -> list[int]:
+        numbers: list[int] = []
+        while text:
+            sizes = range(min(self._longest, len(text)), 0, -1)
+            size = next((size for size in sizes if text[:size] in self._numbers), 0)
+            if not size:
+                break
+            numbers.append(self._numbers[text[:size]])
+            text = text[size:]
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +60,11 @@ class GrammarCompiler:
     """Compiles grammars for one vocabulary."""
 
     vocabulary: Vocabulary
+
+    @property
+    def forces(self) -> bool:
+        """Whether the tokenizer may say how a text is spelled: where every token adds the same in all places."""
+        return self.vocabulary.is_complete and len(self.vocabulary.tables) == 1
 
     @classmethod
     def build(cls, spelling: Spelling) -> "GrammarCompiler":

@@ -12,7 +12,7 @@ try:
 except ImportError:
     llguidance = None  # type: ignore[assignment]  # tested for before each use
 
-__all__ = ["GrammarError", "llguidance", "source_of", "write_grammar"]
+__all__ = ["GrammarError", "llguidance", "require_llguidance", "source_of", "write_grammar"]
 
 _MAX_SOURCE_CHARS = 65_536
 
@@ -23,8 +23,8 @@ WHITESPACE: dict[str, dict[str, Any]] = {
 }
 """What may stand between the parts of JSON: nothing, at most one space, or as much white space as JSON allows."""
 
-# The model chooses among all tokens that fit, not the tokenizer for it.
-_OPTIONS = '\n%llguidance {"no_forcing": true}'
+# Without it the tokens of a text of which only one is possible are those that the tokenizer makes of it.
+_NO_FORCING = '\n%llguidance {"no_forcing": true}'
 _STRINGS_AND_JSON = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/|%json\s*')
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _INNER = ("items", "additionalProperties", "additionalItems", "prefixItems", "anyOf", "oneOf", "allOf")
@@ -45,20 +45,28 @@ class GrammarError(ValueError):
     """The grammar is wrong, too large, or cannot be used with this tokenizer; or a text is not one of its own."""
 
 
-def write_grammar(constraint: Constraint) -> str:
-    """One of the three kinds of text in llguidance's own form. Raises GrammarError."""
+def require_llguidance() -> None:
+    """Raises GrammarError where it is not installed."""
     if llguidance is None:
         raise GrammarError("the server lacks the optional package llguidance, which grammars need")
+
+
+def write_grammar(constraint: Constraint, forces: bool) -> str:
+    """One of the three kinds of text in llguidance's own form. Raises GrammarError.
+
+    forces: whether a text of which only one is possible is given the tokens that the tokenizer makes of it.
+    """
+    options = "" if forces else _NO_FORCING
     source = source_of(constraint)
     if len(source) > _MAX_SOURCE_CHARS:
         raise GrammarError(f"it has {len(source)} characters; allowed: at most {_MAX_SOURCE_CHARS}")
     if constraint.regex is not None:
         (grammar,) = json.loads(llguidance.LLMatcher.grammar_from_regex(source))["grammars"]
-        return _grammars({"lark_grammar": grammar["lark_grammar"] + _OPTIONS})
+        return _grammars({"lark_grammar": grammar["lark_grammar"] + options})
     if constraint.json_schema is not None:
         schema = _with_whitespace(_read_schema(source), constraint.whitespace)
-        return _grammars({"lark_grammar": "start: @schema" + _OPTIONS}, {"name": "schema", "json_schema": schema})
-    return _grammars({"lark_grammar": _with_json_whitespace(source, constraint.whitespace) + _OPTIONS})
+        return _grammars({"lark_grammar": "start: @schema" + options}, {"name": "schema", "json_schema": schema})
+    return _grammars({"lark_grammar": _with_json_whitespace(source, constraint.whitespace) + options})
 
 
 def source_of(constraint: Constraint) -> str:

@@ -64,7 +64,8 @@ class Matcher:
     """A place in a grammar, and in the decoding of the text. Going on makes another one.
 
     state: llguidance's, in which nothing changes but what it remembers. place: the number of a table of the spelling.
-    text: the whole text so far. known: which texts lead on, shared by all matchers of a grammar.
+    text: the whole text so far, where the vocabulary is not complete. known: which texts lead on, shared by all
+    matchers of a grammar.
     """
 
     vocabulary: Vocabulary
@@ -73,6 +74,11 @@ class Matcher:
     text: bytes = b""
     known: dict[tuple[bytes, int], bool] = field(default_factory=dict)
     _options: tuple[Mask, bool] | None = field(default=None, init=False)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Tokens that are no text; a grammar allows them where it names them."""
+        return self.vocabulary.spelling.special_ids
 
     def advanced(self, token_ids: list[int]) -> "Matcher | None":
         """The place after some more tokens; None where the grammar does not allow them. Raises as `options` does."""
@@ -88,7 +94,7 @@ class Matcher:
                         raise GrammarError(reason(state.get_error()))
                 if not is_allowed:
                     return None
-                text += spelling.texts[number]
+                text += b"" if self.vocabulary.is_complete else spelling.texts[number]
             elif table.next[token_id] == place:
                 return None
             place = table.next[token_id]

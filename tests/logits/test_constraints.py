@@ -171,6 +171,12 @@ def test_end_tokens_are_allowed_where_the_text_may_end_and_only_there(pipeline: 
     assert {END, ordinary} <= set(allowed(pipeline, text_row(request, "abab")))
 
 
+def test_a_grammar_may_name_the_token_that_ends_it(pipeline: Pipeline) -> None:
+    request = make_request([9], (END,), Constraint(grammar='start: "ab" <eos>'))
+    assert END not in allowed(pipeline, make_row(request, []))
+    assert allowed(pipeline, text_row(request, "ab")) == [END]
+
+
 def test_grammars_follow_truncated_and_forked_sequences(pipeline: Pipeline) -> None:
     request = make_request([9], (END,), Constraint(regex="a[xy]b|c[yz]d"))
     row = text_row(request, "ax")
