@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from functools import cache
+from shlex import quote
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ from tests.fuzz.crowds import Crowd, Member, draw_crowd, make_engine
 from tests.fuzz.requests import MODES, Dice
 from tests.parity.running import Answer, run
 
-FAMILIES = ("qwen3", "gemma3", "builtin", "llama", "gpt2")
-"""Three whose decoders the kernels run, and two for the library's code."""
+FAMILIES = ("qwen3", "gemma3", "builtin", "llama", "phi3, longrope")
+"""Such as the kernels run and such as are left to the library's code; the last turns positions by lengths."""
 
 NEAR = 1e-4
 """How far scores may be off: where torch computes, sums over more padding round in another way."""
@@ -186,7 +187,7 @@ def draft_runners(engine: Engine) -> Iterator[DraftRunner]:
 
 
 def command(family: str, kernels: str, seed: int) -> str:
-    return f"python -m tests.fuzz.company --families {family} --kernels {kernels} --seed {seed} --rounds 1"
+    return f"python -m tests.fuzz.company --families {quote(family)} --kernels {kernels} --seed {seed} --rounds 1"
 
 
 def main() -> int:

@@ -88,7 +88,8 @@ def draw_crowd(dice: Dice, family: str, kernels: str, modes: Seq[str], most: int
     requests = Requests(dice, family, modes, max_new)
     members: list[Member] = []
     for _ in range(dice.randint(most // 3, most)):
-        asked, terms = requests.draw(), _terms(dice)
+        asked = requests.draw()
+        terms = _terms(dice, asked.mode)
         comes_at = dice.choice([0, 0, dice.randrange(40)])
         for _ in range(dice.choice([1, 1, 1, 2])):
             cancelled_at = comes_at + dice.randrange(12) if dice.maybe(0.12) else None
@@ -103,19 +104,22 @@ def _settings(dice: Dice, kernels: str, max_new: int) -> dict[str, Any]:
     alone = -(-(LONGEST_PROMPT + max_new) // block_size)
     return {
         "block_size": block_size,
-        "cache_tokens": block_size * dice.choice([alone + 1, alone * 2, alone * 3, alone * 6]),
+        "cache_tokens": block_size * dice.choice([alone + 1, alone + 1, alone * 2, alone * 3, alone * 6]),
         "max_rows": max_rows,
         "step_tokens": dice.choice([max_rows, max_rows + 5, 32, 64, 200]),
-        "max_stretch": dice.choice([1.0, 1.8, 1e6]),
+        "max_stretch": dice.choice([1.0, 1.8, 1e6, 1e6]),
         "prefix_caching": dice.maybe(0.8),
         "num_threads": dice.choice([1, 2]),
     }
 
 
-def _terms(dice: Dice) -> dict[str, Any]:
-    """What a submission holds that must not change its tokens, and registered classes."""
+def _terms(dice: Dice, mode: str) -> dict[str, Any]:
+    """What a submission holds that must not change its tokens, and registered classes.
+
+    Who drafts comes before others more often: a draft is what needs blocks all at once.
+    """
     terms: dict[str, Any] = {
-        "priority": dice.choice([0, 0, 0, 3, -2]),
+        "priority": dice.choice([0, 3, 5] if mode in ("lookup", "drafted", "own layers") else [0, 0, 0, 3, -2]),
         "cache_salt": dice.choice(["", "", "", "a"]),
         "is_streamed": dice.maybe(0.5),
         "wanted": Wanted(

@@ -16,7 +16,11 @@ ROUNDS = [
     ("llama", "auto", 4),
     ("gemma3", "auto", 5),
     ("gemma3", "torch", 6),
-    ("gpt2", "auto", 7),
+    ("phi3, longrope", "auto", 7),
+    ("gpt2", "auto", 9),
+    ("mistral", "torch", 11),
+    ("qwen3", "auto", 12),
+    ("builtin", "torch", 14),
     ("builtin", "auto", 8),
 ]
 
