@@ -13,7 +13,7 @@ async def test_routes_and_methods_that_do_not_exist_are_problems_too(client):
     check_problem(await client.post("/generate/", json={}), 404)
     response = await client.get("/generate")
     check_problem(response, 405)
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "OPTIONS, POST"
 
 
 async def test_a_fault_of_our_own_is_a_problem_without_its_insides(client, engine):

@@ -117,11 +117,14 @@ def test_layers_that_differ_between_requests_do_not_mix() -> None:
         (40, False, "high", list(range(20, 40, 2))),
         (60, True, "low", list(range(2, 20, 2))),
         (61, False, "high", list(range(41, 61, 2))),
-        (4, False, [3, 0, 3], [3, 0, 3]),
     ],
 )
 def test_words_stand_for_layers_as_in_the_library(num_layers: int, is_tied: bool, asked: Any, layers: Any) -> None:
     assert candidate_layers(asked, ModelFacts(num_layers, is_tied)) == tuple(layers)
+
+
+def test_a_layer_that_is_named_twice_is_one_candidate() -> None:
+    assert candidate_layers([3, 0, 3], ModelFacts(4, has_tied_embeddings=False)) == (3, 0)
 
 
 def test_low_is_refused_where_there_is_no_low_layer() -> None:
