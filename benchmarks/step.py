@@ -28,11 +28,12 @@ from engine.cache import BlockCache
 from engine.decoding.assisted import Assistants
 from engine.decoding.dola import ModelFacts
 from engine.decoding.modes import strategies
-from engine.engine import Engine, Parts
+from engine.engine import Engine
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
 from engine.messages import StepOutputs, Submission, encode
 from engine.native.library import Kernels, load_kernels
+from engine.parts import Parts
 from engine.plan import Limits
 from engine.request import Sequence
 from engine.runners.runner import Seen, Wish

@@ -14,7 +14,7 @@ from engine.assistants import build_assistants
 from engine.cache import BlockCache
 from engine.decoding.dola import ModelFacts
 from engine.decoding.modes import MODES, strategies
-from engine.engine import Engine, Parts
+from engine.engine import Engine
 from engine.errors import ModelUnsupported
 from engine.fields import OBEYED
 from engine.loading.assistants import Assistant, load_assistants
@@ -28,6 +28,7 @@ from engine.logits.registry import Registry
 from engine.logits.trie import Trie, load_tries
 from engine.messages import ModelInfo
 from engine.native.pick import num_threads, pick_kernels
+from engine.parts import Parts
 from engine.plan import Limits
 from engine.rotary import stretch_of
 from engine.runners.backend import pick_backend

@@ -5,45 +5,24 @@ import logging
 import time
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from engine.batch import Advance, Batch, Forward, Gain, Outcome
-from engine.cache import BlockCache
 from engine.decoding.strategy import Step, Strategy
-from engine.errors import BatchFailed, DeadlinePassed, EngineError, InvalidRequest, QueueFull, RequestFailed
+from engine.errors import DeadlinePassed, EngineError, QueueFull, RequestFailed
 from engine.inspecting import Inspections, is_inspected
-from engine.logits.guidance import first_sequence
-from engine.logits.pipeline import Pipeline
+from engine.intake import Intake
 from engine.messages import Constraint, Load, StepOutputs, Submission, Tensor
 from engine.outbox import Outbox
-from engine.request import Output, Request, Sequence
-from engine.runners.runner import Runner
-from engine.scheduler import Scheduler
+from engine.parts import Parts
+from engine.request import Request, Sequence
+from engine.roster import Roster
 from engine.settling import Settler
-from engine.stopping import Stopping
-from engine.trace import Trace
 from engine.watch import Watch
-from schemas.generation import GenerationConfig, GenerationMode
-from schemas.generation_mode import row_field
-from schemas.problems import Problem
+from schemas.generation import GenerationMode
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What an engine is built of."""
-
-    runner: Runner
-    cache: BlockCache
-    scheduler: Scheduler
-    pipeline: Pipeline
-    stopping: Stopping
-    strategies: dict[GenerationMode, Strategy]
-    token_bytes: Seq[bytes] | None
 
 
 class Engine:
@@ -55,14 +34,12 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._settler = Settler(parts.cache)
-        self._requests: dict[str, Request] = {}
-        self._traces: dict[Request, Trace] = {}
+        self._intake = Intake(parts)
         self._outbox = Outbox()
         self._inspections = Inspections(parts.runner)
+        self._roster = Roster(parts, self._outbox, self._inspections)
         self._watch = Watch()
-        self._last_config: tuple[dict[str, Any], GenerationConfig] = {}, GenerationConfig()
         self._num_steps = 0
-        self._is_in_doubt = False
 
     @property
     def has_work(self) -> bool:
@@ -77,7 +54,7 @@ class Engine:
         try:
             if self._parts.scheduler.is_full:
                 raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
-            request = self._admit(submission)
+            request = self._intake.build(submission)
         except EngineError as error:
             self._outbox.fail(submission.request_id, error)
             return
@@ -86,8 +63,7 @@ class Engine:
             reason = f"the request could not be taken in: {type(error).__name__}"
             self._outbox.fail(submission.request_id, RequestFailed(reason))
             return
-        self._requests[request.id] = request
-        self._traces[request] = Trace(submission.wanted, request.config)
+        self._roster.add(request)
         self._parts.scheduler.add(request)
 
     def check(self, constraint: Constraint) -> None:
@@ -100,10 +76,10 @@ class Engine:
     def cancel(self, request_ids: Iterable[str]) -> None:
         """Stop requests and free all they hold; nothing more is said of them."""
         for request_id in request_ids:
-            request = self._requests.get(request_id)
+            request = self._roster.by_id.get(request_id)
             if request is not None:
-                self._forget(request)
-        self._settle_doubts()
+                self._roster.forget(request)
+        self._roster.settle_doubts()
 
     @torch.inference_mode()
     def step(self) -> StepOutputs:
@@ -116,19 +92,18 @@ class Engine:
             if batch.feeds and self._run(batch):
                 self._parts.scheduler.took(time.monotonic() - now)
             self._inspect()
-            self._settle_doubts()
+            self._roster.settle_doubts()
             load = self._load(batch)
         except Exception as error:
             logger.exception("a step failed")
-            self._end_running(error)
-            self._is_in_doubt = True
-            self._settle_doubts()
+            self._roster.start_over(error)
         self._watch.end_step()
         return self._outbox.empty(load)
 
     def _end_late(self, now: float) -> None:
         for request in self._parts.scheduler.expired(now):
-            self._fail(request, DeadlinePassed.after(now - request.arrived_at, request.submission.deadline_s or 0.0))
+            deadline_s = request.submission.deadline_s or 0.0
+            self._roster.fail(request, DeadlinePassed.after(now - request.arrived_at, deadline_s))
 
     def _schedule(self, now: float) -> Batch:
         """The next step; an empty one where that fails, which ends the request that was being planned for."""
@@ -137,27 +112,10 @@ class Engine:
             return scheduler.schedule(now, self._propose)
         except Exception as error:
             culprit = scheduler.planned
-            if culprit is None or culprit not in self._traces:
+            if culprit is None or culprit not in self._roster:
                 raise
-            self._blame(culprit, "planning its step", error)
+            self._roster.blame(culprit, "planning its step", error)
             return Batch([], [])
-
-    def _blame(self, request: Request, doing: str, error: Exception) -> None:
-        """End the request that a fault is of. Whether blocks are still counted right is not known then."""
-        logger.exception("%s failed", doing)
-        self._is_in_doubt = True
-        self._fail(request, RequestFailed(f"{doing} failed: {type(error).__name__}"))
-
-    def _end_running(self, error: Exception) -> None:
-        """End all that ran after a fault of nobody knows whom; with nobody running, those that wait."""
-        for request in list(self._parts.scheduler.running) or self._parts.scheduler.waiting:
-            self._fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
-
-    def _settle_doubts(self) -> None:
-        """After a fault, compute what still runs anew, over a cache that nobody has written in."""
-        if self._is_in_doubt:
-            self._parts.scheduler.restart()
-            self._is_in_doubt = False
 
     def _propose(self, requests: Seq[Request]) -> None:
         """Let the modes that draft do so; if that raises, one by one: only the culprit ends."""
@@ -171,7 +129,7 @@ class Engine:
                         self._propose([one])
                     continue
                 logger.exception("drafting failed in %s", strategy.mode)
-                self._fail(group[0], RequestFailed(f"drafting failed: {type(error).__name__}"))
+                self._roster.fail(group[0], RequestFailed(f"drafting failed: {type(error).__name__}"))
 
     def _run(self, batch: Batch) -> bool:
         """Whether the forward pass succeeded; if not, all that ran has ended."""
@@ -181,17 +139,17 @@ class Engine:
                 forward = self._parts.runner.forward(batch)
         except Exception as error:
             logger.exception("the forward pass failed")
-            self._end_running(error)
+            self._roster.end_running(error)
             return False
         self._num_steps += 1
         for request in list(self._parts.scheduler.running):
             try:
                 self._after_forward(request, forward, starts)
             except Exception as error:
-                self._blame(request, "keeping what the model computed", error)
+                self._roster.blame(request, "keeping what the model computed", error)
         parts = self._parts
         step = Step(forward, parts.pipeline, parts.stopping, parts.runner.project, time.monotonic())
-        ready = [request for request in batch.ready if request in self._traces]
+        ready = [request for request in batch.ready if request in self._roster]
         for strategy, requests in self._by_strategy(ready):
             self._settle(self._advance(strategy, requests, step))
         return True
@@ -212,7 +170,7 @@ class Engine:
             start = starts.get(sequence)
             if start is not None and start < request.num_prompt:
                 span = forward.spans[sequence]
-                self._traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
+                self._roster.traces[request].record_prompt(sequence, start, forward.logits[span.start : span.stop])
 
     def _timing(self, doing: str, requests: Seq[Request]) -> contextlib.AbstractContextManager[None]:
         return self._watch.timing(doing, (request.submission for request in requests))
@@ -236,24 +194,24 @@ class Engine:
                 return [outcome for one in requests for outcome in self._advance(strategy, [one], step)]
             logger.exception("a request failed in %s", strategy.mode)
             reason = str(error) if isinstance(error, EngineError) else type(error).__name__
-            self._fail(requests[0], RequestFailed(f"decoding failed: {reason}"))
+            self._roster.fail(requests[0], RequestFailed(f"decoding failed: {reason}"))
             return []
 
     def _settle(self, outcomes: Seq[Outcome]) -> None:
         now = time.monotonic()
         for outcome in outcomes:
             for request, reason in outcome.failed.items():
-                self._fail(request, RequestFailed(reason))
+                self._roster.fail(request, RequestFailed(reason))
             for request, advance in outcome.advances.items():
                 try:
                     self._apply(request, advance, now)
                 except Exception as error:
-                    self._blame(request, "going on with what was chosen", error)
+                    self._roster.blame(request, "going on with what was chosen", error)
 
     def _apply(self, request: Request, advance: Advance, now: float) -> None:
         """Report what became final, and make the rows of the next step."""
         for row in advance.kept:
-            self._traces[request].record(row)
+            self._roster.traces[request].record(row)
         for gain in advance.gains:
             self._report(request, gain, now)
         if advance.progress:
@@ -279,11 +237,11 @@ class Engine:
             self._complete(request, now, {})
 
     def _complete(self, request: Request, now: float, shown: dict[str, Tensor]) -> None:
-        trace = self._traces[request]
+        trace = self._roster.traces[request]
         with self._timing("putting together tensors for", [request]):
             tensors = trace.tensors(request, self._parts.runner.vocab_size) | shown
         self._outbox.finish(request, now, tensors, trace.prompt_logprobs)
-        self._forget(request)
+        self._roster.forget(request)
 
     def _inspect(self) -> None:
         """The next piece of one request's inspection; whoever else runs waits for no more than that."""
@@ -297,23 +255,7 @@ class Engine:
                 self._complete(request, done.ended_at, done.tensors())
         except Exception as error:
             logger.exception("the tensors of a request could not be computed")
-            self._fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
-
-    def _fail(self, request: Request, error: EngineError) -> None:
-        self._outbox.fail(request.id, error)
-        self._forget(request)
-
-    def _forget(self, request: Request) -> None:
-        self._requests.pop(request.id, None)
-        self._outbox.forget(request.id)
-        self._inspections.drop(request)
-        self._traces.pop(request, None)
-        for let_go in (self._strategy_of(request).release, self._parts.scheduler.remove):
-            try:
-                let_go(request)
-            except Exception:
-                logger.exception("a request could not be freed")
-                self._is_in_doubt = True
+            self._roster.fail(request, RequestFailed(f"its tensors could not be computed: {type(error).__name__}"))
 
     def _load(self, batch: Batch) -> Load:
         scheduler, cache = self._parts.scheduler, self._parts.cache
@@ -326,70 +268,3 @@ class Engine:
             preemptions=scheduler.num_preemptions,
             steps=self._num_steps,
         )
-
-    def _admit(self, submission: Submission) -> Request:
-        """Build the request; InvalidRequest names every field that cannot be obeyed."""
-        config = self._config_of(submission)
-        generator = torch.Generator(device=self._parts.runner.device)
-        if submission.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(submission.seed)
-        eos = config.eos_token_id
-        request = Request(
-            submission=submission,
-            config=config,
-            mode=config.get_generation_mode(submission.assistant_model),
-            eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
-            generator=generator,
-            sequences=[first_sequence(submission, config)],
-            outputs=[Output() for _ in range(config.num_return_sequences or 1)],
-            arrived_at=submission.arrived_at or time.monotonic(),
-        )
-        # The library computes shadows by themselves, and never anew.
-        request.sequences[0].renewed_at = self._parts.cache.stretch.renewed_at
-        strategy = self._parts.strategies[request.mode]
-        request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)
-        self._check(request)
-        strategy.prepare(request)
-        self._parts.pipeline.prepare(request)
-        self._parts.stopping.prepare(request, self._parts.token_bytes)
-        return request
-
-    def _config_of(self, submission: Submission) -> GenerationConfig:
-        """The configuration as an object. What another prompt of the same request brought is not read once more."""
-        given, (known, config) = submission.config, self._last_config
-        large = [name for name, value in given.items() if isinstance(value, list | dict)]
-        if large and known.keys() == given.keys() and all(given[name] is known[name] for name in large):
-            config = config.model_copy(update={name: given[name] for name in given.keys() - set(large)})
-        else:
-            config = GenerationConfig.from_dict(given)
-        self._last_config = given, config
-        return config
-
-    def _check(self, request: Request) -> None:
-        """What only the engine knows: whether the request fits it at all."""
-        config, cache, limits = request.config, self._parts.cache, self._parts.scheduler.limits
-        problems = []
-        if not request.submission.prompt_ids:
-            problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
-        rows, length = request.width, config.max_length or 0
-        if rows > limits.max_rows:
-            field = row_field(request.mode)
-            guided = " with guidance" if request.sequences[0].shadow is not None else ""
-            text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
-            problem = f"{text}; allowed: at most {limits.max_rows}"
-            problems.append(Problem(f"generation_config.{field}", "out_of_range", problem))
-        elif self._most_blocks(request) > cache.num_blocks:
-            room = cache.num_blocks * cache.block_size
-            text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"
-            problems.append(Problem("generation_config.max_length", "out_of_range", text))
-        if problems:
-            raise InvalidRequest(problems)
-
-    def _most_blocks(self, request: Request) -> int:
-        """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
-        num_new = (request.config.max_length or 0) - request.num_prompt - (not self._strategy_of(request).feeds_last)
-        row = request.sequences[0].with_shadow
-        blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
-        return request.width // len(row) * blocks_of_row

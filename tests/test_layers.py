@@ -48,7 +48,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("decoding.drafting", "decoding.race"),
     ("decoding",),
     ("runners", "attention", "plan", "scheduler", "settling", "outbox", "loading", "text"),
-    ("engine", "stream", "client", "fields", "assistants"),
+    ("parts", "intake", "roster", "engine", "stream", "client", "fields", "assistants"),
     ("build",),
     ("process",),
     ("__main__",),

@@ -11,10 +11,11 @@ from engine.cache import BlockCache
 from engine.decoding.assisted import Assistants
 from engine.decoding.dola import ModelFacts
 from engine.decoding.modes import strategies
-from engine.engine import Engine, Parts
+from engine.engine import Engine
 from engine.logits.pipeline import Pipeline
 from engine.logits.registry import Registry
 from engine.messages import Submission
+from engine.parts import Parts
 from engine.plan import Limits
 from engine.request import Sequence
 from engine.runners.runner import Seen, Wish

@@ -49,8 +49,8 @@ def assert_whole(engine: Engine) -> None:
     cache = engine._parts.cache
     assert cache.num_used == 0
     assert set(cache._references) == {0}
-    assert not engine._requests
-    assert not engine._traces
+    assert not engine._roster.by_id
+    assert not engine._roster.traces
     submit(engine, "afterwards", [1], max_length=9)
     assert drain(engine) == ({"afterwards": GOOD}, {"afterwards": None})
 

@@ -172,7 +172,7 @@ def leaks(engine: Engine) -> Iterator[str]:
     parts = engine._parts
     if parts.cache.num_used or set(parts.cache._references) != {0}:
         yield f"{parts.cache.num_used} blocks are still held"
-    if engine._requests or engine._traces or engine._outbox._held or parts.scheduler._order:
+    if engine._roster.by_id or engine._roster.traces or engine._outbox._held or parts.scheduler._order:
         yield "requests are still known"
     for runner in draft_runners(engine):
         if runner._sequences or runner.cache.num_used:
