@@ -19,18 +19,17 @@ from engine.messages import (
     Finished,
     FinishReason,
     Load,
-    ModelInfo,
     Shutdown,
     StepOutputs,
     Submission,
     Timings,
-    TokenizerSwitches,
     Tokens,
     TopToken,
     decode_inbound,
     decode_launch,
     encode,
 )
+from engine.model_info import ModelInfo, TokenizerSwitches
 
 FIRST_ID, NUM_IDS = 300, 3700
 FIELDS = ["do_sample", "max_length", "max_new_tokens", "min_length", "min_new_tokens", "num_return_sequences"]

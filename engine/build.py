@@ -26,7 +26,7 @@ from engine.logits import pipeline
 from engine.logits.constraints import Constraints
 from engine.logits.registry import Registry
 from engine.logits.trie import Trie, load_tries
-from engine.messages import ModelInfo
+from engine.model_info import ModelInfo
 from engine.native.pick import num_threads, pick_kernels
 from engine.parts import Parts
 from engine.plan import Limits

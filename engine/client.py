@@ -27,12 +27,12 @@ from engine.messages import (
     Load,
     LoadFailed,
     Loading,
-    ModelInfo,
     Shutdown,
     StepOutputs,
     Submission,
     decode_outbound,
 )
+from engine.model_info import ModelInfo
 from engine.pulse import Pulse
 from engine.stream import Stream, Update
 from schemas.problems import Problem

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from engine.model_info import ModelInfo
 from schemas.problems import Problem
 
 
@@ -244,72 +245,6 @@ class Loading(msgspec.Struct, tag=True, frozen=True):
 
     stage: str
     share: float
-
-
-class TokenizerSwitches(msgspec.Struct, frozen=True):
-    """What `tokenizer_config.json` asks for beyond what stands in the tokenizer file.
-
-    clean_up: take the spaces before punctuation out of decoded text. splits_special: special tokens in a text are
-    text. control_tokens: those of conversations beside the special ones; None: those that the chat template writes.
-    """
-
-    clean_up: bool = False
-    splits_special: bool = False
-    control_tokens: list[str] | None = None
-
-
-class ModelInfo(msgspec.Struct, tag=True, frozen=True):
-    """Everything the HTTP process needs to know of the loaded model; its arrival means ready.
-
-    context_len: the length that the model is made for, prompt included. max_len: most tokens of a sequence, 0 for as
-    many. default_len: where requests that name no length end at the latest, 0 for the same. fields: the
-    GenerationConfig fields this engine obeys; a field outside this list that asks for something is refused by name.
-    tokenizer_file: a `tokenizer.json`, or None for a model that takes token ids alone. special_tokens: bos_token,
-    eos_token, ... as text, for chat templates. hidden_size, num_heads: for the size of hidden states and attentions, 0
-    where unknown. assistants: draft models by name, each with the drafting fields its own `generation_config.json`
-    sets. watermarks: names that requests may use. generation_config may hold the keys of the model's own watermark;
-    they are for this process alone.
-    """
-
-    model_id: str
-    revision: str | None
-    model_type: str
-    dtype: str
-    device: str
-    num_parameters: int
-    vocab_size: int
-    context_len: int
-    generation_config: dict[str, Any]
-    tokenizer_file: str | None
-    chat_template: str | None
-    special_tokens: dict[str, str]
-    tokenizer_switches: TokenizerSwitches
-    modes: list[str]
-    fields: list[str]
-    logits_processors: list[str]
-    stopping_criteria: list[str]
-    tries: list[str]
-    num_layers: int
-    max_rows: int
-    cache_tokens: int
-    runner: str
-    attention: str
-    kernels: str = "torch"
-    hidden_size: int = 0
-    num_heads: int = 0
-    max_beams: int = 0
-    assistants: dict[str, dict[str, Any]] = {}
-    watermarks: list[str] = []
-    max_len: int = 0
-    default_len: int = 0
-
-    @property
-    def most_tokens(self) -> int:
-        return self.max_len or self.context_len
-
-    @property
-    def silent_len(self) -> int:
-        return self.default_len or self.context_len
 
 
 class LoadFailed(msgspec.Struct, tag=True, frozen=True):

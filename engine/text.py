@@ -14,7 +14,7 @@ from engine.decoder_stages import CLEAN_UP, Stage, replaced
 from engine.decoders import build_stages
 from engine.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
 from engine.healing import Healer, Healing
-from engine.messages import TokenizerSwitches
+from engine.model_info import TokenizerSwitches
 from engine.spelling import Decoding, Spelling, spell_out
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from engine.messages import ModelInfo
+from engine.model_info import ModelInfo
 from schemas.generation import GenerationConfig, is_neutral
 from schemas.native import GenerateRequest, Outputs, PrefixAllowedTokens
 from schemas.problems import Problem

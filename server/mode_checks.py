@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from engine.messages import ModelInfo
+from engine.model_info import ModelInfo
 from schemas.explain import shown
 from schemas.generation import GenerationConfig, GenerationMode, is_neutral
 from schemas.generation_mode import BEAM_MODES, TELLING_FIELDS, row_field

@@ -9,7 +9,8 @@ import anyio
 from config.settings import ModelSettings, Settings
 from engine.client import EngineStatus
 from engine.errors import EngineUnavailable, ModelUnsupported, invalid
-from engine.messages import Constraint, Finished, Load, ModelInfo, Submission
+from engine.messages import Constraint, Finished, Load, Submission
+from engine.model_info import ModelInfo
 from engine.stream import Update
 from engine.text import Text
 from engine.watermark.profiles import Profiles, load_profiles, without_keys

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import structs
 
 from engine.errors import InvalidRequest
-from engine.messages import Constraint, ModelInfo, Named, Submission, Wanted
+from engine.messages import Constraint, Named, Submission, Wanted
+from engine.model_info import ModelInfo
 from schemas.budget import AskedFor, Budget, Facts, find_expenses
 from schemas.generation import GenerationConfig, check_model, resolve
 from schemas.model_rules import length_problems

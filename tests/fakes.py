@@ -15,16 +15,15 @@ from engine.messages import (
     FinishReason,
     Hypothesis,
     Load,
-    ModelInfo,
     Progress,
     Ranking,
     Submission,
     Tensor,
     Timings,
-    TokenizerSwitches,
     Tokens,
     TopToken,
 )
+from engine.model_info import ModelInfo, TokenizerSwitches
 from engine.stream import Update
 from schemas.generation import GenerationMode
 

@@ -26,6 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "messages",
+        "model_info",
         "frames",
         "child",
         "orphan",
@@ -66,6 +67,7 @@ WITHOUT_TORCH = (
     "engine.text",
     "engine.errors",
     "engine.messages",
+    "engine.model_info",
 )
 
 

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS, convert_slow_tokenizer
 
 from engine.errors import ModelUnsupported
-from engine.messages import TokenizerSwitches
+from engine.model_info import TokenizerSwitches
 
 FORMS = ("tokenizer*.json", "*.model", "vocab.*", "tekken.json", "*.tiktoken")
 """What a tokenizer is stored as; a model with none of it takes token ids alone."""

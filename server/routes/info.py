@@ -4,7 +4,7 @@ from importlib import metadata
 
 from fastapi import APIRouter
 
-from engine.messages import ModelInfo
+from engine.model_info import ModelInfo
 from engine.watermark.profiles import MODEL_WATERMARK
 from schemas.service import InfoAnswer, Limits, ModelAnswer
 from server.body import Served

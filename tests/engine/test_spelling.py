@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from tokenizers import Tokenizer
 
-from engine.messages import TokenizerSwitches
+from engine.model_info import TokenizerSwitches
 from engine.spelling import NotSpelled, Spelling
 from engine.text import Text
 from tests.engine.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, end_of_word, words

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders
 
-from engine.messages import TokenizerSwitches
+from engine.model_info import TokenizerSwitches
 from engine.text import Text
 from tests.engine.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, byte_level, end_of_word, llama2, words
 

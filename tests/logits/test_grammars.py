@@ -11,7 +11,8 @@ from engine.errors import InvalidRequest
 from engine.logits.constraints import AllowedText, Constraints
 from engine.logits.grammar_source import GrammarError
 from engine.logits.matching import Matcher
-from engine.messages import Constraint, TokenizerSwitches
+from engine.messages import Constraint
+from engine.model_info import TokenizerSwitches
 from engine.text import Text
 from tests.engine.tiny_tokenizers import FAMILIES, SPECIAL, end_of_word
 
