@@ -15,7 +15,6 @@ How every causal language model of transformers {version} is served, as a tiny r
 in parts and past the windows, and for two that find their beginnings in the cache. *Kernels* run the decoder whole
 or its linear layers; *torch* is the library's own code. The last column says whether a model also loads in bfloat16.
 What computes depends on sizes, too: kernels take those that are multiples of 16.
-
 """
 
 
