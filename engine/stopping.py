@@ -1,7 +1,7 @@
 """When a sequence ends, and why."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from engine.errors import invalid
+from engine.logits.constraints import FIELD as CONSTRAINT
+from engine.logits.constraints import is_complete
 from engine.logits.registry import Registry
 from engine.messages import FinishReason
 from engine.request import Request
@@ -21,6 +23,7 @@ FIELDS = frozenset({"eos_token_id", "max_length", "max_new_tokens", "max_time", 
 _STOP_STRINGS = "stop_strings"
 _CRITERIA = "stopping_criteria"
 _KEY_BYTES = 4
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +110,17 @@ class Stopping:
             request.prepared[_CRITERIA] = self._registry.build_criteria(request)
 
     def check(
-        self, request: Request, known: list[int], added: list[int], now: float
+        self, request: Request, known: list[int], added: list[int], now: float, memory: Mapping[str, Any] = _NOTHING
     ) -> tuple[int, FinishReason] | None:
         """Test the tokens added behind those of a row. Returns how many of them stay, and why it ends; or None.
 
-        Where several criteria hold at one token, the first of these is named: eos_token, stop_string,
-        stopping_criterion, length, time. Time is looked at once per step, behind its last token. now: as
+        memory: of the row's sequence. Where several criteria hold at one token, the first of these is named: eos_token,
+        stop_string, stopping_criterion, length, time. A constraint that is complete is such a criterion for a request
+        without an end token. Time is looked at once per step, behind its last token. now: as
         `request.started_at`. A registered criterion that raises ends the sequence with the reason `error`.
         """
         for num_kept in range(1, len(added) + 1):
-            reason = _reason(request, known, added[:num_kept])
+            reason = _reason(request, known, added[:num_kept], memory)
             if reason is not None:
                 return num_kept, reason
         max_time, start = request.config.max_time, request.started_at
@@ -125,7 +129,7 @@ class Stopping:
         return None
 
 
-def _reason(request: Request, known: list[int], added: list[int]) -> FinishReason | None:
+def _reason(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> FinishReason | None:
     """Why the last of the added tokens ends the row. All tokens are put together only where somebody reads them."""
     if added[-1] in request.eos_token_ids:
         return FinishReason("eos_token", token_id=added[-1])
@@ -137,6 +141,8 @@ def _reason(request: Request, known: list[int], added: list[int]) -> FinishReaso
     reason = _registered(criteria, known + added) if criteria else None
     if reason is not None:
         return reason
+    if is_complete(request, known, added, memory):
+        return FinishReason("stopping_criterion", name=CONSTRAINT)
     max_length = request.config.max_length
     if max_length is not None and len(known) + len(added) >= max_length:
         return FinishReason("length")

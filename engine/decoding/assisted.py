@@ -11,6 +11,7 @@ from engine.decoding.drafting.lookup import PromptLookup
 from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
 from engine.decoding.verification import Check, Verdict, verify
 from engine.errors import invalid
+from engine.logits.constraints import is_complete
 from engine.logits.pipeline import Pipeline
 from engine.request import Request, Row, Sequence
 from schemas.generation import GenerationMode
@@ -135,10 +136,24 @@ class Assisted(Strategy):
 
 def _take(request: Request, draft: Draft) -> None:
     state, sequence = drafting_of(request), request.sequences[0]
+    draft = _up_to_the_end(request, sequence, draft)
     state.draft, state.drafted_at = draft, len(sequence.token_ids)
     for one in sequence.with_shadow:
         one.draft_ids = list(draft.token_ids)
     request.num_drafted += len(draft.token_ids)
+
+
+def _up_to_the_end(request: Request, sequence: Sequence, draft: Draft) -> Draft:
+    """The draft without what stands behind the end of the text that the request's constraint allows."""
+    for size in range(1, len(draft.token_ids)):
+        if _completes(request, sequence, draft.token_ids[:size]):
+            probabilities = None if draft.probabilities is None else draft.probabilities[:size]
+            return Draft(draft.token_ids[:size], probabilities, draft.num_proposed)
+    return draft
+
+
+def _completes(request: Request, sequence: Sequence, added: list[int]) -> bool:
+    return is_complete(request, sequence.token_ids, added, sequence.memory)
 
 
 def _positions(request: Request, step: Step) -> list[tuple[Row, int]]:
@@ -148,7 +163,7 @@ def _positions(request: Request, step: Step) -> list[tuple[Row, int]]:
     """
     sequence, shadow = request.sequences[0], request.sequences[0].shadow
     draft = sequence.draft_ids
-    is_ended = bool(draft) and draft[-1] in request.eos_token_ids
+    is_ended = bool(draft) and (draft[-1] in request.eos_token_ids or _completes(request, sequence, draft))
     first = step.forward.spans[sequence].stop - 1 - len(draft)
     found = []
     for place in range(len(draft) + (not is_ended)):

@@ -103,7 +103,10 @@ class Search:
 
     def ends(self, candidate: Candidate) -> FinishReason | None:
         """Why a candidate would end, if it would."""
-        ended = self.step.stopping.check(self.request, candidate.parent.token_ids, [candidate.token], self.step.now)
+        parent = candidate.parent
+        ended = self.step.stopping.check(
+            self.request, parent.token_ids, [candidate.token], self.step.now, parent.memory
+        )
         return None if ended is None else ended[1]
 
     def path(self, candidate: Candidate) -> Path:

@@ -118,7 +118,7 @@ def _won(request: Request, winner: Sequence, step: Step) -> Advance:
     """The winner's token becomes final, with the scores it was drawn from. No choices yet."""
     recall: Recall = request.state.recall
     grown = Grown(winner, 0, winner.token_ids[-1:], Scored([], recall.logits, recall.scores), 0)
-    ended = step.stopping.check(request, winner.token_ids[:-1], grown.token_ids, step.now)
+    ended = step.stopping.check(request, winner.token_ids[:-1], grown.token_ids, step.now, winner.memory)
     gain = gain_of(request, grown, grown.token_ids, None if ended is None else ended[1])
     return Advance([], [gain], list(kept_of(request, grown, 1)))
 

@@ -117,7 +117,7 @@ def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
     advance = Advance([])
     for row in grown:
         token_ids = row.token_ids
-        ended = step.stopping.check(request, row.sequence.token_ids, token_ids, step.now)
+        ended = step.stopping.check(request, row.sequence.token_ids, token_ids, step.now, row.sequence.memory)
         if ended is None:
             advance.choices.append(Choice(row.sequence, token_ids, row.index))
         else:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import RequestFailed
-from engine.logits.constraints import FIELD, Constraints
+from engine.errors import RequestFailed, invalid
+from engine.logits.constraints import FIELD, Constraints, is_complete
 from engine.logits.guard import close, fail, is_search
 from engine.logits.processor import Processor
 from engine.logits.rows import Rows
@@ -33,6 +33,9 @@ class PrefixAllowedTokens(Processor):
         constraint = request.submission.constraint
         assert constraint is not None
         request.prepared[self.name] = self._constraints.compile(constraint)
+        if is_complete(request, request.submission.prompt_ids, [], {}):
+            message = "it allows the empty text alone, which ends by an end token; give eos_token_id"
+            raise invalid(f"{FIELD}.{constraint.kind}", "conflict", message)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         allowed = np.zeros(tuple(scores.shape), np.bool_)

@@ -17,7 +17,7 @@ from engine.logits.processor import check_ids
 from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, Trie
 from engine.messages import Constraint
-from engine.request import Row
+from engine.request import Request, Row
 from engine.spelling import NotSpelled, Spelling
 
 FIELD = "prefix_allowed_tokens"
@@ -25,6 +25,7 @@ _MAX_IDS = 2**18
 _MAX_REMEMBERED = 64
 
 _Key = tuple[str | None, str, str | None]
+_Advance = Callable[[Any, list[int]], Any]
 
 
 class Allowance(Protocol):
@@ -35,6 +36,13 @@ class Allowance(Protocol):
 
         A row that has left the constraint may end: a beam for lack of others, or by a token that is forced. Raises
         RequestFailed where the tokens cannot be told.
+        """
+        ...
+
+    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+        """Whether the tokens are all that is allowed, so that nothing but an end token could follow.
+
+        memory: of the sequence, which may know where a beginning of them led.
         """
         ...
 
@@ -49,6 +57,9 @@ class AllowedIds:
         mask[self.token_ids] = True
         return None
 
+    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class AllowedSequences:
@@ -57,13 +68,17 @@ class AllowedSequences:
     trie: Trie
 
     def mark(self, row: Row, mask: Mask) -> str | None:
-        node: Node | None = _progress(row, self.trie.root, _walk)
+        node: Node | None = _remembered(row, self.trie.root, _walk)
         if node is None:
             return _leave(row, mask)
         mask[node.next_ids] = True
         if node.is_end:
             _mark_ends(row, mask)
         return None if mask.any() else "the sequence is complete, and the request has no end token"
+
+    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+        node: Node | None = _progress(memory, generated, self.trie.root, _walk).place
+        return node is not None and node.is_leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,7 @@ class AllowedText:
 
     def mark(self, row: Row, mask: Mask) -> str | None:
         try:
-            matcher: Matcher | None = _progress(row, self.start, Matcher.advanced)
+            matcher: Matcher | None = _remembered(row, self.start, Matcher.advanced)
             if matcher is None:
                 return _leave(row, mask)
             allowed, may_end = matcher.options()
@@ -90,6 +105,14 @@ class AllowedText:
         if mask.any():
             return None
         return "the text is complete, and the request has no end token" if may_end else "no token fits"
+
+    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+        try:
+            matcher: Matcher | None = _progress(memory, generated, self.start, Matcher.advanced).place
+            allowed, may_end = matcher.options() if matcher is not None else (None, False)
+        except GrammarError:
+            return False  # the next step says what is wrong
+        return may_end and allowed is not None and not allowed.any()
 
 
 class Constraints:
@@ -196,6 +219,15 @@ class Constraints:
                 self._remembered.popitem(last=False)
 
 
+def is_complete(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> bool:
+    """Whether the constraint of a request without an end token has all that it allows: then the sequence ends.
+
+    known: the sequence with its prompt. memory: of the sequence, before the added tokens.
+    """
+    allowance: Allowance | None = None if request.eos_token_ids else request.prepared.get(FIELD)
+    return allowance is not None and allowance.is_complete([*known[request.num_prompt :], *added], memory)
+
+
 class _Progress(msgspec.Struct, frozen=True):
     """How far a constraint has followed a sequence; kept in its memory, so that it forks with it.
 
@@ -206,20 +238,25 @@ class _Progress(msgspec.Struct, frozen=True):
     place: Any
 
 
-def _progress(row: Row, start: Any, advance: Callable[[Any, list[int]], Any]) -> Any:
-    """The place after the generated tokens, None outside. advance: from a place over some tokens.
+def _remembered(row: Row, start: Any, advance: _Advance) -> Any:
+    """The place after the generated tokens of a row, None outside; its sequence remembers it."""
+    memory = row.sequence.memory
+    memory[FIELD] = found = _progress(memory, list(row.sequence.generated_ids), start, advance)
+    return found.place
+
+
+def _progress(memory: Mapping[str, Any], generated: list[int], start: Any, advance: _Advance) -> _Progress:
+    """How far the tokens lead. advance: from a place over some tokens.
 
     What is remembered counts only while the tokens still begin with it.
     """
-    generated = list(row.sequence.generated_ids)
-    known: _Progress | None = row.sequence.memory.get(FIELD)
+    known: _Progress | None = memory.get(FIELD)
     if known is None or known.token_ids != generated[: len(known.token_ids)]:
         known = _Progress([], start)
     new = generated[len(known.token_ids) :]
     if new:
         known = _Progress(generated, None if known.place is None else advance(known.place, new))
-    row.sequence.memory[FIELD] = known
-    return known.place
+    return known
 
 
 def _walk(node: Node, token_ids: list[int]) -> Node | None:

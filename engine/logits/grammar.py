@@ -13,6 +13,7 @@ from engine.spelling import Spelling
 Result = TypeVar("Result")
 
 _DEEP_STACK_BYTES = 256 << 20
+_STEPS_AHEAD = 4
 _stack_size = threading.Lock()
 
 
@@ -95,9 +96,20 @@ class GrammarCompiler:
             state = llguidance.LLMatcher(self.vocabulary.tokenizer, grammar, log_level=0, limits=limits)
             matcher = Matcher(self.vocabulary, state, self.vocabulary.spelling.start)
             allowed, may_end = matcher.options()
+            _walk(matcher)
         if not (may_end or allowed.any()):
             raise GrammarError("the tokens of this model cannot spell any text that it allows")
         return matcher
+
+
+def _walk(matcher: Matcher) -> None:
+    """Take the first steps, at which most grammars that ask too much of a step exceed the limits: GrammarError."""
+    for _ in range(_STEPS_AHEAD):
+        allowed = matcher.options()[0]
+        following = matcher.advanced([int(allowed.argmax())]) if allowed.any() else None
+        if following is None:
+            return
+        matcher = following
 
 
 def with_deep_stack(work: Callable[[], Result]) -> Result:

@@ -26,6 +26,7 @@ WHITESPACE: dict[str, dict[str, Any]] = {
 # Without it the tokens of a text of which only one is possible are those that the tokenizer makes of it.
 _NO_FORCING = '\n%llguidance {"no_forcing": true}'
 _STRINGS_AND_JSON = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\])+/|%json\s*')
+_VERBOSE = re.compile(r"\(\?[a-zA-Z]*x")
 _BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
 _INNER = ("items", "additionalProperties", "additionalItems", "prefixItems", "anyOf", "oneOf", "allOf")
 # The vocabulary of JSON Schema, from draft 4 to 2020-12. What of it is not supported llguidance names itself.
@@ -61,12 +62,21 @@ def write_grammar(constraint: Constraint, forces: bool) -> str:
     if len(source) > _MAX_SOURCE_CHARS:
         raise GrammarError(f"it has {len(source)} characters; allowed: at most {_MAX_SOURCE_CHARS}")
     if constraint.regex is not None:
+        _check_regex(source)
         (grammar,) = json.loads(llguidance.LLMatcher.grammar_from_regex(source))["grammars"]
         return _grammars({"lark_grammar": grammar["lark_grammar"] + options})
     if constraint.json_schema is not None:
         schema = _with_whitespace(_read_schema(source), constraint.whitespace)
         return _grammars({"lark_grammar": "start: @schema" + options}, {"name": "schema", "json_schema": schema})
     return _grammars({"lark_grammar": _with_json_whitespace(source, constraint.whitespace) + options})
+
+
+def _check_regex(source: str) -> None:
+    """Refuse what is lost when an expression is written between the slashes of a Lark grammar."""
+    if (len(source) - len(source.rstrip("\\"))) % 2:
+        raise GrammarError("it ends with a backslash that escapes nothing")
+    if "\n" in source and _VERBOSE.search(source):
+        raise GrammarError("with the flag x it has to be one line; line breaks would not end its comments")
 
 
 def source_of(constraint: Constraint) -> str:

@@ -148,9 +148,29 @@ def test_long_chains_of_rules_do_not_end_the_process() -> None:
     assert len(token_ids) == 1
 
 
+@pytest.mark.parametrize(
+    ("constraint", "reason"),
+    [
+        (Constraint(regex="a{99999}"), "too many expressions"),
+        (Constraint(regex="(a{1000}){1000}"), "too many expressions"),
+        (Constraint(grammar='start: "a" ~ 1000000'), "Too many items"),
+        (Constraint(regex="\\"), "backslash that escapes nothing"),
+        (Constraint(regex="a\\\\\\"), "backslash that escapes nothing"),
+        (Constraint(regex="(?ix) a # one\n b"), "one line"),
+    ],
+)
+def test_what_would_fail_at_its_first_steps_or_be_misread_is_refused_with_its_reason(
+    constraint: Constraint, reason: str
+) -> None:
+    _, compiler = constraints("byte_level")
+    with pytest.raises(InvalidRequest) as refused:
+        compiler.compile(constraint)
+    assert reason in refused.value.problems[0].message
+
+
 def test_a_step_that_asks_too_much_is_an_error_with_its_reason() -> None:
     _, compiler = constraints("byte_level")
-    rules = "start: (" + " | ".join(f"/[a-z]+{n}/" for n in range(1500)) + ")*"
+    rules = "start: /[0-9]{9}/ (" + " | ".join(f"/[a-z]+{n}/" for n in range(1500)) + ")*"
     start = start_of(compiler, Constraint(grammar=rules))
     with pytest.raises(GrammarError, match="items"):
         draw(start, 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 from transformers import AutoModelForCausalLM
 from transformers import GenerationConfig as LibraryConfig
 
@@ -14,12 +15,13 @@ from engine.engine import Engine
 from engine.loading.assistants import Assistant
 from engine.loading.files import BUILTIN_DRAFT
 from engine.logits.registry import Registry
-from engine.messages import Constraint, Submission
+from engine.messages import Constraint, FinishReason, Submission
 from tests.parity.allowing import TOKENIZER_JSON, callable_of, token_bytes
 from tests.parity.models import reference, served
 from tests.parity.plain import Task, contrastive, dola
 from tests.parity.running import SETTINGS, Answer, alone, submission
 
+IS_COMPLETE = FinishReason("stopping_criterion", name="prefix_allowed_tokens")
 PROMPT = [5, 6, 7, 8]
 NUM_NEW = 12
 END = 0
@@ -79,6 +81,10 @@ def endless(constraint: Constraint, fields: dict[str, Any]) -> Submission:
     one = asked(constraint, fields)
     del one.config["eos_token_id"]
     return one
+
+
+def reason_of(answer: Answer, index: int) -> FinishReason | None:
+    return answer.reasons.get(index)
 
 
 def error_of(answer: Answer) -> str | None:
@@ -168,19 +174,53 @@ def test_searches_of_older_versions_return_what_is_allowed_or_nothing(name: str,
 
 @pytest.mark.parametrize("mode", [{"num_return_sequences": 3}, {"do_sample": True, "num_return_sequences": 4}])
 def test_what_ended_is_returned_where_no_other_beam_can_go_on(mode: dict[str, Any]) -> None:
-    """Without an end token only the stop string ends what is complete."""
+    """The stop string ends one sequence, the constraint the other; a third there is not."""
     one = endless(Constraint(sequences=[[11, 12], [13]]), {"num_beams": 4, "stop_strings": ["*"]} | mode)
     answer = alone(engine(), one)
     assert token_bytes()[12] == b"*"
     assert error_of(answer) is None
-    assert answer.sequences[0] == [11, 12]
-    assert answer.rankings[0].score > -1e8 > answer.rankings[1].score > -1e30
+    ended = {tuple(sequence): reason_of(answer, index) for index, sequence in enumerate(answer.sequences[:2])}
+    assert ended == {(11, 12): FinishReason("stop_string", stop_string="*"), (13,): IS_COMPLETE}
+    assert answer.rankings[1].score > -1e8 > answer.rankings[2].score > -1e30
 
 
-@pytest.mark.parametrize("mode", [{}, SEARCHES["four beams"], SEARCHES["drawn"], GROUPS, FORCING])
-def test_a_request_ends_with_the_reason_where_no_row_can_go_on_and_none_has_ended(mode: dict[str, Any]) -> None:
-    answer = alone(engine(), endless(Constraint(sequences=[[11, 12], [13]]), mode))
-    assert error_of(answer) == "prefix_allowed_tokens: the sequence is complete, and the request has no end token"
+@pytest.mark.parametrize(
+    "mode",
+    [*ROWS.values(), SEARCHES["four beams"], SEARCHES["drawn"], GROUPS, {"penalty_alpha": 0.6, "top_k": 4}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["sequences of two lengths", "one sequence", "words", "a word", "json", "grammar"])
+def test_what_is_complete_ends_a_sequence_without_an_end_token(name: str, mode: dict[str, Any]) -> None:
+    """As a stopping criterion would; that of which nothing is complete yet ends by its length."""
+    constraint = CONSTRAINTS[name]
+    answer, follows = alone(engine(), endless(constraint, mode)), allowed_of(constraint)
+    assert error_of(answer) is None
+    assert reason_of(answer, 0) == IS_COMPLETE
+    for index, sequence in enumerate(answer.sequences):
+        if reason_of(answer, index) == IS_COMPLETE:
+            assert follows(0, torch.tensor(PROMPT + sequence)) == [END]
+        for place, token in enumerate(sequence):
+            assert token != END
+            assert index or token in follows(0, torch.tensor(PROMPT + sequence[:place]))
+
+
+@pytest.mark.parametrize("mode", [{}, {"do_sample": True}], ids=str)
+@pytest.mark.parametrize("name", ["one sequence", "words", "json"])
+def test_a_draft_ends_where_the_text_is_complete(name: str, mode: dict[str, Any]) -> None:
+    constraint = CONSTRAINTS[name]
+    answer = alone(engine(), replace(endless(constraint, mode), assistant_model="draft"))
+    assert error_of(answer) is None
+    assert reason_of(answer, 0) == IS_COMPLETE
+    assert allowed_of(constraint)(0, torch.tensor(PROMPT + answer.sequences[0])) == [END]
+
+
+@pytest.mark.parametrize("constraint", [Constraint(regex=""), Constraint(regex="(|)"), Constraint(grammar='start: ""')])
+def test_the_empty_text_alone_needs_an_end_token(constraint: Constraint) -> None:
+    answer = alone(engine(), endless(constraint, {}))
+    assert answer.finished is not None
+    assert answer.finished.error_code == "invalid_request"
+    assert "give eos_token_id" in str(answer.finished.problems)
+    assert answer_to(constraint, {}).sequences == [[END]]
 
 
 def test_greedy_search_fails_rather_than_break_the_constraint() -> None:
