@@ -14,8 +14,8 @@ from engine.frames import Channel, take_standard_input
 from engine.loading.files import BUILTIN_FILES
 from engine.messages import (
     Cancel,
-    Check,
-    Checked,
+    Compile,
+    Compiled,
     Finished,
     FinishReason,
     Load,
@@ -140,8 +140,8 @@ def serve(engine: FakeEngine, channel: Channel) -> None:
         for message in map(decode_inbound, arrived):
             if isinstance(message, Shutdown):
                 return
-            if isinstance(message, Check):
-                channel.say(encode(Checked(message.check_id)))
+            if isinstance(message, Compile):
+                channel.say(encode(Compiled(message.compile_id)))
             else:
                 engine.take(message)
         if engine.running:

@@ -32,7 +32,7 @@ from engine.parts import Parts
 from engine.plan import Limits
 from engine.rotary import stretch_of
 from engine.runners.backend import pick_backend
-from engine.runners.context import made_for, num_positions
+from engine.runners.context import made_for
 from engine.runners.packed import PackedRunner
 from engine.scheduler import Scheduler
 from engine.spelling import Spelling
@@ -195,7 +195,7 @@ def describe(
         vocab_size=runner.vocab_size,
         context_len=runner.context_len,
         max_len=runner.max_len,
-        default_len=min(num_positions(model) or runner.max_len, runner.max_len),
+        default_len=runner.default_len,
         generation_config=defaults.to_diff_dict(),
         tokenizer_file=tokenizer.file,
         chat_template=tokenizer.chat_template,

@@ -19,14 +19,15 @@ from engine.errors import EngineError, EngineUnavailable, InvalidRequest
 from engine.life import Life
 from engine.messages import (
     Cancel,
-    Check,
-    Checked,
+    Compile,
+    Compiled,
     Constraint,
     Inbound,
     Launch,
     Load,
     LoadFailed,
     Loading,
+    Outbound,
     Shutdown,
     StepOutputs,
     Submission,
@@ -77,8 +78,8 @@ class EngineClient:
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
     _streams: dict[str, Stream] = field(default_factory=dict)
-    _checks: dict[int, asyncio.Future[list[Problem]]] = field(default_factory=dict)
-    _num_checks: int = 0
+    _compilations: dict[int, asyncio.Future[list[Problem]]] = field(default_factory=dict)
+    _num_compilations: int = 0
     _awaits_word: bool = False
     _process: Life | None = None
     _pulse: Pulse = field(default_factory=lambda: Pulse(inf, inf))
@@ -124,18 +125,18 @@ class EngineClient:
                 return
             await changed.wait()
 
-    async def check(self, constraint: Constraint) -> None:
+    async def compile(self, constraint: Constraint) -> None:
         """Let the engine build a constraint beside its steps. Raises InvalidRequest, EngineUnavailable."""
         process = self._ready_process()
-        self._num_checks += 1
-        check_id, answer = self._num_checks, asyncio.get_running_loop().create_future()
-        self._checks[check_id] = answer
-        process.say(Check(check_id, constraint))
+        self._num_compilations += 1
+        compile_id, answer = self._num_compilations, asyncio.get_running_loop().create_future()
+        self._compilations[compile_id] = answer
+        process.say(Compile(compile_id, constraint))
         try:
             if problems := await answer:
                 raise InvalidRequest(problems)
         finally:
-            self._checks.pop(check_id, None)
+            self._compilations.pop(compile_id, None)
 
     def submit(self, submission: Submission) -> Stream:
         """Hand a prompt to the engine. Raises EngineUnavailable unless it is ready."""
@@ -230,7 +231,7 @@ class EngineClient:
         elif self.status.stage == "stalled" and not pulse.is_stalled:
             self._set(EngineStatus("ready", 1.0))
 
-    def _take(self, message: StepOutputs | Checked | Loading | ModelInfo | LoadFailed) -> None:
+    def _take(self, message: Outbound) -> None:
         match message:
             case StepOutputs():
                 self.load = message.load
@@ -245,8 +246,8 @@ class EngineClient:
                         stream.end(finished)
                 # Before it waits for more to do, the engine always says so.
                 self._awaits_word = bool(self._streams)
-            case Checked():
-                answer = self._checks.get(message.check_id)
+            case Compiled():
+                answer = self._compilations.get(message.compile_id)
                 if answer is not None and not answer.done():
                     answer.set_result(message.problems)
             case Loading():
@@ -261,7 +262,7 @@ class EngineClient:
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.end(error)
-        for answer in self._checks.values():
+        for answer in self._compilations.values():
             if not answer.done():
                 answer.set_exception(error)
         self.load = Load()

@@ -66,7 +66,7 @@ class Engine:
         self._roster.add(request)
         self._parts.scheduler.add(request)
 
-    def check(self, constraint: Constraint) -> None:
+    def compile(self, constraint: Constraint) -> None:
         """Build what a constraint needs, so that a submission with an equal one finds it. Raises InvalidRequest.
 
         The only thing here that another thread may do.

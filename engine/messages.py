@@ -89,10 +89,10 @@ class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     shares: list[str] = []
 
 
-class Check(msgspec.Struct, tag=True, frozen=True):
-    """Build what a constraint needs, beside the steps, and say in a `Checked` what is wrong with it."""
+class Compile(msgspec.Struct, tag=True, frozen=True):
+    """Build what a constraint needs, beside the steps, and say in a `Compiled` what is wrong with it."""
 
-    check_id: int
+    compile_id: int
     constraint: Constraint
 
 
@@ -106,7 +106,7 @@ class Shutdown(msgspec.Struct, tag=True, frozen=True):
     """End the engine process."""
 
 
-Inbound = Submission | Check | Cancel | Shutdown
+Inbound = Submission | Compile | Cancel | Shutdown
 
 
 class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -233,10 +233,10 @@ class StepOutputs(msgspec.Struct, tag=True, frozen=True):
     step_s: float = 0.0
 
 
-class Checked(msgspec.Struct, tag=True, frozen=True):
-    """The answer to a `Check`; without problems, the constraint is ready for submissions that have an equal one."""
+class Compiled(msgspec.Struct, tag=True, frozen=True):
+    """The answer to a `Compile`; without problems, the constraint is ready for submissions that have an equal one."""
 
-    check_id: int
+    compile_id: int
     problems: list[Problem] = []
 
 
@@ -265,7 +265,7 @@ class Launch(msgspec.Struct, frozen=True):
     log_level: str = "warning"
 
 
-Outbound = StepOutputs | Checked | Loading | ModelInfo | LoadFailed
+Outbound = StepOutputs | Compiled | Loading | ModelInfo | LoadFailed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_launch = msgspec.msgpack.Decoder(Launch).decode

@@ -22,8 +22,8 @@ from engine.errors import EngineError, InvalidRequest
 from engine.frames import Channel, take_standard_input
 from engine.messages import (
     Cancel,
-    Check,
-    Checked,
+    Compile,
+    Compiled,
     Launch,
     Load,
     LoadFailed,
@@ -41,7 +41,7 @@ from schemas.problems import Problem
 
 logger = logging.getLogger("engine")
 
-ADMISSION_S = 0.02
+TAKE_IN_S = 0.02
 """How long requests are taken in between two steps; those that would take longer wait for the next gap."""
 
 LOAD_EVERY_S = 0.05
@@ -55,8 +55,8 @@ class Loop:
         self._channel = channel
         self._arrived: deque[bytes] = deque()
         self._restorer = Restorer()
-        self._checks = ThreadPoolExecutor(1, "check")
-        self._checked: SimpleQueue[Checked] = SimpleQueue()
+        self._compiler = ThreadPoolExecutor(1, "compiler")
+        self._compiled: SimpleQueue[Compiled] = SimpleQueue()
 
     def say(self, message: Outbound) -> None:
         self._channel.say(encode(message))
@@ -73,41 +73,41 @@ class Loop:
             if is_news or _counts(outputs.load) != _counts(told) or now - told_at > LOAD_EVERY_S:
                 self.say(structs.replace(outputs, step_s=now - began_at))
                 told, told_at = outputs.load, now
-            while not self._checked.empty():
-                self.say(self._checked.get())
-        self._checks.shutdown(wait=False, cancel_futures=True)
+            while not self._compiled.empty():
+                self.say(self._compiled.get())
+        self._compiler.shutdown(wait=False, cancel_futures=True)
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in what has arrived, while there is work no more than fits between two steps; False at the end."""
         arrived = self._channel.listen(wait=wait and not self._arrived)
         self._arrived.extend(arrived or ())
-        until = time.monotonic() + ADMISSION_S
+        until = time.monotonic() + TAKE_IN_S
         while self._arrived:
             message = decode_inbound(self._arrived.popleft())
             if isinstance(message, Shutdown):
                 return False
             if isinstance(message, Cancel):
                 engine.cancel(message.request_ids)
-            elif isinstance(message, Check):
-                self._checks.submit(self._check, engine, message)
+            elif isinstance(message, Compile):
+                self._compiler.submit(self._compile, engine, message)
             elif isinstance(message, Submission):
                 engine.submit(self._restorer.restore(message))
             if engine.has_work and time.monotonic() > until:
                 break
         return arrived is not None
 
-    def _check(self, engine: Engine, message: Check) -> None:
+    def _compile(self, engine: Engine, message: Compile) -> None:
         """In a thread beside the steps, which tells the loop when it is done."""
         try:
-            engine.check(message.constraint)
-            answer = Checked(message.check_id)
+            engine.compile(message.constraint)
+            answer = Compiled(message.compile_id)
         except InvalidRequest as error:
-            answer = Checked(message.check_id, error.problems)
+            answer = Compiled(message.compile_id, error.problems)
         except Exception as error:
-            logger.exception("a constraint could not be checked")
+            logger.exception("a constraint could not be compiled")
             problem = Problem("prefix_allowed_tokens", "not_supported", f"it cannot be built: {type(error).__name__}")
-            answer = Checked(message.check_id, [problem])
-        self._checked.put(answer)
+            answer = Compiled(message.compile_id, [problem])
+        self._compiled.put(answer)
         self._channel.wake()
 
 

@@ -19,6 +19,7 @@ from server.errors import Refused
 from server.service import Service
 
 LARGE_BYTES = 2**16
+"""A body that large is looked through in a worker thread, so that the event loop goes on meanwhile."""
 MAX_DEPTH = 64
 MAX_KEYS = 256
 MAX_VALUES = 2**19
@@ -38,11 +39,6 @@ def parse_json(data: bytes) -> Any:
     if data.count(b":") != num_keys and count_colons(data) != num_keys:
         raise Refused(400, "duplicate_key", f"the key {find_repeated_key(data)!r} is repeated in one object")
     return value
-
-
-async def parse_anywhere(data: bytes) -> Any:
-    """As `parse_json`; a large body is looked through in a worker thread, so that the event loop goes on meanwhile."""
-    return parse_json(data) if len(data) < LARGE_BYTES else await anyio.to_thread.run_sync(parse_json, data)
 
 
 def count_colons(data: bytes) -> int:
@@ -132,7 +128,8 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            value = await parse_anywhere(await self.body())
+            data = await self.body()
+            value = parse_json(data) if len(data) < LARGE_BYTES else await anyio.to_thread.run_sync(parse_json, data)
             self._json = unfold_config(value)
         return self._json
 

@@ -64,8 +64,6 @@ class Connection(H11Protocol):
         """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
-    # What uvicorn and the transport call.
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # a stream's transport is never another one
         self._idle_since = time.monotonic()
@@ -116,8 +114,6 @@ class Connection(H11Protocol):
         code = "headers_too_large" if status == 431 else "malformed_request"
         self._answer_and_leave(status, code, f"this is not a valid request of HTTP/1.1: {error or msg}")
 
-    # Deadlines.
-
     def _await_head(self) -> None:
         """Count from when a head is due: at once on a new connection, later from its first byte."""
         is_due = self.conn.their_state is h11.IDLE and self.is_idle and (self.cycle is None or bool(self._head))
@@ -156,8 +152,6 @@ class Connection(H11Protocol):
         if timer is not None:
             timer.cancel()
 
-    # Places.
-
     def _make_room(self) -> None:
         """Find this new connection a place: that of the idlest one, one for probes alone, or none."""
         most = self._bounds.max_connections
@@ -173,8 +167,6 @@ class Connection(H11Protocol):
             self._is_beyond = True
         else:
             self._answer_and_leave(503, "too_many_connections", f"{most} connections are in use")
-
-    # Answers of this layer, and how the app's own end.
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, behind what only the connection knows of a request."""

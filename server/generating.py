@@ -60,7 +60,7 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     prompts = await with_negative_prompts(service, model, body, prompts)
     plan = make_plan(body, asked, prompts, model, service.budget)
     if plan.constraint is not None:
-        await service.client.check(plan.constraint)
+        await service.client.compile(plan.constraint)
     if plan.config.token_healing:
         pairs = zip(plan.submissions, prompts, strict=True)
         healed = [await heal(service, model, item, prompt, arrived_at) for item, prompt in pairs]

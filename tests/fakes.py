@@ -139,7 +139,6 @@ class FakeEngine:
     load: Load = BUSY
     refusal: EngineError | None = None
     submissions: list[Submission] = field(default_factory=list)
-    checked: list[Constraint] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     together: bool = False
@@ -155,8 +154,7 @@ class FakeEngine:
     async def stop(self) -> None:
         self.calls["stop"] += 1
 
-    async def check(self, constraint: Constraint) -> None:
-        self.checked.append(constraint)
+    async def compile(self, constraint: Constraint) -> None:
         if self.refusal is not None:
             raise self.refusal
 

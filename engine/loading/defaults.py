@@ -1,16 +1,15 @@
 """The model's own generation defaults: its generation_config.json, or what its config.json says."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelUnsupported
 from schemas.generation import GenerationConfig
+from schemas.generation_io import FILE_NAME, read_json
 
 logger = logging.getLogger(__name__)
 
-GENERATION_FILE = "generation_config.json"
 MODEL_FILE = "config.json"
 
 
@@ -32,21 +31,14 @@ def read_defaults(path: Path, vocab_size: int, num_layers: int) -> GenerationCon
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Path]:
-    file = path / GENERATION_FILE
+    file = path / FILE_NAME
     if file.is_file():
         try:
-            return _read_object(file), file
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read, so %s counts: %s", file, MODEL_FILE, error)
+            return read_json(file), file
+        except OSError as error:
+            logger.warning("%s, so %s counts", error, MODEL_FILE)
     file = path / MODEL_FILE
     try:
-        return GenerationConfig.part_of(_read_object(file)), file
+        return GenerationConfig.part_of(read_json(file)), file
     except (OSError, ValueError) as error:
         raise ModelUnsupported(f"{file} cannot be read: {error}") from error
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("it holds no JSON object")
-    return content

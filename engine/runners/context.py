@@ -1,7 +1,5 @@
 """How long the sequences of a model may be, and how long it was made for."""
 
-from typing import Any
-
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -9,14 +7,9 @@ TABLES = ("pos", "wpe")
 """What the names of learned positions contain."""
 
 
-def text_config(model: PreTrainedModel) -> Any:  # Any: a transformers configuration
-    """The part of a model's configuration that describes its decoder."""
-    return model.config.get_text_config(decoder=True)
-
-
 def num_positions(model: PreTrainedModel) -> int | None:
     """The length that a model's configuration names, which is where a silent `generate()` ends; None where none is."""
-    limit = getattr(text_config(model), "max_position_embeddings", None)
+    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     return int(limit) if limit and limit > 0 else None
 
 
@@ -26,7 +19,7 @@ def made_for(model: PreTrainedModel) -> int | None:
     The configuration of linear and dynamic scales names the length of training as a rule, that of yarn either.
     """
     limit = num_positions(model)
-    scale = getattr(text_config(model), "rope_parameters", None) or {}
+    scale = getattr(model.config.get_text_config(decoder=True), "rope_parameters", None) or {}
     kind, factor = scale.get("rope_type"), scale.get("factor") or 1.0
     if limit is None:
         return None

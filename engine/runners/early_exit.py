@@ -11,7 +11,6 @@ from engine.batch import Batch, Forward
 from engine.cache import BlockCache
 from engine.errors import ModelUnsupported
 from engine.runners.backend import Store
-from engine.runners.context import text_config
 from engine.runners.packed import PackedRunner
 from engine.runners.runner import Seen, Wish
 
@@ -28,7 +27,7 @@ class EarlyExitRunner:
     def __init__(self, runner: PackedRunner, cache: BlockCache) -> None:
         self._runner, self._cache = runner, cache
         self.device: torch.device = runner.device
-        self._config = text_config(runner.model)
+        self._config = runner.model.config.get_text_config(decoder=True)
         self._store: Store | None = None
         self.max_layers = self.num_layers = int(self._config.num_hidden_layers)
         self._decoder, self._field = _find_layers(runner.model.get_decoder(), self.max_layers)

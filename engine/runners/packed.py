@@ -15,7 +15,7 @@ from engine.request import Sequence
 from engine.rotary import Turning, spans_of, turned
 from engine.runners.backend import Backend, Store
 from engine.runners.check import check
-from engine.runners.context import end_of, made_for
+from engine.runners.context import end_of, made_for, num_positions
 from engine.runners.cuda_backend import CudaBackend
 from engine.runners.inspection import Inspector
 from engine.runners.runner import Seen, Wish
@@ -125,6 +125,11 @@ class PackedRunner:
     def max_len(self) -> int:
         """Most tokens a sequence may have; where positions have no end, what the cache holds."""
         return _least(self._end, self.cache)
+
+    @property
+    def default_len(self) -> int:
+        """Where a request that names no length ends at the latest, as a silent `generate()` does."""
+        return min(num_positions(self.model) or self.max_len, self.max_len)
 
 
 def _least(limit: int | None, cache: BlockCache) -> int:

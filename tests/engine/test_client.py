@@ -90,14 +90,14 @@ async def test_leaving_a_stream_frees_its_blocks_within_a_step(client: EngineCli
     assert client.load.used_blocks == 0
 
 
-async def test_constraints_are_checked_beside_the_steps(client: EngineClient) -> None:
+async def test_constraints_are_compiled_beside_the_steps(client: EngineClient) -> None:
     async with client.submit(long_one("busy")):
-        await client.check(Constraint(regex="a+"))
+        await client.compile(Constraint(regex="a+"))
         for faulty, words in ((Constraint(regex="(a"), "unclosed"), (Constraint(grammar="start: b"), "b")):
             with pytest.raises(InvalidRequest, match=words) as caught:
-                await client.check(faulty)
+                await client.compile(faulty)
             assert caught.value.problems[0].field == f"prefix_allowed_tokens.{faulty.kind}"
-    await client.check(Constraint(json_schema={"type": "integer"}))  # wakes a loop that waits
+    await client.compile(Constraint(json_schema={"type": "integer"}))  # wakes a loop that waits
 
 
 async def test_a_killed_engine_ends_its_streams_and_comes_back(client: EngineClient) -> None:
@@ -105,11 +105,11 @@ async def test_a_killed_engine_ends_its_streams_and_comes_back(client: EngineCli
         arriving = aiter(stream)
         await anext(arriving)
         os.kill(client.pid, signal.SIGSTOP)
-        checking = asyncio.create_task(client.check(Constraint(regex="a")))
+        compiling = asyncio.create_task(client.compile(Constraint(regex="a")))
         await asyncio.sleep(0)
         os.kill(client.pid, signal.SIGKILL)
         with pytest.raises(EngineUnavailable), anyio.fail_after(5):
-            await checking
+            await compiling
         with pytest.raises(EngineUnavailable), anyio.fail_after(5):
             async for _ in arriving:
                 pass
