@@ -132,6 +132,7 @@ class EngineClient:
         compile_id, answer = self._num_compilations, asyncio.get_running_loop().create_future()
         self._compilations[compile_id] = answer
         process.say(Compile(compile_id, constraint))
+        self._awaits_word = True
         try:
             if problems := await answer:
                 raise InvalidRequest(problems)

@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import anyio
@@ -35,7 +36,7 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
     place = service.gate.enter()
     try:
         model = await service.model()
-        plan = await prepare(service, model, body, arrived_at)
+        plan = await prepare_in_time(service, model, body, arrived_at)
         streams = submit_all(service, plan.submissions, arrived_at)
         run = Run(service, model, plan, streams, place, request_id)
     except BaseException:
@@ -50,6 +51,14 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
         prompt_tokens=plan.num_prompt_tokens,
     )
     return run
+
+
+async def prepare_in_time(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> Plan:
+    """As `prepare`, which may wait for threads and for the engine. Raises DeadlinePassed, too."""
+    left_s = inf if body.deadline_s is None else body.deadline_s - (time.monotonic() - arrived_at)
+    with anyio.move_on_after(left_s):
+        return await prepare(service, model, body, arrived_at)
+    raise DeadlinePassed.after(time.monotonic() - arrived_at, body.deadline_s or 0.0)
 
 
 async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> Plan:

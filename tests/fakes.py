@@ -129,7 +129,7 @@ class FakeStream:
 class FakeEngine:
     """The engine as the application sees it.
 
-    gate: cleared, it holds every stream. together: all that a script says comes at once. cancelled: ids of submissions
+    gate: cleared, it holds streams and compilations. together: all that a script says comes at once. cancelled: ids of submissions
     whose readers left. changed: set whenever something is submitted or cancelled.
     """
 
@@ -155,6 +155,8 @@ class FakeEngine:
         self.calls["stop"] += 1
 
     async def compile(self, constraint: Constraint) -> None:
+        self.calls["compile"] += 1
+        await self.gate.wait()
         if self.refusal is not None:
             raise self.refusal
 

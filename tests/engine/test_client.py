@@ -157,6 +157,12 @@ async def test_an_engine_that_hangs_is_not_ready_then_replaced() -> None:
         await until(lambda: client.status.stage == "stalled")
         os.kill(stopped, signal.SIGCONT)
         await until(lambda: client.status.is_ready)
+        os.kill(stopped, signal.SIGSTOP)
+        compiling = asyncio.create_task(client.compile(Constraint(regex="a")))
+        await until(lambda: client.status.stage == "stalled")
+        os.kill(stopped, signal.SIGCONT)
+        await compiling
+        await until(lambda: client.status.is_ready)
         async with client.submit(Submission("b", [1, 400], {"max_length": 900})) as stream:
             await anext(aiter(stream))
             os.kill(stopped, signal.SIGSTOP)

@@ -212,6 +212,10 @@ async def test_deadlines_count_from_the_arrival_of_the_request(client, engine, e
     assert len(engine.submissions) == 2
     healed = {"inputs": "ab", "deadline_s": 1e-6, "generation_config": {"token_healing": True}}
     assert (await client.post("/generate", json=healed)).status_code == 504
+    engine.gate.clear()  # as of an engine that is stopped
+    constrained = {"inputs": "ab", "deadline_s": 0.2, "prefix_allowed_tokens": {"regex": "a"}}
+    assert (await client.post("/generate", json=constrained)).status_code == 504
+    assert engine.calls["compile"] == 1
 
 
 async def test_no_place_is_lost_whatever_breaks(client, engine):
