@@ -129,8 +129,8 @@ class FakeStream:
 class FakeEngine:
     """The engine as the application sees it.
 
-    gate: cleared, it holds streams and compilations. together: all that a script says comes at once. cancelled: ids of submissions
-    whose readers left. changed: set whenever something is submitted or cancelled.
+    gate: cleared, it holds streams and compilations. together: all that a script says comes at once. cancelled: ids of
+    submissions whose readers left. changed: set whenever something is submitted or cancelled.
     """
 
     info: ModelInfo | None

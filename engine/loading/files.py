@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from config.settings import ModelSettings
 from engine.errors import ModelUnsupported
+from schemas.generation_io import read_json
 
 BUILTIN = "builtin"
 BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"
@@ -32,6 +33,10 @@ def find_model(settings: ModelSettings, progress: Progress) -> Path:
         path = _fetch(settings, progress)
     if not (path / "config.json").is_file():
         raise ModelUnsupported(f"{path} holds no config.json")
+    try:
+        read_json(path / "config.json")
+    except OSError as error:
+        raise ModelUnsupported(str(error)) from error
     if not any(path.glob("*.safetensors")):
         others = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5") for file in path.glob(kind))
         found = f"; {others[0]} is not read, since loading it could run code" if others else ""

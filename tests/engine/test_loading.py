@@ -71,6 +71,13 @@ def test_a_file_that_is_cut_short_is_named(llama: Path) -> None:
         load(llama)
 
 
+@pytest.mark.parametrize("content", ['{"model_type": "llama", ', "[]"])
+def test_a_configuration_that_is_no_json_object_is_named_and_not_the_tokenizer(llama: Path, content: str) -> None:
+    (llama / "config.json").write_text(content)
+    with pytest.raises(ModelUnsupported, match=r"config\.json (is not valid JSON|holds no JSON object)$"):
+        load(llama)
+
+
 def test_encoder_decoder_models_are_not_supported_yet(tmp_path: Path) -> None:
     config = T5Config(vocab_size=40, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
     Seq2Seq(config).save_pretrained(tmp_path)
