@@ -183,7 +183,7 @@ class EngineClient:
             if self.status.stage == "failed":
                 error = self.status.error or error
             self._drop_all(EngineUnavailable(error))
-            if self.status.stage == "failed" or failures == len(RESTARTS):
+            if self.status.stage == "failed" or failures >= len(RESTARTS):
                 self._set(EngineStatus("failed", error=error))
                 return
             logger.error("%s; starting it again", error)

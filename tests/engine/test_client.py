@@ -130,6 +130,15 @@ async def test_a_model_that_is_not_there_fails_with_its_reason() -> None:
     await client.stop()
 
 
+async def test_a_process_that_dies_at_its_first_start_without_a_word_is_not_waited_for() -> None:
+    client = EngineClient(settings(), command=(sys.executable, "-c", "raise SystemExit(7)"))
+    await client.start()
+    with pytest.raises(EngineUnavailable, match="ended with exit code 7"), anyio.fail_after(30):
+        await client.loaded()
+    assert client.status.stage == "failed"
+    await client.stop()
+
+
 async def test_stopping_leaves_no_process_behind() -> None:
     client = EngineClient(settings())
     await client.start()
