@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Engine:
     """Takes submissions, runs steps, and collects what became known in each.
 
-    Not thread-safe: one loop owns it.
+    Not thread-safe: one loop owns it. Only `prepare` and `check` may run beside it.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -48,28 +48,38 @@ class Engine:
     def submit(self, submission: Submission) -> None:
         """Queue a prompt. What is wrong with it is answered through the outputs, as everything else."""
         with self._watch.timing("taking in", [submission]):
-            self._take_in(submission)
+            self.take(submission, self._full() or self.prepare(submission))
 
-    def _take_in(self, submission: Submission) -> None:
+    def prepare(self, submission: Submission) -> Request | EngineError:
+        """The request that a submission makes, with all that it needs built, or why there is none.
+
+        Another thread may do this for `take`, so that steps need not wait for it.
+        """
         try:
-            if self._parts.scheduler.is_full:
-                raise QueueFull(f"{self._parts.scheduler.num_waiting} requests are waiting already")
-            request = self._intake.build(submission)
+            return self._intake.build(submission)
         except EngineError as error:
-            self._outbox.fail(submission.request_id, error)
-            return
+            return error
         except Exception as error:
             logger.exception("a request could not be taken in")
-            reason = f"the request could not be taken in: {type(error).__name__}"
-            self._outbox.fail(submission.request_id, RequestFailed(reason))
+            return RequestFailed(f"the request could not be taken in: {type(error).__name__}")
+
+    def take(self, submission: Submission, prepared: Request | EngineError) -> None:
+        """Queue what was prepared, or tell why it cannot be."""
+        outcome = prepared if isinstance(prepared, EngineError) else self._full() or prepared
+        if isinstance(outcome, EngineError):
+            self._outbox.fail(submission.request_id, outcome)
             return
-        self._roster.add(request)
-        self._parts.scheduler.add(request)
+        self._roster.add(outcome)
+        self._parts.scheduler.add(outcome)
+
+    def _full(self) -> QueueFull | None:
+        scheduler = self._parts.scheduler
+        return QueueFull(f"{scheduler.num_waiting} requests are waiting already") if scheduler.is_full else None
 
     def compile(self, constraint: Constraint) -> None:
         """Build what a constraint needs, so that a submission with an equal one finds it. Raises InvalidRequest.
 
-        The only thing here that another thread may do.
+        Another thread may do this.
         """
         self._parts.pipeline.constraints.compile(constraint)
 

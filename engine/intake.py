@@ -16,7 +16,7 @@ from schemas.problems import Problem
 
 
 class Intake:
-    """Builds requests, one after the other."""
+    """Builds requests, in any thread."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

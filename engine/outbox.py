@@ -1,24 +1,34 @@
 """What became known in a step, until it is told."""
 
+from collections import deque
+
 from engine.batch import Gain
 from engine.errors import EngineError, InvalidRequest
 from engine.messages import Finished, Hypothesis, Load, Progress, StepOutputs, Tensor, Timings, Tokens
 from engine.request import Request
 
+PIECE = 4096
+"""Tokens, likeliest ones included, of requests that have ended that are told at once: the other process takes in each
+message without a pause."""
+
 
 class Outbox:
-    """Collects the messages of a step. Tokens that nobody reads as they come are held until their request ends."""
+    """Collects the messages of a step. Tokens that nobody reads as they come are held until their request ends.
+
+    Then they are told in pieces, one with each step, the end with the last of them.
+    """
 
     def __init__(self) -> None:
         self._tokens: list[Tokens] = []
         self._held: dict[str, list[Tokens]] = {}
         self._progress: list[Progress] = []
         self._finished: list[Finished] = []
+        self._long: deque[Tokens | Finished] = deque()
 
     @property
     def has_finished(self) -> bool:
         """Whether the end of a request is to be told."""
-        return bool(self._finished)
+        return bool(self._finished or self._long)
 
     def add(self, request: Request, gain: Gain) -> None:
         told = self._tokens if request.submission.is_streamed else self._held.setdefault(request.id, [])
@@ -41,9 +51,11 @@ class Outbox:
         self, request: Request, now: float, tensors: dict[str, Tensor], prompt_logprobs: list[float | None]
     ) -> None:
         """Tell that all sequences of a request have ended."""
-        self._tokens.extend(self._held.pop(request.id, ()))
+        held = self._held.pop(request.id, [])
+        is_long = sum(map(weight_of, held)) > PIECE
+        (self._long if is_long else self._tokens).extend(held)
         started, first = request.started_at or now, request.first_token_at or now
-        self._finished.append(
+        (self._long if is_long else self._finished).append(
             Finished(
                 request.id,
                 Timings(started - request.arrived_at, first - started, now - first, now - request.arrived_at),
@@ -66,6 +78,20 @@ class Outbox:
 
     def empty(self, load: Load) -> StepOutputs:
         """All that is to be told now."""
+        weight = 0
+        while self._long and weight < PIECE:
+            message = self._long.popleft()
+            if isinstance(message, Finished):
+                self._finished.append(message)
+            else:
+                self._tokens.append(message)
+                weight += weight_of(message)
         outputs = StepOutputs(self._tokens, self._progress, self._finished, load)
         self._tokens, self._progress, self._finished = [], [], []
         return outputs
+
+
+def weight_of(message: Tokens) -> int:
+    """How much a message is to read: its tokens, likeliest ones included."""
+    ranked = message.ranking.top_tokens if message.ranking is not None else ()
+    return len(message.token_ids) + sum(map(len, message.top_tokens)) + sum(map(len, ranked))

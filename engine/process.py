@@ -36,6 +36,7 @@ from engine.messages import (
     encode,
 )
 from engine.orphan import end_with_parent
+from engine.preparing import Preparing, is_large
 from engine.sharing import Restorer
 from schemas.problems import Problem
 
@@ -43,6 +44,9 @@ logger = logging.getLogger("engine")
 
 TAKE_IN_S = 0.02
 """How long requests are taken in between two steps; those that would take longer wait for the next gap."""
+
+SWITCH_S = 2e-4
+"""How long a thread that builds may keep the interpreter from the steps, which let go of it in every operation."""
 
 LOAD_EVERY_S = 0.05
 """How often the load is told while nothing else is to be said."""
@@ -57,6 +61,8 @@ class Loop:
         self._restorer = Restorer()
         self._compiler = ThreadPoolExecutor(1, "compiler")
         self._compiled: SimpleQueue[Compiled] = SimpleQueue()
+        self._builder = ThreadPoolExecutor(1, "builder")
+        self._preparing = Preparing(self._builder, channel.wake)
 
     def say(self, message: Outbound) -> None:
         self._channel.say(encode(message))
@@ -75,7 +81,8 @@ class Loop:
                 told, told_at = outputs.load, now
             while not self._compiled.empty():
                 self.say(self._compiled.get())
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._compiler, self._builder):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def _listen(self, engine: Engine, *, wait: bool) -> bool:
         """Take in what has arrived, while there is work no more than fits between two steps; False at the end."""
@@ -87,14 +94,23 @@ class Loop:
             if isinstance(message, Shutdown):
                 return False
             if isinstance(message, Cancel):
+                self._preparing.forget(message.request_ids)
                 engine.cancel(message.request_ids)
             elif isinstance(message, Compile):
                 self._compiler.submit(self._compile, engine, message)
             elif isinstance(message, Submission):
-                engine.submit(self._restorer.restore(message))
+                self._take_in(engine, self._restorer.restore(message))
             if engine.has_work and time.monotonic() > until:
                 break
+        for submission, prepared in self._preparing.done():
+            engine.take(submission, prepared)
         return arrived is not None
+
+    def _take_in(self, engine: Engine, submission: Submission) -> None:
+        if is_large(submission):
+            self._preparing.add(engine, submission)
+        else:
+            engine.submit(submission)
 
     def _compile(self, engine: Engine, message: Compile) -> None:
         """In a thread beside the steps, which tells the loop when it is done."""
@@ -144,6 +160,7 @@ def serve(launch: Launch, loop: Loop) -> None:
     The reason is the parent's to tell; where in the code it arose is for those who ask for debug lines.
     """
     logger.setLevel(launch.log_level.upper())
+    sys.setswitchinterval(SWITCH_S)
     try:
         built = build(
             ModelSettings.model_validate(launch.model),

@@ -87,7 +87,7 @@ class Request:
     processors and criteria built once for this request, by their name (bias tables, tries, matchers). num_matched:
     tokens found in the cache before the first one was generated, negative prompts and all rows included;
     num_prompt_matched: those of the prompt alone. num_drafted, num_accepted: tokens proposed, and those of them the
-    model confirmed.
+    model confirmed. ends: the end tokens, to look one up.
     All times are `time.monotonic()` seconds.
     """
 
@@ -111,6 +111,10 @@ class Request:
     num_matched: int = 0
     num_prompt_matched: int = 0
     first_token_at: float | None = None
+    ends: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = frozenset(self.eos_token_ids)
 
     @property
     def id(self) -> str:

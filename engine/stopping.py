@@ -131,7 +131,7 @@ class Stopping:
 
 def _reason(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> FinishReason | None:
     """Why the last of the added tokens ends the row. All tokens are put together only where somebody reads them."""
-    if added[-1] in request.eos_token_ids:
+    if added[-1] in request.ends:
         return FinishReason("eos_token", token_id=added[-1])
     matcher: StopStrings | None = request.prepared.get(_STOP_STRINGS)
     stop_string = matcher.completed_by_last(known[-matcher.longest :] + added) if matcher else None

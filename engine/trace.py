@@ -16,6 +16,9 @@ FIELDS = frozenset(
 )
 """The GenerationConfig fields obeyed here."""
 
+POSITIONS = 16
+"""Positions of a prompt whose logits are normalised at once, so that no second copy of all of them is made."""
+
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16", torch.int64: "int64"}
 
 
@@ -51,6 +54,16 @@ def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
     )
 
 
+def _logprobs_of(token_ids: Tensor, logits: Tensor) -> Tensor:
+    """The log-probability of one token at each position, (n,): no more than some positions are normalised at once.
+
+    token_ids: (n,). logits: (n, V).
+    """
+    pairs = zip(token_ids.split(POSITIONS), logits.split(POSITIONS), strict=True)
+    parts = [rows.log_softmax(-1).gather(1, ids[:, None])[:, 0] for ids, rows in pairs]
+    return torch.cat(parts) if parts else logits.new_empty(0)
+
+
 def _normalized(scores: Tensor) -> Tensor:
     """Log-probabilities, (n, V), summed up along columns as `compute_transition_scores` does it."""
     return scores.T.log_softmax(0).T
@@ -81,7 +94,7 @@ class Trace:
             return
         end = min(start + len(logits), sequence.num_prompt - 1)
         following = torch.tensor(sequence.token_ids[start + 1 : end + 1], device=logits.device)
-        logprobs = logits[: len(following)].log_softmax(-1).gather(1, following[:, None])[:, 0]
+        logprobs = _logprobs_of(following, logits[: len(following)])
         if not self.prompt_logprobs:
             self.prompt_logprobs.append(None)
         del self.prompt_logprobs[start + 1 :]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from pydantic.functional_validators import AfterValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from schemas.bounds import TokenId, pass_ids
 from schemas.generation import GenerationConfig
 
 MAX_LISTED = 4096
@@ -25,8 +26,7 @@ Mode = Literal[
     "dola_generation",
     "assisted_generation",
 ]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-TokenIds = Annotated[list[TokenId], Field(fail_fast=True)]
+TokenIds = Annotated[list[TokenId], Field(fail_fast=True), pass_ids()]
 Text = str
 Uint32 = Annotated[int, Field(ge=0, lt=2**32)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
@@ -95,13 +95,13 @@ def flag_kind(value: object) -> str:
 Inputs = Annotated[
     Annotated[Text, Tag("text")]
     | Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED), Tag("texts")]
-    | Annotated[list[TokenId], Field(fail_fast=True), Tag("ids")]
+    | Annotated[TokenIds, Tag("ids")]
     | Annotated[list[TokenIds], Field(fail_fast=True, max_length=MAX_LISTED), Tag("id_lists")]
     | Annotated[dict[str, Any], PlainValidator(refuse_media, json_schema_input_type=dict[str, Any]), Tag("media")],
     Discriminator(inputs_kind),
 ]
 TextOrIds = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[list[TokenId], Field(fail_fast=True), Tag("ids")],
+    Annotated[Text, Tag("text")] | Annotated[TokenIds, Tag("ids")],
     Discriminator(inputs_kind),
 ]
 ConfigOrName = Annotated[

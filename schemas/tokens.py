@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.native import MAX_LISTED, Body, Message, Text, TokenId, TokenIds, inputs_kind
+from schemas.native import MAX_LISTED, Body, Message, Text, TokenIds, inputs_kind
 
 
 class TokenizeRequest(Body):
@@ -50,7 +50,7 @@ class DetokenizeRequest(Body):
     """Token ids, or several lists of them."""
 
     token_ids: Annotated[
-        Annotated[list[TokenId], Field(fail_fast=True), Tag("ids")]
+        Annotated[TokenIds, Tag("ids")]
         | Annotated[list[TokenIds], Field(fail_fast=True, max_length=MAX_LISTED), Tag("id_lists")],
         Discriminator(lambda value: "id_lists" if inputs_kind(value) == "id_lists" else "ids"),
     ]

@@ -12,13 +12,16 @@ from typing import Annotated, Any
 import anyio
 import orjson
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
 from server.errors import Refused
 from server.service import Service
+from server.validation import body_models
 
-LARGE_BYTES = 2**16
+LARGE_BYTES = 2**14
 """A body that large is looked through in a worker thread, so that the event loop goes on meanwhile."""
 MAX_DEPTH = 64
 MAX_KEYS = 256
@@ -39,6 +42,16 @@ def parse_json(data: bytes) -> Any:
     if data.count(b":") != num_keys and count_colons(data) != num_keys:
         raise Refused(400, "duplicate_key", f"the key {find_repeated_key(data)!r} is repeated in one object")
     return value
+
+
+def read_checked(data: bytes, model: type[BaseModel]) -> BaseModel:
+    """The body as its model. Raises as `parse_json`, and RequestValidationError as the framework does."""
+    value = unfold_config(parse_json(data))
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in problems], body=value) from None
 
 
 def count_colons(data: bytes) -> int:
@@ -128,10 +141,17 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            data = await self.body()
-            value = parse_json(data) if len(data) < LARGE_BYTES else await anyio.to_thread.run_sync(parse_json, data)
-            self._json = unfold_config(value)
+            self._json = unfold_config(parse_json(await self.body()))
         return self._json
+
+    async def check_large(self, model: type[BaseModel]) -> None:
+        """Read a large body and make its model of it in a worker thread, so that the event loop goes on meanwhile.
+
+        What then checks bodies takes a model as it is.
+        """
+        data = await self.body()
+        if len(data) >= LARGE_BYTES:
+            self._json = await anyio.to_thread.run_sync(read_checked, data, model)
 
     def check_content_type(self) -> None:
         given = self.headers.get("content-type", "")
@@ -186,6 +206,9 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(StrictRequest(request.scope, request.receive))
+            strict = StrictRequest(request.scope, request.receive)
+            for model in body_models(request):
+                await strict.check_large(model)
+            return await handler(strict)
 
         return handle

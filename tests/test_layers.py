@@ -50,7 +50,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("decoding",),
     ("runners", "attention", "plan", "scheduler", "settling", "outbox", "loading", "text"),
     ("parts", "intake", "roster", "engine", "stream", "client", "fields", "assistants"),
-    ("build",),
+    ("build", "preparing"),
     ("process",),
     ("__main__",),
 )

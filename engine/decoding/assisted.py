@@ -163,7 +163,7 @@ def _positions(request: Request, step: Step) -> list[tuple[Row, int]]:
     """
     sequence, shadow = request.sequences[0], request.sequences[0].shadow
     draft = sequence.draft_ids
-    is_ended = bool(draft) and (draft[-1] in request.eos_token_ids or _completes(request, sequence, draft))
+    is_ended = bool(draft) and (draft[-1] in request.ends or _completes(request, sequence, draft))
     first = step.forward.spans[sequence].stop - 1 - len(draft)
     found = []
     for place in range(len(draft) + (not is_ended)):

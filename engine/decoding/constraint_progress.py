@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, tree_of
 from schemas.generation import GenerationConfig
 from schemas.generation_parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
+
+MOST_KNOWN = 64
+"""Orders of waiting demands whose openings a request remembers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,13 +32,55 @@ class Demand:
             yield from self.then.chain()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Openings:
+    """What may begin or go on. steps: by token, the demand that is then under way, and where in its tree.
+
+    by_bank: the same tokens in one array for each bank that they lead to.
+    """
+
+    steps: dict[int, tuple[Demand, Node]]
+    by_bank: list[Ids]
+
+    @classmethod
+    def of(cls, steps: dict[int, tuple[Demand, Node]]) -> "Openings":
+        banks: dict[int, list[int]] = {}
+        for token, (demand, node) in steps.items():
+            banks.setdefault(missing(demand, node), []).append(token)
+        return cls(steps, [as_ids(token_ids) for token_ids in banks.values()])
+
+
+def missing(demand: Demand, node: Node) -> int:
+    """Tokens that a demand lacks at a place in its tree, reckoned by its longest phrase."""
+    return 0 if node.is_leaf else demand.longest - node.depth
+
+
+class Known:
+    """The openings of demands that wait, for all hypotheses of a request: they are many, and mostly the same."""
+
+    def __init__(self) -> None:
+        self._openings: dict[tuple[Demand, ...], Openings] = {}
+
+    def of(self, waiting: tuple[Demand, ...]) -> Openings:
+        found = self._openings.get(waiting)
+        if found is None:
+            steps: dict[int, tuple[Demand, Node]] = {}
+            for demand in waiting:
+                for token, node in demand.root.children.items():
+                    steps.setdefault(token, (demand, node))
+            if len(self._openings) >= MOST_KNOWN:
+                self._openings.clear()
+            found = self._openings[waiting] = Openings.of(steps)
+        return found
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a sequence stands. Never changed in place, so that forks share it.
 
     At most one demand is under way; a token that breaks it sends it back to the end of those that wait, and is not
     tried as the beginning of another. at: where in the tree of the open demand. Equals
-    transformers.ConstraintListState of 4.x, with ordered phrases beside.
+    transformers.ConstraintListState of 4.x, with ordered phrases beside. known: shared by all of a request.
     """
 
     waiting: tuple[Demand, ...]
@@ -44,6 +89,7 @@ class Progress:
     num_complete: int = 0
     open: Demand | None = None
     at: Node | None = None
+    known: Known = field(default_factory=Known, compare=False)
 
     @classmethod
     def start(cls, demands: Iterable[Demand]) -> "Progress":
@@ -58,41 +104,32 @@ class Progress:
     @property
     def next_ids(self) -> Collection[int]:
         """The tokens that would make progress, each once; none when all phrases are there."""
-        return () if self.is_complete else self._steps
+        return () if self.is_complete else self._openings.steps
 
-    @cached_property
-    def _steps(self) -> dict[int, tuple[Demand, Node]]:
-        """What each of these tokens leads to: the demand that is then under way, and where in its tree."""
-        if self.open is not None and self.at is not None:
-            return {token: (self.open, node) for token, node in self.at.children.items()}
-        steps: dict[int, tuple[Demand, Node]] = {}
-        for demand in self.waiting:
-            for token, node in demand.root.children.items():
-                steps.setdefault(token, (demand, node))
-        return steps
-
-    @cached_property
+    @property
     def next_by_bank(self) -> list[Ids]:
         """The same tokens in one array for each bank that they lead to."""
-        banks: dict[int, list[int]] = {}
-        for token in self.next_ids:
-            banks.setdefault(self.bank_after(token), []).append(token)
-        return [as_ids(token_ids) for token_ids in banks.values()]
+        return [] if self.is_complete else self._openings.by_bank
+
+    @cached_property
+    def _openings(self) -> Openings:
+        if self.open is not None and self.at is not None:
+            return Openings.of({token: (self.open, node) for token, node in self.at.children.items()})
+        return self.known.of(self.waiting)
 
     def bank_after(self, token: int) -> int:
         """The rank of a hypothesis by its progress: the tokens that its phrases count for, complete ones in full."""
         if self.is_complete:
             return self.num_complete * self.longest
-        demand, node = self._steps.get(token, (None, None))
+        demand, node = self._openings.steps.get(token, (None, None))
         if demand is None or node is None:
             return self.num_complete * self.longest
-        missing = 0 if node.is_leaf else demand.longest - node.depth
-        return (self.num_complete + 1) * self.longest - missing
+        return (self.num_complete + 1) * self.longest - missing(demand, node)
 
     def after(self, token: int) -> "Progress":
         if self.is_complete:
             return self
-        demand, node = self._steps.get(token, (None, None))
+        demand, node = self._openings.steps.get(token, (None, None))
         if demand is None or node is None:
             if self.open is None:
                 return self

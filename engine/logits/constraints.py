@@ -14,6 +14,7 @@ from engine.logits.grammar import GrammarCompiler
 from engine.logits.grammar_source import GrammarError, require_llguidance, source_of, write_grammar
 from engine.logits.matching import Mask, Matcher
 from engine.logits.processor import check_ids
+from engine.logits.remembered import Remembered
 from engine.logits.rows import Ids, as_ids
 from engine.logits.trie import Node, Trie
 from engine.messages import Constraint
@@ -126,6 +127,7 @@ class Constraints:
         self.tries = tries
         self._vocab_size = vocab_size
         self._spell = spell
+        self._tries = Remembered[Trie]()
         self._compiler: GrammarCompiler | None = None
         self._remembered: OrderedDict[_Key, AllowedText] = OrderedDict()
         self._remembering = threading.Lock()
@@ -165,7 +167,7 @@ class Constraints:
         if num_ids > _MAX_IDS:
             raise invalid(FIELD, "out_of_range", f"sequences hold {num_ids} ids; allowed: at most {_MAX_IDS}")
         try:
-            trie = Trie.build(sequences)
+            trie = self._tries.get(sequences, lambda: Trie.build(sequences))
         except ValueError as error:
             raise invalid(FIELD, "out_of_range", f"sequences: {error}") from error
         return self._checked(trie)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from engine.logits.rows import Ids, as_ids
 
-_SMALL = 1000
+_SMALL = 256
 """So many sequences are divided among branches within a fraction of a millisecond."""
 
 
 class Node:
     """A place in a tree over sequences of tokens, `depth` tokens behind the root.
 
-    Branches are made when they are first looked at: building costs nothing, and what no sequence reaches stays a list.
+    Small branches are made when they are first looked at: what no sequence reaches stays a list.
     end: which of the sequences ends here (the last of equal ones); None: none does. is_leaf: nothing goes on.
     """
 
@@ -65,8 +65,10 @@ class Node:
 
 
 def tree_of(sequences: Seq[Seq[int]]) -> Node:
-    """The root of the tree over sequences, which must not change any more."""
-    return Node(sequences, range(len(sequences)))
+    """The root of the tree over sequences, which must not change any more. No branch of it is left to be long made."""
+    root = Node(sequences, range(len(sequences)))
+    root.grow()
+    return root
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,6 @@ def load_tries(files: Mapping[str, str | Path]) -> dict[str, Trie]:
             raise ValueError(f"{file}: a trie is a JSON list of lists of token ids")
         try:
             tries[name] = Trie.build(content)
-            tries[name].root.grow()
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
     return tries

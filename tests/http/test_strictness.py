@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import server.body
 from server.body import parse_json
 from server.errors import Refused
 from tests.fakes import fake_info
@@ -276,3 +278,24 @@ async def test_an_encoded_body_is_refused_by_name(client, engine, coding):
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
 async def test_a_body_that_says_it_is_not_encoded_is_read(client, coding):
     assert (await post(client, b'{"inputs": "a"}', **{"content-encoding": coding})).status_code == 200
+
+
+@pytest.mark.parametrize("at_fault", [True, "7", 7.0, -1, 2**31, None, [5]])
+async def test_a_large_body_is_refused_in_the_words_of_a_small_one(client, engine, at_fault):
+    told = []
+    for length in (4, 100_000):
+        body = json.dumps({"inputs": "a", "generation_config": {"suppress_tokens": [7] * length + [at_fault]}})
+        (error,) = check_problem(await post(client, body.encode()), 422)["errors"]
+        told.append([error[part].replace(str(length), "n") for part in ("code", "message", "pointer")])
+    assert told[0] == told[1]
+    assert engine.submissions == []
+
+
+async def test_a_large_body_is_made_a_model_beside_the_event_loop(client, monkeypatch):
+    threads = []
+    monkeypatch.setattr(server.body, "unfold_config", lambda body: threads.append(threading.get_ident()) or body)
+    for inputs in ([7], [7] * 20_000):
+        await post(client, json.dumps({"inputs": inputs}).encode())
+    assert threads[0] == threading.get_ident()
+    assert threading.get_ident() not in threads[1:]
+    assert len(threads) == 2

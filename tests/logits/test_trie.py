@@ -61,3 +61,11 @@ def test_a_tree_knows_where_sequences_end_and_which_tokens_go_on():
     assert (root.children[1].end, root.children[1].is_leaf) == (1, False)
     assert root.children[3].end is None
     assert root.children[1].children[2].is_leaf
+
+
+def test_hypotheses_that_wait_for_the_same_share_what_may_begin():
+    start = Progress.start([Demand.of([[1, 2], [3, 4]]), Demand.of([[5, 6]])])
+    broken = start.after(5).after(9), start.after(5).after(8)
+    assert broken[0].next_by_bank is broken[1].next_by_bank
+    assert broken[0].next_by_bank is start.next_by_bank
+    assert sorted(start.next_ids) == [1, 3, 5]

@@ -84,6 +84,6 @@ def allowed_beginning(request: Request, token_ids: list[int], pipeline: Pipeline
 
 def _before_end(request: Request, token_ids: list[int]) -> list[int]:
     for place, token in enumerate(token_ids):
-        if token in request.eos_token_ids:
+        if token in request.ends:
             return token_ids[:place]
     return token_ids

@@ -105,7 +105,7 @@ class DraftModel(Drafter):
             writing.view.token_ids.append(token)
             if _needs_probabilities(job.request):
                 writing.probabilities.append(probabilities[place])
-            is_over = unsure or token in job.request.eos_token_ids or len(writing.token_ids) == job.limit
+            is_over = unsure or token in job.request.ends or len(writing.token_ids) == job.limit
             followed.append(None if is_over else self._vocabulary.draft_id(token))
         return followed
 
