@@ -123,7 +123,9 @@ class Text:
         """The text of the tokens; ids outside the vocabulary give nothing. Equals `decode` of the library."""
         try:
             with _FaultsAs(RequestFailed):
-                text: str = self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+                # Only a batch is decoded without the interpreter lock, which many tokens would hold for long.
+                batch = self._tokenizer.decode_batch([token_ids], skip_special_tokens=skip_special_tokens)
+                text: str = batch[0]
         except RequestFailed as fault:
             if isinstance(fault.__cause__, OverflowError):
                 raise _not_an_id("token ids are whole numbers from 0 to 4294967295") from fault

@@ -5,7 +5,8 @@ from fastapi import APIRouter, Response
 
 from engine.errors import InvalidRequest
 from engine.text import Text
-from schemas.tokens import DetokenizeAnswer, DetokenizeRequest, TokenizeAnswer, TokenizedText, TokenizeRequest
+from schemas.tokens import DetokenizeAnswer, DetokenizeRequest, TokenizeAnswer, TokenizeRequest
+from server.answer_json import encode_json
 from server.body import Served, StrictRoute
 from server.checks import check_ids
 from server.prompts import check_number, encode, encode_chat
@@ -32,33 +33,34 @@ async def tokenize(body: TokenizeRequest, service: Served) -> Response:
         return Response(content, media_type="application/json")
 
 
-def written(encoded: list[list[int]], text: Text) -> str:
-    """The answer as JSON."""
-    answer = TokenizeAnswer(
-        sequences=[
-            TokenizedText(token_ids=ids, tokens=[text.token_text(token_id) for token_id in ids], num_tokens=len(ids))
-            for ids in encoded
-        ]
-    )
-    return answer.model_dump_json()
+def written(encoded: list[list[int]], text: Text) -> bytes:
+    """A `TokenizeAnswer` as JSON. So large a one is not first made and checked as a model, in one breath."""
+    listed = [[text.token_text(token_id) for token_id in ids] for ids in encoded]
+    sequences = [
+        {"token_ids": ids, "tokens": tokens, "num_tokens": len(ids)}
+        for ids, tokens in zip(encoded, listed, strict=True)
+    ]
+    return encode_json({"sequences": sequences})
 
 
-@router.post("/detokenize")
-async def detokenize(body: DetokenizeRequest, service: Served) -> DetokenizeAnswer:
+@router.post("/detokenize", response_model=DetokenizeAnswer)
+async def detokenize(body: DetokenizeRequest, service: Served) -> Response:
     """The text of token ids: those of the tokenizer, which may reach beyond the model's own, and those of the model."""
     with service.gate.entered():
         model = await service.model()
         text = model.need_text("token_ids")
-        lists = [item for item in body.token_ids if isinstance(item, list)]
-        flat = [item for item in body.token_ids if isinstance(item, int)]
-        batch = lists or [flat]
-        num_ids = max(text.num_ids, model.info.vocab_size)
-        for index, token_ids in enumerate(batch):
-            problems = [*check_ids(token_ids, f"token_ids.{index}" if lists else "token_ids", num_ids)]
-            if problems:
-                raise InvalidRequest(problems)
+        content = await anyio.to_thread.run_sync(decoded, body, text, model.info.vocab_size, limiter=service.limiter)
+        return Response(content, media_type="application/json")
 
-        def decode() -> list[str]:
-            return [text.decode(token_ids, skip_special_tokens=body.skip_special_tokens) for token_ids in batch]
 
-        return DetokenizeAnswer(texts=await anyio.to_thread.run_sync(decode, limiter=service.limiter))
+def decoded(body: DetokenizeRequest, text: Text, vocab_size: int) -> str:
+    """The answer as JSON. Raises InvalidRequest for ids that neither the tokenizer nor the model has."""
+    lists = [item for item in body.token_ids if isinstance(item, list)]
+    batch = lists or [[item for item in body.token_ids if isinstance(item, int)]]
+    num_ids = max(text.num_ids, vocab_size)
+    for index, token_ids in enumerate(batch):
+        problems = [*check_ids(token_ids, f"token_ids.{index}" if lists else "token_ids", num_ids)]
+        if problems:
+            raise InvalidRequest(problems)
+    texts = [text.decode(token_ids, skip_special_tokens=body.skip_special_tokens) for token_ids in batch]
+    return DetokenizeAnswer(texts=texts).model_dump_json()

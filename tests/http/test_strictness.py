@@ -283,7 +283,7 @@ async def test_a_body_that_says_it_is_not_encoded_is_read(client, coding):
 @pytest.mark.parametrize("at_fault", [True, "7", 7.0, -1, 2**31, None, [5]])
 async def test_a_large_body_is_refused_in_the_words_of_a_small_one(client, engine, at_fault):
     told = []
-    for length in (4, 100_000):
+    for length in (60, 100_000):
         body = json.dumps({"inputs": "a", "generation_config": {"suppress_tokens": [7] * length + [at_fault]}})
         (error,) = check_problem(await post(client, body.encode()), 422)["errors"]
         told.append([error[part].replace(str(length), "n") for part in ("code", "message", "pointer")])
