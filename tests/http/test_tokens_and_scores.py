@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from schemas.scores import TransitionScoresRequest
-from schemas.tokens import TokenizeAnswer
+from server.routes import tokens as tokens_routes
 from server.transitions import transition_scores
 from tests.fakes import fake_info
 
@@ -26,16 +26,20 @@ async def test_texts_become_tokens_and_back(client, encode):
     assert (await client.post("/detokenize", json={"token_ids": ids[0]})).json() == {"texts": ["ab"]}
 
 
-async def test_a_long_answer_is_written_off_the_event_loop(client, monkeypatch):
+@pytest.mark.parametrize(
+    ("writer", "body"), [("written", {"inputs": "ab"}), ("decoded", {"token_ids": [1, 2]})], ids=["ids", "text"]
+)
+async def test_a_long_answer_is_written_off_the_event_loop(client, monkeypatch, writer, body):
     threads = []
-    dump = TokenizeAnswer.model_dump_json
+    write = getattr(tokens_routes, writer)
 
-    def record(answer: TokenizeAnswer) -> str:
+    def record(*given):
         threads.append(threading.current_thread())
-        return dump(answer)
+        return write(*given)
 
-    monkeypatch.setattr(TokenizeAnswer, "model_dump_json", record)
-    assert (await client.post("/tokenize", json={"inputs": "ab"})).status_code == 200
+    monkeypatch.setattr(tokens_routes, writer, record)
+    path = "/tokenize" if "inputs" in body else "/detokenize"
+    assert (await client.post(path, json=body)).status_code == 200
     assert threads
     assert threading.current_thread() not in threads
 
