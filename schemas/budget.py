@@ -30,13 +30,15 @@ LIVE_TOKEN_BYTES = 12
 """Bytes of JSON: a token with its text in an answer; a token's event; one of the likeliest tokens; a score; a flag; a
 token of a live hypothesis in a progress event."""
 
-FORCED_NS = 300
+FORCED_NS = 500
 STOPPABLE_NS = 6_000
 REGISTERED_NS = 25_000
 TOP_TOKEN_NS = 4_000
 LENGTH_NS = 10_000
+CANDIDATE_NS = 10_000
 """Nanoseconds of a step: a phrase that may go on, for each beam, without and with stop strings or criteria; a call of a
-registered processor; one of the likeliest tokens; for each row a length of phrases that may all be in place at once."""
+registered processor; one of the likeliest tokens; for each row a length of phrases that may all be in place at once; a
+continuation that a beam search looks at one by one."""
 
 REGISTERED_ENTRY_NS = 5.0
 SYNTHID_ENTRY_NS = 6.0
@@ -178,6 +180,10 @@ def build_charges(asked: AskedFor) -> Iterator[Charge]:
         yield Charge("prefix_allowed_tokens", number * len(asked.configs), number)
 
 
+def in_step(field: str, nanoseconds: float, given: int | None = None) -> Charge:
+    return Charge(field, nanoseconds / 1e6, given)
+
+
 def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
     """Milliseconds of a step in which all rows that fit are this request's."""
     config = asked.config
@@ -186,32 +192,40 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
         rows = asked.num_scored * len(asked.configs)
     vocabulary = rows * facts.vocab_size
 
-    def charge(field: str, nanoseconds: float, given: int | None = None) -> Charge:
-        return Charge(field, nanoseconds / 1e6, given)
-
-    forced = num_phrases(config, ("constraints", "force_words_ids"))
-    is_stoppable = bool(config.stop_strings or asked.body.stopping_criteria)
-    phrase_ns = STOPPABLE_NS if is_stoppable else FORCED_NS
-    yield charge(f"{PREFIX}force_words_ids", rows * forced * phrase_ns, forced)
+    yield from beam_charges(asked, rows)
     lengths = num_lengths(config)
-    yield charge(f"{PREFIX}bad_words_ids", rows * lengths * LENGTH_NS, lengths)
+    yield in_step(f"{PREFIX}bad_words_ids", rows * lengths * LENGTH_NS, lengths)
     registered = len(asked.body.logits_processor or ())
     one = rows * REGISTERED_NS + vocabulary * REGISTERED_ENTRY_NS
-    yield charge("logits_processor", registered * one, registered)
+    yield in_step("logits_processor", registered * one, registered)
     top = asked.outputs.top_n_tokens or 0
-    yield charge("outputs.top_n_tokens", rows * top * TOP_TOKEN_NS, top)
+    yield in_step("outputs.top_n_tokens", rows * top * TOP_TOKEN_NS, top)
     mark = config.watermarking_config
     if isinstance(mark, SynthIDTextWatermarkingConfig):
         size = mark.sampling_table_size
         entry_ns = SYNTHID_GATHERED_NS if size & (size - 1) else SYNTHID_ENTRY_NS
         kept = config.top_k if config.do_sample and config.top_k else facts.vocab_size
         entries = rows * min(kept, facts.vocab_size)
-        yield charge(f"{PREFIX}watermarking_config.keys", entries * len(mark.keys) * entry_ns, len(mark.keys))
+        yield in_step(f"{PREFIX}watermarking_config.keys", entries * len(mark.keys) * entry_ns, len(mark.keys))
     elif isinstance(mark, WatermarkingConfig) and mark.seeding_scheme == "selfhash":
-        yield charge(f"{PREFIX}watermarking_config.seeding_scheme", vocabulary * SELFHASH_ENTRY_NS)
+        yield in_step(f"{PREFIX}watermarking_config.seeding_scheme", vocabulary * SELFHASH_ENTRY_NS)
     if isinstance(config.dola_layers, list):
         layers = len(set(config.dola_layers))
-        yield charge(f"{PREFIX}dola_layers", layers * vocabulary * DOLA_ENTRY_NS, layers)
+        yield in_step(f"{PREFIX}dola_layers", layers * vocabulary * DOLA_ENTRY_NS, layers)
+
+
+def beam_charges(asked: AskedFor, rows: int) -> Iterator[Charge]:
+    """What hypotheses take to look at: phrases that may go on, and a candidate more for each end token."""
+    config, mode = asked.config, asked.mode
+    if mode not in BEAM_MODES:
+        return
+    forced = num_phrases(config, ("constraints", "force_words_ids"))
+    is_stoppable = bool(config.stop_strings or asked.body.stopping_criteria)
+    phrase_ns = STOPPABLE_NS if is_stoppable else FORCED_NS
+    looked_at = rows * min(forced, config.num_beams or 1)
+    yield in_step(f"{PREFIX}force_words_ids", rows * forced * phrase_ns + looked_at * CANDIDATE_NS, forced)
+    ends = len(config.eos_token_id) if isinstance(config.eos_token_id, list) else 0
+    yield in_step(f"{PREFIX}eos_token_id", rows * ends * CANDIDATE_NS, ends)
 
 
 def num_lengths(config: GenerationFields) -> int:
