@@ -23,6 +23,8 @@ from benchmarks.reports import cpu_name, markdown, show
 from benchmarks.served import ServerFailed, server_info, started_server
 
 PROBE_EVERY_S = 0.05
+ALONE = "nobody beside it"
+ALONE_S = 0.5
 NUM_NEW = 400
 WAIT_S = 300.0
 
@@ -38,7 +40,7 @@ def worst_requests(vocab_size: int, context_len: int) -> dict[str, dict[str, Any
     many = [[4 + place % (vocab_size - 8), 5, 6] for place in range(16_000)]
     half = context_len // 2
     return {
-        "nobody beside it": {},
+        ALONE: {},
         "16,000 bad words, 32 prompts": {
             "inputs": [[5]] * 32,
             "generation_config": {"bad_words_ids": many, "max_new_tokens": 20},
@@ -94,14 +96,28 @@ async def stream(client: httpx.AsyncClient, stop: asyncio.Event, gaps: list[floa
         gaps += [later - earlier for earlier, later in pairwise(times)]
 
 
-async def beside(address: str, body: dict[str, Any], rounds: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a probe and a stream met, in milliseconds: the slowest probe; the median and the 99th percentile of gaps."""
+
+    probe: float
+    middle: float
+    late: float
+
+    @property
+    def cells(self) -> list[str]:
+        return [f"{figure:.1f}" for figure in (self.probe, self.middle, self.late, self.late / self.middle)]
+
+
+async def beside(address: str, body: dict[str, Any], rounds: int) -> Beside:
+    """body: of the request that is sent so many times; an empty one for none."""
     async with httpx.AsyncClient(base_url=address, timeout=WAIT_S) as client:
         slowest: list[float] = []
         gaps: list[float] = []
         stop = asyncio.Event()
         streaming = asyncio.create_task(stream(client, stop, gaps))
         probing = asyncio.create_task(probe(client, slowest))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(ALONE_S if body else 4 * ALONE_S)
         for _ in range(rounds if body else 0):
             response = await client.post("/generate", json=body)
             if response.status_code != 200:
@@ -110,9 +126,7 @@ async def beside(address: str, body: dict[str, Any], rounds: int) -> list[str]:
         await streaming
         probing.cancel()
         await asyncio.gather(probing, return_exceptions=True)
-    middle, late = median(gaps), quantile(gaps, 0.99)
-    figures = (max(slowest) * 1e3, middle * 1e3, late * 1e3, late / middle)
-    return [f"{figure:.1f}" for figure in figures]
+    return Beside(max(slowest) * 1e3, median(gaps) * 1e3, quantile(gaps, 0.99) * 1e3)
 
 
 def main() -> None:
@@ -125,7 +139,7 @@ def main() -> None:
     with started_server({"model": options.model}, WAIT_S) as address:
         model = server_info(address)["model"]
         cases = worst_requests(model["vocab_size"], model["context_len"])
-        lines = [[name, *asyncio.run(beside(address, body, options.rounds))] for name, body in cases.items()]
+        lines = [[name, *asyncio.run(beside(address, body, options.rounds)).cells] for name, body in cases.items()]
     print(markdown([heads, *lines], names=1))
 
 
