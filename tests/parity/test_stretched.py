@@ -175,6 +175,7 @@ def test_hidden_states_and_attentions_are_those_of_the_calls_that_gave_the_token
     model = copy.deepcopy(reference(family))
     model.set_attn_implementation("eager")
     with torch.inference_mode():
+        model(torch.tensor([[3]]))
         expected = model.generate(
             torch.tensor([prompt_ids]),
             generation_config=LibraryConfig(**lengths(prompt_ids), **fields, return_dict_in_generate=True),
