@@ -79,7 +79,10 @@ class Task:
 
 
 def contrastive(task: Task) -> Found:
-    """Of the `top_k` likeliest tokens that are not ruled out the one of the best (1 - alpha) p - alpha s."""
+    """Of the `top_k` likeliest tokens that are not ruled out the one of the best (1 - alpha) p - alpha s.
+
+    Where every token is ruled out there is one row of scores more than there are tokens.
+    """
     alpha, found, token_ids = task.fields["penalty_alpha"], Found(), list(task.prompt_ids)
     processors = task.processors()
     while len(found.token_ids) < task.num_new and not task.ends & set(found.token_ids[-1:]):
@@ -87,6 +90,9 @@ def contrastive(task: Task) -> Found:
         scores = task.processed(token_ids, logits[0], processors)
         is_allowed = scores > torch.finfo(torch.float32).min
         num_candidates = min(task.fields.get("top_k", 50), int(is_allowed.sum()))
+        if num_candidates == 0:
+            found.scores.append(scores)
+            break
         probabilities, candidates = scores.softmax(-1).where(is_allowed, -1.0).topk(num_candidates)
         ahead = task.look([[*token_ids, token] for token in candidates.tolist()])[1][-1][:, -1]
         similar = torch.cosine_similarity(ahead[:, None], hidden[-1][0][None], dim=-1).amax(-1)
