@@ -57,7 +57,8 @@ def check(runner: Checked) -> None:
     # Each in the company of one that stands near: what depends on the farthest of a step must show.
     near = Stand.at(block_size, block_size, context_len)
     needed = 2 + sum(runner.cache.num_blocks_for(stand.num_tokens) for stand in (near, *far[-1:]))
-    if far and runner.cache.num_blocks >= needed:
+    # A context of less than two blocks, which stand for the past, was seen to its end already.
+    if far and context_len >= 2 * block_size and runner.cache.num_blocks >= needed:
         num_fed = sum(near.num_tokens + stand.num_tokens for stand in far)
         _check_far(runner, [(near, stand) for stand in far], _random_tokens(runner, 1, 2 * block_size + num_fed)[0])
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GPT2Config,
     LlamaConfig,
     NanoChatConfig,
     OlmoeConfig,
@@ -137,6 +138,13 @@ def test_what_depends_on_the_farthest_of_a_step_is_refused(llama: PreTrainedMode
     change_from(llama, first, by_last)
     with pytest.raises(ModelUnsupported, match="other logits packed than alone at position"):
         checked(llama)
+
+
+@pytest.mark.parametrize("context_len", [5, 17, 20, 24, 31, 32, 33, 48, 52, 60])
+def test_learned_positions_are_not_passed_however_short_the_context(context_len: int) -> None:
+    config = GPT2Config(vocab_size=160, n_embd=64, n_layer=2, n_head=4, n_positions=context_len)
+    runner = checked(random_model(config), block_size=16)
+    assert runner.backend.variant == checked(random_model(LlamaConfig(**SIZES))).backend.variant
 
 
 @pytest.mark.parametrize("context_len", [20, 40, 256, 5000, 10_000_000])
