@@ -76,9 +76,10 @@ def test_a_failing_custom_processor_fails_its_request_alone() -> None:
 def test_a_constraint_without_a_way_on_fails_its_request_alone() -> None:
     engine = make_engine()
     submit(engine, "good", [1])
-    submit(engine, "bad", [1], constraint=Constraint(sequences=[[4, 5]]))
+    # The forced token leads out of what is allowed, and there is no end token to end it with.
+    submit(engine, "bad", [1], forced_bos_token_id=6, constraint=Constraint(sequences=[[4, 5]]))
     tokens, errors = drain(engine)
-    assert (tokens["good"], tokens["bad"]) == ([2, 3, 4, 5], [4, 5])
+    assert (tokens["good"], tokens["bad"]) == ([2, 3, 4, 5], [6])
     assert errors == {"good": None, "bad": "request_failed"}
 
 
