@@ -43,7 +43,11 @@ def load_model(path: Path, settings: ModelSettings, progress: Progress) -> PreTr
     # The library would fill them with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise ModelUnsupported(f"the model in {path} lacks {len(missing)} weights, the first is {missing[0]}")
-    if model._is_stateful:
+    decoder = config.get_text_config(decoder=True)
+    if not hasattr(decoder, "num_hidden_layers"):
+        raise ModelUnsupported(f"not supported yet: models of several stacks of layers ({config.model_type})")
+    layer_types = getattr(decoder, "layer_types", None) or ()
+    if model._is_stateful or "conv" in layer_types:  # what a convolution saw last is a state, too
         raise ModelUnsupported(f"not supported yet: models with recurrent state ({config.model_type})")
     model.eval().requires_grad_(False)
     placed: PreTrainedModel = torch.nn.Module.to(model, device)
