@@ -25,6 +25,8 @@ _SIZES: dict[tuple[str, ...], Any] = {
     ("num_key_value_heads", "num_kv_heads"): 2,
     ("head_dim", "kv_channels", "dim_head"): 16,
     ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"): 512,
+    ("image_size",): 32,
+    ("patch_size",): 16,
     ("sliding_window", "window_size", "attention_window_size", "attention_chunk_size", "floor_scale"): WINDOW,
     ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"): 4,
     ("num_experts_per_tok", "moe_k", "moe_topk"): 2,
@@ -41,6 +43,7 @@ _SIZES: dict[tuple[str, ...], Any] = {
     ("qk_rope_head_dim", "rotary_dim"): 8,
 }
 
+_WITH_CONVOLUTION = ["full_attention", "conv", "full_attention"]
 _MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
 _LATENT = {"num_key_value_heads": 4, "head_dim": 8}
 
@@ -54,7 +57,11 @@ EXTRA: dict[str, dict[str, Any]] = {
     "bert": {"is_decoder": True},
     "bert-generation": {"is_decoder": True},
     "big_bird": {"is_decoder": True, "attention_type": "original_full"},
+    "blt": {"encoder_hash_byte_group_vocab": 320},
     "camembert": {"is_decoder": True},
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}},
+    },
     "data2vec-text": {"is_decoder": True},
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 2.0, "rope_theta": 10000.0},
@@ -66,7 +73,10 @@ EXTRA: dict[str, dict[str, Any]] = {
     "gemma4_text": _PER_LAYER | {"num_experts": None, "per_layer_config": {}},
     "gpt_neo": {"num_layers": 2, "attention_types": [[["global", "local"], 1]]},
     "gpt_neox_japanese": {"intermediate_multiple_size": 2},
+    "lfm2": {"layer_types": _WITH_CONVOLUTION},
+    "lfm2_moe": {"layer_types": _WITH_CONVOLUTION, "num_dense_layers": 1},
     "llama4_text": {"no_rope_layers": [1, 0, 1], "interleave_moe_layer_step": 1, "attn_scale": 0.5},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "n_groups": 1, "state_size": 16},
     "megatron-bert": {"is_decoder": True},
     "ministral3": {
         "rope_parameters": {
@@ -75,6 +85,11 @@ EXTRA: dict[str, dict[str, Any]] = {
         }
     },
     "modernbert-decoder": {"global_attn_every_n_layers": 2, "local_attention": WINDOW},
+    "recurrent_gemma": {"lru_width": 64, "num_key_value_heads": 1},
+    "reformer": {
+        "is_decoder": True, "axial_pos_embds": False, "attn_layers": ["local", "lsh", "local"],
+        "attention_head_size": 16, "feed_forward_size": 128,
+    },
     "rembert": {"is_decoder": True, "input_embedding_size": 32, "output_embedding_size": 64},
     "roberta": {"is_decoder": True},
     "roberta-prelayernorm": {"is_decoder": True},
@@ -84,6 +99,12 @@ EXTRA: dict[str, dict[str, Any]] = {
     "xlm-roberta": {"is_decoder": True},
     "xlm-roberta-xl": {"is_decoder": True},
     "xmod": {"is_decoder": True, "default_language": "en_XX"},
+    "zamba": {"num_hidden_layers": 9, "mamba_d_state": 16, "mamba_dt_rank": 8, "num_key_value_heads": 4},
+    "zamba2": {
+        "hybrid_layer_ids": [1], "layers_block_type": ["linear_attention", "hybrid", "linear_attention"],
+        "mamba_d_state": 16, "n_mamba_heads": 8, "num_key_value_heads": 4,
+    },
+    "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 16},
     **dict.fromkeys(_WITH_LATENTS, _LATENT),
 }  # fmt: skip
 """What an architecture needs beside its sizes."""
@@ -97,6 +118,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2, no caps": ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
     "gemma3n_text, shared keys": ("gemma3n_text", {"num_kv_shared_layers": 1}),
     "gemma4_text, shared keys": ("gemma4_text", {"num_kv_shared_layers": 1}),
+    "lfm2, attention alone": ("lfm2", {"layer_types": ["full_attention"] * 3}),
     "llama, biases": ("llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
     "opt, norms behind": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 32}),
     "phi, normed heads": ("phi", {"qk_layernorm": True, "num_key_value_heads": 4}),
@@ -122,11 +144,19 @@ def config_of(name: str) -> PretrainedConfig:
     """Raises what the library raises where sizes do not fit."""
     kind, changed = VARIANTS.get(name, (name, {}))
     plain = AutoConfig.for_model(kind)
+    parts = {part: getattr(plain, part, None) for part in plain.sub_configs}
+    small = {part: _small(config, {}) for part, config in parts.items() if isinstance(config, PretrainedConfig)}
+    return _small(plain, small | EXTRA.get(kind, {}) | changed)
+
+
+def _small(plain: PretrainedConfig, extra: dict[str, Any]) -> PretrainedConfig:
+    """The same kind of configuration with our sizes. extra: what goes before these."""
     known = {*plain.to_dict(), *plain.attribute_map}
     sizes = {one: value for several, value in _SIZES.items() for one in several if one in known}
-    if "layer_types" in known and "sliding_attention" in (plain.layer_types or ()):
+    if "layer_types" in known - {*plain.attribute_map} and "sliding_attention" in (plain.layer_types or ()):
         sizes["layer_types"] = _MIXED
     # A configuration may name one size in two ways.
     sizes = {one: value for one, value in sizes.items() if plain.attribute_map.get(one) not in sizes}
-    config: PretrainedConfig = type(plain)(**sizes | EXTRA.get(kind, {}) | changed)
+    parts = EXTRA.get(plain.model_type, {})
+    config: PretrainedConfig = type(plain)(**sizes | parts | extra)
     return config
