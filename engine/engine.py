@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 
 import torch
+from msgspec import structs
 
 from engine.batch import Advance, Batch, Forward, Gain, Outcome
 from engine.decoding.strategy import Step, Strategy
@@ -108,7 +109,7 @@ class Engine:
             logger.exception("a step failed")
             self._roster.start_over(error)
         self._watch.end_step()
-        return self._outbox.empty(load)
+        return self._outbox.empty(structs.replace(load, slow_steps=self._watch.num_slow))
 
     def _end_late(self, now: float) -> None:
         for request in self._parts.scheduler.expired(now):

@@ -212,7 +212,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How busy the engine is after a step; counts, not shares."""
+    """How busy the engine is after a step; counts, not shares. slow_steps: that lasted longer than a second, so far."""
 
     running_requests: int = 0
     waiting_requests: int = 0
@@ -221,6 +221,7 @@ class Load(msgspec.Struct, frozen=True):
     total_blocks: int = 0
     preemptions: int = 0
     steps: int = 0
+    slow_steps: int = 0
 
 
 class StepOutputs(msgspec.Struct, tag=True, frozen=True):

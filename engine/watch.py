@@ -21,10 +21,11 @@ _LENGTHS = frozenset({"max_length", "max_new_tokens", "min_length", "min_new_tok
 
 
 class Watch:
-    """Measures the parts of a step, and names those for whom the slowest part of a slow one was."""
+    """Measures the parts of a step, and names those for whom the slowest part of a slow one was. num_slow: so far."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: in seconds."""
+        self.num_slow = 0
         self._clock = clock
         self._spans: list[tuple[float, str, Seq[Submission]]] = []
 
@@ -43,6 +44,7 @@ class Watch:
         whole = sum(seconds for seconds, _, _ in spans)
         if whole < SLOW_S:
             return
+        self.num_slow += 1
         seconds, doing, submissions = max(spans, key=lambda span: span[0])
         named = "; ".join(described(one) for one in submissions[:MOST_NAMED])
         more = f"; and {len(submissions) - MOST_NAMED} more" if len(submissions) > MOST_NAMED else ""

@@ -46,6 +46,7 @@ class Metrics:
         self._gauge("beamhouse_requests_waiting", "Prompts waiting for a place.", lambda: load().waiting_requests)
         self._gauge("beamhouse_batch_rows", "Rows of the last step.", lambda: load().batch_rows)
         self._gauge("beamhouse_kv_cache_usage_ratio", "Share of the KV cache in use.", lambda: usage(load()))
+        self._gauge("beamhouse_slow_steps", "Steps of this engine longer than a second.", lambda: load().slow_steps)
         self._gauge("beamhouse_ready", "1 while requests are answered.", is_ready)
 
     def end(self, mode: str, outcome: str, duration_s: float) -> None:

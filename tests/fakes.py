@@ -92,7 +92,7 @@ def top_tokens(token_id: int, number: int) -> list[TopToken]:
 
 
 READY = EngineStatus("ready", 1.0)
-BUSY = Load(running_requests=2, waiting_requests=3, batch_rows=4, used_blocks=1, total_blocks=4)
+BUSY = Load(running_requests=2, waiting_requests=3, batch_rows=4, used_blocks=1, total_blocks=4, slow_steps=7)
 
 
 class FakeStream:

@@ -238,10 +238,10 @@ def test_a_slow_step_is_logged_with_the_request_it_was_slow_for(caplog: pytest.L
     engine._parts.strategies[GenerationMode.BEAM_SEARCH] = slow
     engine._watch = Watch(lambda: slow.now)
     submit(engine, "plain", [1, 2])
-    engine.step()
+    assert engine.step().load.slow_steps == 0
     assert caplog.messages == []
     submit(engine, "beams", [1, 2], num_beams=2, bad_words_ids=[[7, 8], [9]], wanted=Wanted(top_n_tokens=3))
-    engine.step()
+    assert engine.step().load.slow_steps == 1
     (line,) = caplog.messages
     assert line.startswith("a step took 2.5 s, 2.5 s of it choosing tokens for: beams (beam_search, 2 prompt tokens, ")
     assert line.endswith("num_beams 2, bad_words_ids of 2, top_n_tokens 3)")

@@ -138,6 +138,7 @@ async def test_metrics_count_requests_tokens_and_latencies(client, engine):
     assert values["beamhouse_requests_waiting",] == 3
     assert values["beamhouse_batch_rows",] == 4
     assert values["beamhouse_kv_cache_usage_ratio",] == 0.25
+    assert values["beamhouse_slow_steps",] == 7
     assert values["beamhouse_ready",] == 1
 
 
