@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from engine.errors import DeadlinePassed, invalid
 from engine.messages import Submission, Tokens
+from schemas.budget_items import num_items
 from schemas.generation import GenerationConfig
 from schemas.native import GenerateRequest
 from server.body import parse_json
@@ -24,6 +25,8 @@ from server.service import Model, Service, TokenStream
 from server.streaming import Run
 from server.translate import Plan, healing_submission, make_plan
 
+MANY_ITEMS = 4096
+"""Token ids and phrases of a configuration that are not looked through on the event loop."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 log = structlog.get_logger()
 
@@ -67,14 +70,25 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
     prompts = await with_negative_prompts(service, model, body, prompts)
-    plan = make_plan(body, asked, prompts, model, service.budget)
+    plan = await planned(service, model, body, asked, prompts)
     if plan.constraint is not None:
         await service.client.compile(plan.constraint)
     if plan.config.token_healing:
         pairs = zip(plan.submissions, prompts, strict=True)
         healed = [await heal(service, model, item, prompt, arrived_at) for item, prompt in pairs]
-        plan = make_plan(body, asked, healed, model, service.budget)
+        plan = await planned(service, model, body, asked, healed)
     return plan
+
+
+async def planned(
+    service: Service, model: Model, body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt]
+) -> Plan:
+    """As `make_plan`; where there is much to look through, in a worker thread."""
+    if sum(num_items(asked).values()) < MANY_ITEMS:
+        return make_plan(body, asked, prompts, model, service.budget)
+    return await anyio.to_thread.run_sync(
+        make_plan, body, asked, prompts, model, service.budget, limiter=service.limiter
+    )
 
 
 async def asked_config(service: Service, body: GenerateRequest) -> GenerationConfig:

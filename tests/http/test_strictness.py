@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import server.body
+import server.generating
 from server.body import parse_json
 from server.errors import Refused
 from tests.fakes import fake_info
@@ -296,6 +297,19 @@ async def test_a_large_body_is_made_a_model_beside_the_event_loop(client, monkey
     monkeypatch.setattr(server.body, "unfold_config", lambda body: threads.append(threading.get_ident()) or body)
     for inputs in ([7], [7] * 20_000):
         await post(client, json.dumps({"inputs": inputs}).encode())
+    assert threads[0] == threading.get_ident()
+    assert threading.get_ident() not in threads[1:]
+    assert len(threads) == 2
+
+
+async def test_a_large_configuration_is_looked_through_beside_the_event_loop(client, monkeypatch):
+    threads = []
+    make_plan = server.generating.make_plan
+    monkeypatch.setattr(
+        server.generating, "make_plan", lambda *given: threads.append(threading.get_ident()) or make_plan(*given)
+    )
+    for words in ([[5, 6]], [[place % 200, place // 200] for place in range(2000)]):
+        await client.post("/generate", json={"inputs": [7], "generation_config": {"bad_words_ids": words}})
     assert threads[0] == threading.get_ident()
     assert threading.get_ident() not in threads[1:]
     assert len(threads) == 2
