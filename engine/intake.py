@@ -11,7 +11,7 @@ from engine.messages import Submission
 from engine.parts import Parts
 from engine.request import Output, Request
 from schemas.generation import GenerationConfig
-from schemas.generation_mode import num_unfed, row_field
+from schemas.generation_mode import row_field
 from schemas.problems import Problem
 
 
@@ -86,7 +86,8 @@ class Intake:
 
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
-        num_new = (request.config.max_length or 0) - request.num_prompt - num_unfed(request.mode)
+        feeds_last = self._parts.strategies[request.mode].feeds_last
+        num_new = (request.config.max_length or 0) - request.num_prompt - (not feeds_last)
         row = request.sequences[0].with_shadow
         blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
         return request.width // len(row) * blocks_of_row

@@ -88,14 +88,6 @@ def mode_of(config: GenerationFields, assistant_model: object | None = None) -> 
     return mode
 
 
-def num_unfed(mode: GenerationMode) -> int:
-    """Tokens at the end of a sequence that the model never sees: the newest, but where candidates are fed to be chosen.
-
-    They need no position and no place in the cache.
-    """
-    return 0 if mode is GenerationMode.CONTRASTIVE_SEARCH else 1
-
-
 def row_field(mode: GenerationMode) -> str:
     """The field that says how many rows of a step a prompt takes."""
     if mode in BEAM_MODES:

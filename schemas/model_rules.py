@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.generation_fields import GenerationFields
-from schemas.generation_mode import GenerationMode, base_mode, mode_of, num_unfed
+from schemas.generation_mode import GenerationMode, mode_of
 from schemas.generation_parts import AnyConstraint, DisjunctiveConstraint, PhrasalConstraint
 from schemas.problems import Problem
 from schemas.watermarking import WatermarkingConfig
@@ -85,14 +85,10 @@ def _flat(value: Any) -> Iterator[int]:
 def length_problems(
     config: GenerationFields, context_len: int | None, prompt_len: int, prompt_field: str
 ) -> Iterator[Problem]:
-    """What of this depends on the prompt: whether it and the new tokens fit, and the minimum below the maximum.
-
-    context_len: the tokens of a sequence that the model can be fed; a last one may come behind them.
-    """
+    """What of this depends on the prompt: whether it and the new tokens fit, and the minimum below the maximum."""
     limit = config.max_length
-    longest = None if context_len is None else context_len + num_unfed(base_mode(config))
-    if longest is not None and prompt_len >= longest:
-        message = f"prompt has {prompt_len} tokens; allowed: at most {longest - 1}"
+    if context_len is not None and prompt_len >= context_len:
+        message = f"prompt has {prompt_len} tokens; allowed: at most {context_len - 1}"
         yield Problem(prompt_field, "out_of_range", message)
         return
     if limit is None:
@@ -100,13 +96,13 @@ def length_problems(
     if prompt_len >= limit:
         message = f"max_length is {limit}; allowed: more than the {prompt_len} tokens of the prompt"
         yield Problem(PREFIX + "max_length", "out_of_range", message)
-    elif longest is not None and limit > longest:
+    elif context_len is not None and limit > context_len:
         if config.max_new_tokens is not None:
-            most = longest - prompt_len
+            most = context_len - prompt_len
             message = f"max_new_tokens is {config.max_new_tokens}; allowed: at most {most} after this prompt"
             yield Problem(PREFIX + "max_new_tokens", "out_of_range", message)
         else:
-            message = f"max_length is {limit}; allowed: at most {longest}"
+            message = f"max_length is {limit}; allowed: at most {context_len}"
             yield Problem(PREFIX + "max_length", "out_of_range", message)
     least = config.min_length or 0
     if least > limit > prompt_len:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from engine.model_info import ModelInfo
 from schemas.explain import shown
 from schemas.generation import GenerationConfig, GenerationMode, is_neutral
-from schemas.generation_mode import BEAM_MODES, TELLING_FIELDS, base_mode, num_unfed, row_field
+from schemas.generation_mode import BEAM_MODES, TELLING_FIELDS, row_field
 from schemas.native import GenerateRequest, Outputs
 from schemas.problems import Problem
 from server.prompts import Prompt
@@ -74,8 +74,7 @@ def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) ->
     if is_neutral("guidance_scale", config.guidance_scale):
         yield Problem(name, "conflict", f"{name} needs a guidance_scale other than 1; without, it has no effect")
     num_new = (config.max_length or 0) - len(prompt.token_ids)
-    num_given = len(negative.token_ids) + negative.num_masked
-    most = info.most_tokens + num_unfed(base_mode(config)) - num_new
+    num_given, most = len(negative.token_ids) + negative.num_masked, info.most_tokens - num_new
     if num_new > 0 and num_given > most:
         message = f"{name} has {num_given} tokens; allowed: at most {max(0, most)} before {num_new} new tokens"
         yield Problem(negative.field, "out_of_range", message)

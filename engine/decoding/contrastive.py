@@ -64,6 +64,7 @@ class Contrastive(Strategy):
 
     mode: ClassVar[GenerationMode] = GenerationMode.CONTRASTIVE_SEARCH
     reads: ClassVar[frozenset[str]] = frozenset({"penalty_alpha", "top_k", "low_memory"})
+    feeds_last: ClassVar[bool] = True
 
     def prepare(self, request: Request) -> None:
         request.layers, request.reads_every_position = (-1,), True

@@ -34,11 +34,13 @@ class Step:
 class Strategy(Protocol):
     """A decoding mode. It keeps nothing between steps; what must last stands on the requests and their sequences.
 
-    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria.
+    reads: the GenerationConfig fields it obeys, beside those of the processors and stopping criteria. feeds_last: if a
+    sequence's last token is fed too, as candidates are before they are chosen.
     """
 
     mode: ClassVar[GenerationMode]
     reads: ClassVar[frozenset[str]]
+    feeds_last: ClassVar[bool] = False
 
     def prepare(self, request: Request) -> None:
         """Set what a new request needs: its state, and the hidden states it reads. Raises InvalidRequest."""

@@ -98,7 +98,8 @@ def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: 
     problems = check_model(
         config,
         vocab_size=info.vocab_size,
-        context_len=info.most_tokens,
+        # The token that is thrown away is never fed, so that it needs no place.
+        context_len=info.most_tokens + 1,
         prompt_len=len(ids),
         prompt_field=field,
     )

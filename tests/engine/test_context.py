@@ -3,7 +3,6 @@
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPTJConfig, LlamaConfig, OPTConfig, PreTrainedModel
-from transformers import GenerationConfig as LibraryConfig
 
 from config.settings import EngineSettings
 from engine.build import Extensions, assemble, num_blocks_for
@@ -11,8 +10,6 @@ from engine.engine import Engine
 from engine.logits.registry import Registry
 from engine.messages import Submission, Wanted
 from engine.runners.context import end_of, made_for, num_positions
-from schemas.generation import GenerationConfig, resolve
-from schemas.model_rules import check_model
 from tests.parity.models import TRAINED, VOCAB_SIZE, served
 from tests.parity.running import SETTINGS, alone, generate, submission
 from tests.parity.test_modes import prompt
@@ -81,29 +78,6 @@ def test_answers_go_on_far_beyond_the_positions_of_the_configuration(family: str
     fields = {"max_new_tokens": 12 * TRAINED, "min_new_tokens": 12 * TRAINED}
     answer = alone(engine_with(served(family), kernels=kernels), submission(family, prompt_ids, fields))
     assert answer.sequences == generate(family, prompt_ids, fields).token_ids
-
-
-@pytest.mark.parametrize("fields", [{}, {"num_beams": 3}, {"prompt_lookup_num_tokens": 4}], ids=str)
-@pytest.mark.parametrize("kernels", ["auto", "torch"])
-@pytest.mark.parametrize("num_prompt", [40, 48])
-def test_the_newest_token_may_stand_behind_the_last_learned_position(
-    num_prompt: int, kernels: str, fields: dict[str, object]
-) -> None:
-    config = GPT2Config(n_embd=64, n_layer=1, n_head=2, n_positions=48, vocab_size=VOCAB_SIZE)
-    model = model_of(config)
-    prompt_ids = [3 + (7 * place) % 30 for place in range(num_prompt)]
-    lengths = {"max_length": 49, "min_length": 49, "eos_token_id": 2, "pad_token_id": 0}
-    # Where the library looks drafts up it feeds one token too many; they change none.
-    known = {} if "prompt_lookup_num_tokens" in fields else fields
-    with torch.inference_mode():
-        expected = model.generate(torch.tensor([prompt_ids]), generation_config=LibraryConfig(**lengths, **known))
-    asked = resolve(
-        GenerationConfig.from_dict(lengths | fields), GenerationConfig(), prompt_len=num_prompt, context_len=48
-    )
-    assert not check_model(asked, vocab_size=VOCAB_SIZE, context_len=end_of(model), prompt_len=num_prompt)
-    engine = engine_with(model, kernels=kernels, cache_tokens=48 * 3)
-    answer = alone(engine, Submission("last", prompt_ids, asked.to_diff_dict()))
-    assert answer.sequences == [expected[0, num_prompt:].tolist()]
 
 
 def test_a_cache_of_one_full_sequence_scores_one() -> None:

@@ -69,8 +69,8 @@ async def test_a_healed_prompt_keeps_its_negative_prompt(client, engine, encode)
         ({"negative_prompt_ids": [[5], [6], [7]]}, "/negative_prompt_ids", "conflict"),
         ({"negative_prompt_ids": [5, 256]}, "/negative_prompt_ids/1", "out_of_range"),
         ({"negative_prompt_ids": [[5], [6, 256]]}, "/negative_prompt_ids/1/1", "out_of_range"),
-        ({"negative_prompt_ids": [5] * 128}, "/negative_prompt_ids", "out_of_range"),
-        ({"negative_prompt": "a" * 128}, "/negative_prompt", "out_of_range"),
+        ({"negative_prompt_ids": [5] * 127}, "/negative_prompt_ids", "out_of_range"),
+        ({"negative_prompt": "a" * 127}, "/negative_prompt", "out_of_range"),
     ],
 )
 async def test_a_wrong_negative_prompt_is_named(client, engine, body, pointer, code):

@@ -73,7 +73,7 @@ async def test_what_is_not_json_is_malformed(client, engine, body):
         ({"inputs": []}, "/inputs", "empty"),
         ({"inputs": ""}, "/inputs", "empty"),
         ({"inputs": [1, 256]}, "/inputs/1", "out_of_range"),
-        ({"inputs": [3] * 129}, "/inputs", "out_of_range"),
+        ({"inputs": [3] * 128}, "/inputs", "out_of_range"),
         ({"inputs": "a", "messages": [{"role": "user", "content": "b"}]}, "", "conflict"),
         ({"messages": [{"role": "user"}]}, "/messages/0/content", "missing"),
         ({"inputs": "a", "mode": "argmax"}, "/mode", "out_of_range"),
