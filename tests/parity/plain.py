@@ -91,7 +91,7 @@ def contrastive(task: Task) -> Found:
         is_allowed = scores > torch.finfo(torch.float32).min
         num_candidates = min(task.fields.get("top_k", 50), int(is_allowed.sum()))
         if num_candidates == 0:
-            found.scores.append(scores)
+            found.scores.append(scores.where(is_allowed, -torch.inf))
             break
         probabilities, candidates = scores.softmax(-1).where(is_allowed, -1.0).topk(num_candidates)
         ahead = task.look([[*token_ids, token] for token in candidates.tolist()])[1][-1][:, -1]
