@@ -10,7 +10,7 @@ from engine.request import Output, Request, Sequence
 from schemas.generation import GenerationConfig
 
 
-def make_request(prompt_ids: list[int], name: str = "r", **fields: Any) -> Request:
+def make_request(prompt_ids: list[int], name: str = "r", eos: tuple[int, ...] = (), **fields: Any) -> Request:
     """A request as the engine makes it. Keywords that a `Submission` knows go there, the rest to the configuration."""
     outside = {key: fields.pop(key) for key in list(fields) if key in Submission.__struct_fields__}
     config = GenerationConfig(**{"max_length": len(prompt_ids) + 8, **fields})
@@ -18,7 +18,7 @@ def make_request(prompt_ids: list[int], name: str = "r", **fields: Any) -> Reque
         submission=Submission(name, prompt_ids, config.to_diff_dict(), **outside),
         config=config,
         mode=config.get_generation_mode(),
-        eos_token_ids=(),
+        eos_token_ids=eos,
         generator=torch.Generator(),
         sequences=[Sequence(list(prompt_ids), num_prompt=len(prompt_ids))],
         outputs=[Output() for _ in range(config.num_return_sequences or 1)],

@@ -28,9 +28,7 @@ def make_request(
 ) -> Request:
     """A request without a longest length unless `max_length` is among the fields."""
     outside = {"constraint": constraint, "logits_processor": named or [], "stopping_criteria": criteria or []}
-    request = making.make_request(prompt, **outside, **{"max_length": None} | fields)
-    request.eos_token_ids = eos
-    return request
+    return making.make_request(prompt, eos=eos, **outside, **{"max_length": None} | fields)
 
 
 def make_row(request: Request, generated: list[int]) -> Row:
