@@ -27,6 +27,14 @@ def drift(values: torch.Tensor, config: PretrainedConfig | None = None) -> float
     return 2 * math.sqrt(longest * (SUMS_OF_A_LAYER * layers + 1)) * EPS * largest
 
 
+def times_as_far(num_tokens: int, length_penalty: float) -> float:
+    """How many times as far as a log-probability the score of a hypothesis may lie apart.
+
+    As many of them were added up, and divided by a power of the length.
+    """
+    return float(num_tokens ** (1 - length_penalty))
+
+
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, config: PretrainedConfig | None = None) -> None:
     """Equal up to the drift of the largest; infinities and NaN at the same places."""
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=drift(expected, config), equal_nan=True)

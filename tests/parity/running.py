@@ -107,9 +107,9 @@ def alone(engine: Engine, one: Submission) -> Answer:
 
 
 def library_config(fields: dict[str, Any]) -> LibraryConfig:
-    """The library's own configuration, which returns scores."""
+    """The library's own configuration, which returns scores. A watermark may be plain data or the library's object."""
     known, mark = dict(fields), fields.get("watermarking_config")
-    if mark is not None:
+    if isinstance(mark, dict):
         kind = SynthIDTextWatermarkingConfig if "keys" in mark else WatermarkingConfig
         known["watermarking_config"] = kind(**mark)
     return LibraryConfig(**known, output_scores=True, return_dict_in_generate=True)

@@ -12,7 +12,7 @@ from engine.logits.registry import Registry
 from engine.messages import Submission, Wanted
 from engine.text import Text
 from tests.parity.models import BUILTIN, FAMILIES, reference, served
-from tests.parity.rounding import drift
+from tests.parity.rounding import drift, times_as_far
 from tests.parity.running import SETTINGS, Answer, alone, engine_of, run, submission
 from tests.parity.test_modes import assert_same_scores, prompt
 
@@ -64,8 +64,7 @@ def assert_same(answer: Answer, out: Any, num_prompt: int, length_penalty: float
         length = int((rows >= 0).sum())
         assert sequence == out.sequences[index, num_prompt : num_prompt + length].tolist()
         assert ranking.beam_indices == rows[:length].tolist()
-        # As many log-probabilities were added up, and divided by a power of the length.
-        most = drift(torch.stack(out.scores)) * length ** (1 - length_penalty)
+        most = drift(torch.stack(out.scores)) * times_as_far(length, length_penalty)
         assert abs(ranking.score - float(out.sequences_scores[index])) <= most
         total = sum(score for score in ranking.scores if score is not None)
         assert total / length**length_penalty == pytest.approx(ranking.score, rel=1e-4, abs=1e-5)

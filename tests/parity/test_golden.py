@@ -25,7 +25,7 @@ from tests.parity.golden import answer as golden
 from tests.parity.golden.case import Case, read_cases
 from tests.parity.golden.models import DRAFT, FAMILIES, draft, sha256_of
 from tests.parity.models import reference, served
-from tests.parity.rounding import drift
+from tests.parity.rounding import drift, times_as_far
 from tests.parity.running import SETTINGS, Answer, run, submission
 
 CASES = {case.id: case for case in read_cases()}
@@ -182,7 +182,8 @@ def test_scores_of_sequences_and_their_tokens_equal(version: str, case: Case) ->
             ranking = answer.rankings[index]
             scores = ranking.scores
             assert expected.sequences_scores is not None
-            close([ranking.score], [expected.sequences_scores[index]], largest)
+            farther = times_as_far(len(sequence), case.fields.get("length_penalty", 1.0))
+            close([ranking.score], [expected.sequences_scores[index]], largest * farther)
             if expected.beam_indices is not None:
                 assert ranking.beam_indices == expected.beam_indices[index][: len(sequence)]
         if expected.transition_scores is not None:
