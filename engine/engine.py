@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class Engine:
     """Takes submissions, runs steps, and collects what became known in each.
 
-    Not thread-safe: one loop owns it. Only `prepare` and `check` may run beside it.
+    Not thread-safe: one loop owns it. Only `prepare` and `compile` may run beside it.
     """
 
     def __init__(self, parts: Parts) -> None:

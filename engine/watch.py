@@ -19,6 +19,8 @@ SLOW_S = 1.0
 MOST_NAMED = 4
 _LENGTHS = frozenset({"max_length", "max_new_tokens", "min_length", "min_new_tokens", "eos_token_id", "pad_token_id"})
 
+_NOTHING: tuple[float, str, Seq[Submission]] = 0.0, "", ()
+
 
 class Watch:
     """Measures the parts of a step, and names those for whom the slowest part of a slow one was. num_slow: so far."""
@@ -27,7 +29,7 @@ class Watch:
         """clock: in seconds."""
         self.num_slow = 0
         self._clock = clock
-        self._spans: list[tuple[float, str, Seq[Submission]]] = []
+        self._whole, self._slowest = 0.0, _NOTHING
 
     @contextlib.contextmanager
     def timing(self, doing: str, submissions: Iterable[Submission]) -> Iterator[None]:
@@ -36,16 +38,18 @@ class Watch:
         try:
             yield
         finally:
-            self._spans.append((self._clock() - began_at, doing, list(submissions)))
+            seconds = self._clock() - began_at
+            self._whole += seconds
+            if seconds > self._slowest[0]:
+                self._slowest = seconds, doing, list(submissions)
 
     def end_step(self) -> None:
         """Forget the step; say so if it was slow."""
-        spans, self._spans = self._spans, []
-        whole = sum(seconds for seconds, _, _ in spans)
+        whole, (seconds, doing, submissions) = self._whole, self._slowest
+        self._whole, self._slowest = 0.0, _NOTHING
         if whole < SLOW_S:
             return
         self.num_slow += 1
-        seconds, doing, submissions = max(spans, key=lambda span: span[0])
         named = "; ".join(described(one) for one in submissions[:MOST_NAMED])
         more = f"; and {len(submissions) - MOST_NAMED} more" if len(submissions) > MOST_NAMED else ""
         logger.warning("a step took %.1f s, %.1f s of it %s: %s%s", whole, seconds, doing, named, more)
