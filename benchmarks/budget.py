@@ -32,7 +32,8 @@ from engine.stopping import Stopping
 from engine.text import Text
 from schemas import budget
 from schemas.events import HypothesisEvent, TokenEvent, TopTokenEvent
-from server.streaming import encode_json, write_event
+from server.answer_json import encode_json
+from server.streaming import write_event
 
 PROMPT_TOKENS = 1100
 MANY = 1000

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
-import msgspec
 import structlog
 from fastapi import Request
 
@@ -23,7 +22,7 @@ from schemas.events import ProgressEvent, TokenEvent, TokensEvent
 from schemas.problem_json import ProblemJson
 from server.admission import Pass
 from server.answer import Row, make_answer, make_rows, say_progress
-from server.answer_json import answer_json
+from server.answer_json import answer_json, encode_json
 from server.errors import ClientGone, crash_of, problem_of
 from server.event_stream import EventStream, Patience, wait_for_hang_up
 from server.metrics import outcome_of
@@ -39,7 +38,6 @@ PART_BYTES = 2**18
 Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
-encode_json = msgspec.json.Encoder().encode
 LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
 """What JSON leaves raw and the line readers of many clients cut at, and how JSON spells it otherwise."""
 ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
