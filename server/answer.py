@@ -21,7 +21,6 @@ class Row:
     token_ids: list[int] = field(default_factory=list)
     scores: list[float | None] = field(default_factory=list)
     top_tokens: list[list[TopToken]] = field(default_factory=list)
-    has_top_tokens: bool = False
     finish_reason: FinishReason | None = None
     ranking: Ranking | None = None
 
@@ -125,12 +124,7 @@ def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> Pr
 def make_rows(plan: Plan, text: Text | None) -> list[Row]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        Row(
-            index // plan.num_rows,
-            index,
-            text.stream() if text is not None else None,
-            has_top_tokens=bool(plan.outputs.top_n_tokens),
-        )
+        Row(index // plan.num_rows, index, text.stream() if text is not None else None)
         for index in range(plan.num_rows * len(plan.submissions))
     ]
 

@@ -12,6 +12,7 @@ import msgspec
 from engine.messages import Tensor
 from engine.text import Text
 from schemas.answers import Answer
+from schemas.native import Outputs
 from server.answer import Row, say_top_tokens
 from server.tensors import encode_tensors, in_json, read_values
 
@@ -19,15 +20,15 @@ encode_json = msgspec.json.Encoder().encode
 
 
 def answer_json(
-    answer: Answer, rows: Sequence[Row], tensors: Mapping[str, Tensor], form: str, text: Text | None
+    answer: Answer, outputs: Outputs, rows: Sequence[Row], tensors: Mapping[str, Tensor], text: Text | None
 ) -> bytes:
-    """rows: those of the answer, in order. tensors: what is to be in it, by name, in one of the JSON forms."""
+    """outputs: what was asked for. rows: those of the answer, in order. tensors: by name, those that go into it."""
     content: dict[str, Any] = answer.model_dump(mode="json", exclude_none=True)
     for sequence, row in zip(content["sequences"], rows, strict=True):
-        if row.has_top_tokens:
+        if outputs.top_n_tokens:
             sequence["top_tokens"] = top_tokens_json(row, text)
     if tensors:
-        is_text = form == "base64"
+        is_text = outputs.tensors == "base64"
         content["tensors"] = (
             encode_tensors(tensors) if is_text else {name: tensor_json(tensor) for name, tensor in tensors.items()}
         )

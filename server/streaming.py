@@ -150,9 +150,9 @@ class Run:
 
     def answer_json(self, answer: Answer) -> bytes:
         """The whole answer; a safetensors file has its tensors beside it."""
-        form = self.plan.outputs.tensors or "json"
-        tensors = {} if form == "safetensors" else self.tensors
-        return answer_json(answer, self._rows, tensors, form, self.model.text)
+        outputs = self.plan.outputs
+        tensors = {} if outputs.tensors == "safetensors" else self.tensors
+        return answer_json(answer, outputs, self._rows, tensors, self.model.text)
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""
