@@ -171,6 +171,12 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: FinishReason | None = None
     ranking: Ranking | None = None
 
+    @property
+    def num_entries(self) -> int:
+        """How much it is to read: its tokens, likeliest ones included."""
+        ranked = self.ranking.top_tokens if self.ranking is not None else ()
+        return len(self.token_ids) + sum(map(len, self.top_tokens)) + sum(map(len, ranked))
+
 
 class Tensor(msgspec.Struct, frozen=True):
     """dtype: float32, float16, bfloat16 or int64; data: row-major little-endian bytes."""

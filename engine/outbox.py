@@ -52,7 +52,7 @@ class Outbox:
     ) -> None:
         """Tell that all sequences of a request have ended."""
         held = self._held.pop(request.id, [])
-        is_long = sum(map(weight_of, held)) > PIECE
+        is_long = sum(message.num_entries for message in held) > PIECE
         (self._long if is_long else self._tokens).extend(held)
         started, first = request.started_at or now, request.first_token_at or now
         (self._long if is_long else self._finished).append(
@@ -78,20 +78,14 @@ class Outbox:
 
     def empty(self, load: Load) -> StepOutputs:
         """All that is to be told now."""
-        weight = 0
-        while self._long and weight < PIECE:
+        num_entries = 0
+        while self._long and num_entries < PIECE:
             message = self._long.popleft()
             if isinstance(message, Finished):
                 self._finished.append(message)
             else:
                 self._tokens.append(message)
-                weight += weight_of(message)
+                num_entries += message.num_entries
         outputs = StepOutputs(self._tokens, self._progress, self._finished, load)
         self._tokens, self._progress, self._finished = [], [], []
         return outputs
-
-
-def weight_of(message: Tokens) -> int:
-    """How much a message is to read: its tokens, likeliest ones included."""
-    ranked = message.ranking.top_tokens if message.ranking is not None else ()
-    return len(message.token_ids) + sum(map(len, message.top_tokens)) + sum(map(len, ranked))

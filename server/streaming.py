@@ -107,18 +107,18 @@ class Run:
     async def _say(self, prompt_index: int, updates: list[Update]) -> AsyncIterator[list[Event]]:
         """The events of what came together, unless there is so much of it that others have to get their turn."""
         events: list[Event] = []
-        weight = 0
+        num_entries = 0
         for update in updates:
             if isinstance(update, Progress):
                 events.append(await self._progress(prompt_index, update))
                 continue
             if (event := self._add(prompt_index, update)) is not None:
                 events.append(event)
-            weight += len(update.token_ids) + sum(map(len, update.top_tokens))
-            if weight > TURN_WEIGHT:
+            num_entries += update.num_entries
+            if num_entries > TURN_WEIGHT:
                 if events:
                     yield events
-                events, weight = [], 0
+                events, num_entries = [], 0
                 await asyncio.sleep(0)
         if events:
             yield events
