@@ -16,6 +16,7 @@ RUN grep '^torch==' requirements.lock > torch.lock \
     && pip install --no-deps --index-url "$TORCH_INDEX" -r torch.lock \
     && pip install -r requirements.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY beamhouse beamhouse
 COPY config config
 COPY schemas schemas
 COPY engine engine
@@ -23,7 +24,7 @@ COPY server server
 RUN PIP_ONLY_BINARY= pip install --no-deps --no-build-isolation .
 # The image has no compiler: the kernels for every processor of its kind come with it.
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ \
-    && python -m engine.native.compiler /opt/beamhouse/kernels
+    && python -m beamhouse.engine.native.compiler /opt/beamhouse/kernels
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="beamhouse" \

@@ -21,7 +21,7 @@ PEERS  ?= .peers
 
 BIN     := $(VENV)/bin
 PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-SOURCES := config schemas engine server benchmarks tests
+SOURCES := beamhouse config schemas engine server training benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev tools serve test test-slow fuzz check format bench bench-quick bench-modes peers lock wheel clean
@@ -44,7 +44,7 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 
 # The kernels are compiled here rather than at the first start; without a compiler torch does their work, slower.
 install: $(VENV)/.installed
-	@$(BIN)/python -m engine.native.compiler >/dev/null || true
+	@$(BIN)/python -m beamhouse.engine.native.compiler >/dev/null || true
 
 install-dev: $(VENV)/.installed-dev
 

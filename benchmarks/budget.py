@@ -2,10 +2,10 @@
 
     python -m benchmarks.budget [--vocab-size 32000] [--rows 8] [--steps 5]
 
-Beside each weight of `schemas/budget.py` stands what it came to here. Bytes are those of real tokens in the built-in
-model's words. Times are of one step, the model's pass left out (its logits lie ready), less those of the same rows
-without the feature, divided by the units that the budget counts. A weight is right when it is not below the figure by
-much: it decides what is refused, so it stands for a machine of two cores that others use too.
+Beside each weight of `schemas/judge/budget.py` stands what it came to here. Bytes are those of real tokens in the
+built-in model's words. Times are of one step, the model's pass left out (its logits lie ready), less those of the
+same rows without the feature, divided by the units that the budget counts. A weight is right when it is not below the
+figure by much: it decides what is refused, so it stands for a machine of two cores that others use too.
 """
 
 import argparse
@@ -18,22 +18,22 @@ from typing import Any
 
 import torch
 
+from beamhouse.engine.decoding.stopping import Stopping
+from beamhouse.engine.link.messages import Named, Submission, Wanted
+from beamhouse.engine.loading.files import BUILTIN_FILES
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.native.library import load_kernels
+from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopTokenEvent
+from beamhouse.schemas.judge import budget
+from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.run import write_event
 from benchmarks.measures import draw_ids
 from benchmarks.options import positive
 from benchmarks.reports import cpu_name, markdown, show
 from benchmarks.step import END, make_parts
-from engine.engine import Engine
-from engine.loading.files import BUILTIN_FILES
-from engine.logits.pipeline import Pipeline
-from engine.logits.registry import BUILTIN, Registry
-from engine.messages import Named, Submission, Wanted
-from engine.native.library import load_kernels
-from engine.stopping import Stopping
-from engine.text import Text
-from schemas import budget
-from schemas.events import HypothesisEvent, TokenEvent, TopTokenEvent
-from server.answer_json import encode_json
-from server.streaming import write_event
 
 PROMPT_TOKENS = 1100
 MANY = 1000

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from engine.loading.files import BUILTIN_FILES
+from beamhouse.engine.loading.files import BUILTIN_FILES
 
 SILENT = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 """What a layer adds goes through these."""

@@ -1,6 +1,6 @@
 """A process that answers as the engine does, without a model: tokens at a set pace, so that HTTP alone is measured.
 
-    python -m benchmarks.fake_engine STEP_MS     in place of `python -m engine`; 0: as fast as it can
+    python -m benchmarks.fake_engine STEP_MS     in place of `python -m beamhouse.engine`; 0: as fast as it can
 
 Each step brings one token to every running request, with scores and likely tokens where they are asked for.
 """
@@ -9,10 +9,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from config.settings import EngineSettings, ModelSettings
-from engine.frames import Channel, take_standard_input
-from engine.loading.files import BUILTIN_FILES
-from engine.messages import (
+from beamhouse.config.settings import EngineSettings, ModelSettings
+from beamhouse.engine.link.frames import Channel, take_standard_input
+from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
     Compiled,
@@ -29,7 +28,8 @@ from engine.messages import (
     decode_launch,
     encode,
 )
-from engine.model_info import ModelInfo, TokenizerSwitches
+from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
+from beamhouse.engine.loading.files import BUILTIN_FILES
 
 FIRST_ID, NUM_IDS = 300, 3700
 FIELDS = ["do_sample", "max_length", "max_new_tokens", "min_length", "min_new_tokens", "num_return_sequences"]

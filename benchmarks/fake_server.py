@@ -5,11 +5,11 @@ python -m benchmarks.fake_server PORT STEP_MS
 
 import sys
 
-from config.settings import load
-from engine.client import EngineClient
-from server.app import create_app
-from server.logs import configure_logs
-from server.web_server import run
+from beamhouse.config.settings import load
+from beamhouse.engine.link.client import EngineClient
+from beamhouse.server.app import create_app
+from beamhouse.server.command.logs import configure_logs
+from beamhouse.server.command.web_server import run
 
 
 def main() -> None:

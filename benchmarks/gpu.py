@@ -22,16 +22,16 @@ import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, PreTrainedModel
 from transformers import GenerationConfig as LibraryConfig
 
+from beamhouse.config.settings import EngineSettings, Settings
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.runners.cuda_backend import CudaBackend
+from beamhouse.schemas.generation.config import GenerationConfig, resolve
 from benchmarks.measures import draw_ids
 from benchmarks.options import positive
 from benchmarks.reports import markdown, show
-from config.settings import EngineSettings, Settings
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.messages import Submission
-from engine.runners.cuda_backend import CudaBackend
-from schemas.generation import GenerationConfig, resolve
 
 BLOCK_SIZE = 256
 READ_BYTES = 2 << 30

@@ -19,16 +19,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from beamhouse.config.settings import load
+from beamhouse.engine.build import build
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.loop.engine import Engine
 from benchmarks.dialects import Native
 from benchmarks.loads import Ask, Lanes
 from benchmarks.options import positive
 from benchmarks.processes import Running, family, started
 from benchmarks.reports import cpu_name, markdown, show, write_json
 from benchmarks.wire import drive
-from config.settings import load
-from engine.build import build
-from engine.engine import Engine
-from engine.messages import Submission
 
 SETTLE_S = 0.02
 WAIT_S = 60.0

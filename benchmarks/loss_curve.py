@@ -11,9 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-import engine.builtin
+from beamhouse.engine import builtin
 
-HERE = Path(engine.builtin.__file__).parent
+HERE = Path(builtin.__file__).parent
 SHARDS = {"tinystories": "C0", "storybooks": "C1", "books": "C2"}
 
 

@@ -21,6 +21,10 @@ from typing import Any
 
 import httpx
 
+from beamhouse.config.settings import load
+from beamhouse.config.sources import InvalidSettings
+from beamhouse.engine.link.errors import EngineError
+from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, find_model
 from benchmarks.comparisons import Comparison, compare, draft_table, mode_table
 from benchmarks.legacy import Worker, WorkerFailed, started_worker
 from benchmarks.library import InProcess, load_model, unlikely_token, write_text
@@ -29,10 +33,6 @@ from benchmarks.options import add_common, positive
 from benchmarks.reports import describe, show, write_json
 from benchmarks.requests import MODES, Drawing, EndedEarly, Mode, Needs
 from benchmarks.served import DRAFT_NAME, ServerFailed, answer_round, server_info, started_server
-from config.settings import load
-from config.sources import InvalidSettings
-from engine.errors import EngineError
-from engine.loading.files import BUILTIN, BUILTIN_DRAFT, find_model
 
 DTYPE = "float32"
 NUM_PROBES = 8

@@ -16,13 +16,13 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
-from config.settings import EngineSettings, Settings
-from engine.batch import Batch, Feed
-from engine.cache import BlockCache
-from engine.native.pick import pick_kernels
-from engine.request import Sequence
-from engine.runners.backend import pick_backend
-from engine.runners.packed import PackedRunner
+from beamhouse.config.settings import EngineSettings, Settings
+from beamhouse.engine.native.pick import pick_kernels
+from beamhouse.engine.runners.backend import pick_backend
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.engine.state.batch import Batch, Feed
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 
 FORMS = (
     ("float32", None),

@@ -31,7 +31,7 @@ def started_server(options: dict[str, str], wait_s: float) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     arguments = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    command = [sys.executable, "-m", "server", "serve", f"--port={port}", "--log-level=warning", *arguments]
+    command = [sys.executable, "-m", "beamhouse.server", "serve", f"--port={port}", "--log-level=warning", *arguments]
     with subprocess.Popen(command) as process:
         try:
             address = f"http://127.0.0.1:{port}"

@@ -19,11 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from beamhouse.config.settings import load
+from beamhouse.engine.loading.files import find_model
 from benchmarks.options import positive
 from benchmarks.processes import NotStarted, family, free_port, status_kib, stop
 from benchmarks.reports import cpu_name, markdown, show, write_json
-from config.settings import load
-from engine.loading.files import find_model
 
 POLL_S = 0.005
 WAIT_S = 600.0
@@ -68,7 +68,15 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
 def start_once(model: str) -> Start:
     """Raises NotStarted."""
     port, began = free_port(), time.perf_counter()
-    command = [sys.executable, "-m", "server", "serve", f"--model={model}", f"--port={port}", "--log-level=error"]
+    command = [
+        sys.executable,
+        "-m",
+        "beamhouse.server",
+        "serve",
+        f"--model={model}",
+        f"--port={port}",
+        "--log-level=error",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     seen: dict[str, float] = {}
     try:

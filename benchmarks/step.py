@@ -20,26 +20,26 @@ from typing import Any
 
 import torch
 
+from beamhouse.engine.decoding.assisted import Assistants
+from beamhouse.engine.decoding.dola import ModelFacts
+from beamhouse.engine.decoding.modes import strategies
+from beamhouse.engine.decoding.stopping import Stopping
+from beamhouse.engine.link.messages import StepOutputs, Submission, encode
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.loop.parts import Parts
+from beamhouse.engine.loop.scheduler import Scheduler
+from beamhouse.engine.loop.settling import Settler
+from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.native.library import Kernels, load_kernels
+from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.state.batch import Batch, Forward
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 from benchmarks.measures import draw_ids
 from benchmarks.options import positive
 from benchmarks.reports import cpu_name, markdown, show
-from engine.batch import Batch, Forward
-from engine.cache import BlockCache
-from engine.decoding.assisted import Assistants
-from engine.decoding.dola import ModelFacts
-from engine.decoding.modes import strategies
-from engine.engine import Engine
-from engine.logits.pipeline import Pipeline
-from engine.logits.registry import Registry
-from engine.messages import StepOutputs, Submission, encode
-from engine.native.library import Kernels, load_kernels
-from engine.parts import Parts
-from engine.plan import Limits
-from engine.request import Sequence
-from engine.runners.runner import Seen, Wish
-from engine.scheduler import Scheduler
-from engine.settling import Settler
-from engine.stopping import Stopping
 
 WARM_UP = 8
 HIDDEN_SIZE = 896

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
+from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES
 from benchmarks.facts import describe
 from benchmarks.figures import Figures
 from benchmarks.ledger import Ledger, OtherSettings, Run
@@ -27,7 +28,6 @@ from benchmarks.peers.models import GENERATED, Model, NotWritten, generated
 from benchmarks.processes import NotStarted, Running, busy_s, started
 from benchmarks.versus_tables import report
 from benchmarks.wire import BadAnswer, collect, drive, read
-from engine.loading.files import BUILTIN, BUILTIN_FILES
 
 HEAD_TOKENS = 8
 WARM_UP = burst("warm-up", "", 8, 64, 8)

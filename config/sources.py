@@ -109,7 +109,7 @@ def read_meanings() -> dict[str, str]:
 
 
 def default_text() -> str:
-    return (files("config") / "default.toml").read_text(encoding="utf-8")
+    return (files("beamhouse.config") / "default.toml").read_text(encoding="utf-8")
 
 
 def split_list(value: object) -> object:

@@ -1,4 +1,4 @@
-"""`python -m engine` is the engine process: `engine.process`."""
+"""`python -m beamhouse.engine` is the engine process: `beamhouse.engine.process`."""
 
 import gc
 
@@ -6,7 +6,7 @@ import gc
 def main() -> None:
     # Nothing that is made while importing ever becomes garbage; looking for some takes a fifth of the time.
     gc.disable()
-    from engine.process import run
+    from beamhouse.engine.process import run
 
     run()
 

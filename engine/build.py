@@ -9,37 +9,37 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
-from config.settings import EngineSettings, ModelSettings
-from engine.assistants import build_assistants
-from engine.cache import BlockCache
-from engine.decoding.dola import ModelFacts
-from engine.decoding.modes import MODES, strategies
-from engine.engine import Engine
-from engine.errors import ModelUnsupported
-from engine.fields import OBEYED
-from engine.loading.assistants import Assistant, load_assistants
-from engine.loading.defaults import read_defaults
-from engine.loading.files import Progress, find_model
-from engine.loading.model import load_model
-from engine.loading.tokenizer import TokenizerFiles, load_tokenizer
-from engine.logits import pipeline
-from engine.logits.constraints import Constraints
-from engine.logits.registry import Registry
-from engine.logits.trie import Trie, load_tries
-from engine.model_info import ModelInfo
-from engine.native.pick import num_threads, pick_kernels
-from engine.parts import Parts
-from engine.plan import Limits
-from engine.rotary import stretch_of
-from engine.runners.backend import pick_backend
-from engine.runners.context import made_for
-from engine.runners.packed import PackedRunner
-from engine.scheduler import Scheduler
-from engine.spelling import Spelling
-from engine.stopping import Stopping
-from engine.text import Text
-from engine.watermark.profiles import Profiles, check_default, load_profiles
-from schemas.generation import GenerationConfig
+from beamhouse.config.settings import EngineSettings, ModelSettings
+from beamhouse.engine.attention.rotary import stretch_of
+from beamhouse.engine.decoding.dola import ModelFacts
+from beamhouse.engine.decoding.modes import MODES, strategies
+from beamhouse.engine.decoding.stopping import Stopping
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.engine.loading.defaults import read_defaults
+from beamhouse.engine.loading.draft_models import Assistant, load_assistants
+from beamhouse.engine.loading.drafters import build_assistants
+from beamhouse.engine.loading.files import Progress, find_model
+from beamhouse.engine.loading.model import load_model
+from beamhouse.engine.loading.tokenizer import TokenizerFiles, load_tokenizer
+from beamhouse.engine.logits import pipeline
+from beamhouse.engine.logits.constraints.constraint import Constraints
+from beamhouse.engine.logits.constraints.trie import Trie, load_tries
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.loop.obeyed_fields import OBEYED
+from beamhouse.engine.loop.parts import Parts
+from beamhouse.engine.loop.scheduler import Scheduler
+from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.native.pick import num_threads, pick_kernels
+from beamhouse.engine.runners.backend import pick_backend
+from beamhouse.engine.runners.context import made_for
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.text.token_spelling import Spelling
+from beamhouse.engine.text.tokenizer import Text
+from beamhouse.engine.watermark.profiles import Profiles, check_default, load_profiles
+from beamhouse.schemas.generation.config import GenerationConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,11 @@ from queue import SimpleQueue
 
 from msgspec import structs
 
-from config.settings import EngineSettings, ModelSettings
-from engine.build import build
-from engine.engine import Engine
-from engine.errors import EngineError, InvalidRequest
-from engine.frames import Channel, take_standard_input
-from engine.messages import (
+from beamhouse.config.settings import EngineSettings, ModelSettings
+from beamhouse.engine.build import build
+from beamhouse.engine.link.errors import EngineError, InvalidRequest
+from beamhouse.engine.link.frames import Channel, take_standard_input
+from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
     Compiled,
@@ -35,10 +34,11 @@ from engine.messages import (
     decode_launch,
     encode,
 )
-from engine.orphan import end_with_parent
-from engine.preparing import Preparing, is_large
-from engine.sharing import Restorer
-from schemas.problems import Problem
+from beamhouse.engine.link.orphan import end_with_parent
+from beamhouse.engine.link.sharing import Restorer
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.loop.preparing import Preparing, is_large
+from beamhouse.schemas.problems import Problem
 
 logger = logging.getLogger("engine")
 

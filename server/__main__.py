@@ -1,6 +1,6 @@
-"""`python -m server` is the command `beamhouse`."""
+"""`python -m beamhouse.server` is the command `beamhouse`."""
 
-from server.cli import main
+from beamhouse.server.command.cli import main
 
 if __name__ == "__main__":
     main()

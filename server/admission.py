@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.errors import EngineUnavailable, QueueFull
+from beamhouse.engine.link.errors import EngineUnavailable, QueueFull
 
 MIN_WAIT_S = 1
 MAX_WAIT_S = 60

@@ -7,18 +7,19 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from config.settings import Settings
-from engine.errors import EngineError
-from schemas.native import GenerateRequest
-from schemas.problem_json import ProblemJson
-from server.admission import Gate
-from server.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
-from server.methods import Methods
-from server.metrics import Metrics
-from server.request_id import RequestId
-from server.routes import docs, generate, generation_config, health, info, metrics, scores, tokens, watermark
-from server.service import Engine, Service
-from server.validation import on_validation_error, schema_of
+from beamhouse.config.settings import Settings
+from beamhouse.engine.link.errors import EngineError
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.problem_json import ProblemJson
+from beamhouse.server.admission import Gate
+from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
+from beamhouse.server.doors.operations import docs, health, info, metrics
+from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
+from beamhouse.server.edge.methods import Methods
+from beamhouse.server.edge.request_id import RequestId
+from beamhouse.server.edge.validation import on_validation_error, schema_of
+from beamhouse.server.metrics import Metrics
+from beamhouse.server.service import Engine, Service
 
 ROUTERS = (
     generate.router,

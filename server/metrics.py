@@ -9,8 +9,8 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from engine.messages import Load
-from schemas.generation import GenerationMode
+from beamhouse.engine.link.messages import Load
+from beamhouse.schemas.generation.config import GenerationMode
 
 MODES = frozenset(mode.value for mode in GenerationMode)
 UNKNOWN = "unknown"

@@ -6,18 +6,18 @@ from typing import Protocol
 
 import anyio
 
-from config.settings import ModelSettings, Settings
-from engine.client import EngineStatus
-from engine.errors import EngineUnavailable, ModelUnsupported, invalid
-from engine.messages import Constraint, Finished, Load, Submission
-from engine.model_info import ModelInfo
-from engine.stream import Update
-from engine.text import Text
-from engine.watermark.profiles import Profiles, load_profiles, without_keys
-from schemas.budget import Budget
-from schemas.generation import GenerationConfig
-from server.admission import Gate
-from server.metrics import Metrics
+from beamhouse.config.settings import ModelSettings, Settings
+from beamhouse.engine.link.client import EngineStatus
+from beamhouse.engine.link.errors import EngineUnavailable, ModelUnsupported, invalid
+from beamhouse.engine.link.messages import Constraint, Finished, Load, Submission
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.engine.link.stream import Update
+from beamhouse.engine.text.tokenizer import Text
+from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.judge.budget import Budget
+from beamhouse.server.admission import Gate
+from beamhouse.server.metrics import Metrics
 
 TOKENIZER_THREADS = 2
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.client import EngineStatus
-from engine.errors import EngineError, EngineUnavailable
-from engine.messages import (
+from beamhouse.engine.link.client import EngineStatus
+from beamhouse.engine.link.errors import EngineError, EngineUnavailable
+from beamhouse.engine.link.messages import (
     Constraint,
     Finished,
     FinishReason,
@@ -23,9 +23,9 @@ from engine.messages import (
     Tokens,
     TopToken,
 )
-from engine.model_info import ModelInfo, TokenizerSwitches
-from engine.stream import Update
-from schemas.generation import GenerationMode
+from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
+from beamhouse.engine.link.stream import Update
+from beamhouse.schemas.generation.config import GenerationMode
 
 Script = Callable[[Submission], list[Update | EngineError]]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from engine.attention.varlen import VarlenKernel
-from engine.attention.varlen_plain import varlen_plain
-from engine.runners.cuda_graphs import Recording
+from beamhouse.engine.attention.varlen import VarlenKernel
+from beamhouse.engine.attention.varlen_plain import varlen_plain
+from beamhouse.engine.runners.cuda_graphs import Recording
 
 KERNEL = VarlenKernel(varlen_plain, "paged, stand-in", takes_key_starts=True)
 

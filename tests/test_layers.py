@@ -10,187 +10,161 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("config", "schemas", "engine", "server")
-WEB = {"fastapi", "starlette", "uvicorn", "httpx", "prometheus_client"}
-OPTIONAL = {"llguidance"}
-PROTOCOLS = {
-    f"schemas.{name}" for name in ("native", "answers", "scores", "tokens", "events", "problem_json", "openai", "tgi")
+# The rooms of each folder from the ground up: a module imports from its own room and from those before it.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "config": ("sources", "settings"),
+    "schemas": (),
+    "engine": (
+        "builtin",
+        "link",
+        "watermark",
+        "text",
+        "state",
+        "attention",
+        "native",
+        "logits",
+        "runners",
+        "decoding",
+        "loading",
+        "loop",
+        "build",
+        "process",
+        "__main__",
+    ),
+    "server": ("metrics", "admission", "service", "edge", "asking", "answering", "doors", "app", "command", "__main__"),
 }
+# What each folder may import beside itself, of ours and of others; None: any that is a declared dependency.
+MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {
+    "config": (set(), {"pydantic", "pydantic_settings"}),
+    "schemas": (set(), {"pydantic", "pydantic_core", "msgspec", "huggingface_hub"}),
+    "engine": ({"config", "schemas"}, None),
+    "server": ({"config", "schemas", "engine"}, None),
+}
+WEB = {"fastapi", "starlette", "uvicorn", "httpx", "prometheus_client"}
+COMPUTING = {"torch", "transformers"}
+# All that the HTTP process imports of the engine, and so without anything that computes.
+FOR_THE_SERVER = (
+    "engine.link.",
+    "engine.text.",
+    "engine.watermark.",
+    "engine.native.compiler",
+    "engine.native.threads",
+    "engine.loading.files",
+)
 # Where a process begins: these import some of their own rooms late, since the time imports take is what they are about.
-ENTRIES = {"server.cli": {"server"}, "engine.__main__": {"engine"}}
+ENTRIES = {"server.command.cli", "engine.__main__"}
+OPTIONAL = {"llguidance"}
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 
-# The engine from the ground up: a module imports from its own level and those below it, never from one above. An entry
-# names a module or a package; the longer one wins.
-LEVELS: tuple[tuple[str, ...], ...] = (
-    (
-        "errors",
-        "messages",
-        "model_info",
-        "frames",
-        "child",
-        "orphan",
-        "sharing",
-        "pulse",
-        "builtin",
-        "decoder_stages",
-        "pace",
-        "threads",
-        "watermark",
-    ),
-    ("request", "watch", "decoders", "chat", "control_tokens", "healing", "life", "spelling", "stretch"),
-    ("cache",),
-    ("batch",),
-    ("runners.runner", "attention.plan", "rotary"),
-    ("native.compiler",),
-    ("native",),
-    ("logits", "stopping", "trace"),
-    ("inspecting",),
-    ("decoding.drafting", "decoding.race"),
-    ("decoding",),
-    ("runners", "attention", "plan", "scheduler", "settling", "outbox", "loading", "text"),
-    ("parts", "intake", "roster", "engine", "stream", "client", "fields", "assistants"),
-    ("build", "preparing"),
-    ("process",),
-    ("__main__",),
-)
-# What the HTTP process imports too: these must stay free of torch, wherever else they stand.
-WITHOUT_TORCH = (
-    "engine.native.compiler",
-    "engine.client",
-    "engine.child",
-    "engine.life",
-    "engine.pulse",
-    "engine.frames",
-    "engine.sharing",
-    "engine.stream",
-    "engine.text",
-    "engine.errors",
-    "engine.messages",
-    "engine.model_info",
-)
 
-
-def modules(*rooms: str) -> list[Path]:
-    return sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Each imported module and its line."""
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Each imported module, ours without the package that holds them all; of `from a import b` also `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            yield from (alias.name.removeprefix("beamhouse.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in line {node.lineno}"
-            yield node.module or "", node.lineno
-            if node.module in ROOMS:
-                yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+            module = (node.module or "").removeprefix("beamhouse.")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names if module.split(".")[0] in ROOMS)
 
 
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def imported_by(path: Path) -> set[str]:
+    return set(imports(ast.parse(path.read_text(encoding="utf-8"), str(path))))
 
 
-def offenders(*rooms: str, banned: set[str]) -> list[str]:
-    """Imports in `rooms` of a module whose dotted name or whose top-level package is banned."""
-    return [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for path in modules(*rooms)
-        for name, line in imports(parse(path))
-        if name in banned or name.split(".")[0] in banned
-    ]
+def tops(*folders: str) -> set[str]:
+    return {name.split(".")[0] for path in modules(*folders) for name in imported_by(path)}
 
 
-def third_party(*rooms: str) -> set[str]:
-    tops = {name.split(".")[0] for path in modules(*rooms) for name, _ in imports(parse(path))}
-    return tops - set(sys.stdlib_module_names) - set(ROOMS)
+def third_party(*folders: str) -> set[str]:
+    return tops(*folders) - set(sys.stdlib_module_names) - set(ROOMS)
 
 
-def test_config_stands_alone():
-    assert third_party("config") <= {"pydantic", "pydantic_settings"}
-    assert offenders("config", banned=set(ROOMS) - {"config"}) == []
+def room_of(module: str) -> int | None:
+    """The place of `folder.room…` among the rooms of its folder; None outside of them."""
+    folder, _, rest = module.partition(".")
+    room = rest.split(".")[0]
+    return ROOMS[folder].index(room) if room in ROOMS.get(folder, ()) else None
 
 
-def test_schemas_are_a_leaf():
-    assert third_party("schemas") <= {"pydantic", "pydantic_core", "msgspec", "huggingface_hub"}
-    assert offenders("schemas", banned=set(ROOMS) - {"schemas"}) == []
+@pytest.mark.parametrize("folder", ROOMS)
+def test_a_folder_imports_what_it_may(folder: str):
+    own, other = MAY_IMPORT[folder]
+    assert tops(folder) & set(ROOMS) <= own | {folder}
+    assert other is None or third_party(folder) <= other
 
 
-def test_the_engine_knows_no_web():
-    assert offenders("engine", banned={"server", *WEB}) == []
+@pytest.mark.parametrize("path", [path for folder in ROOMS for path in modules(folder)], ids=dotted)
+def test_imports_go_to_the_own_room_and_those_before_it(path: Path):
+    name = dotted(path)
+    if "." in name and ROOMS[name.split(".")[0]]:
+        own = room_of(name)
+        assert own is not None, "a new room: give it a place in ROOMS"
+        used = {other: room_of(other) for other in imported_by(path) if other.split(".")[0] == name.split(".")[0]}
+        assert {other: room for other, room in used.items() if room is not None and room > own} == {}
 
 
-def test_the_engine_knows_no_protocol():
-    assert offenders("engine", banned=PROTOCOLS) == []
+def test_the_engine_knows_neither_the_web_nor_a_protocol():
+    assert not tops("engine") & WEB
+    assert [name for path in modules("engine") for name in imported_by(path) if "schemas.beamhouse" in name] == []
 
 
-def test_the_server_never_imports_torch():
-    assert offenders("server", banned={"torch", "transformers", "numpy"}) == []
-
-
-def test_what_the_server_imports_of_the_engine_is_free_of_torch():
-    reached, ahead = set(), {name for path in modules("server") for name, _ in imports(parse(path))}
-    ahead |= set(WITHOUT_TORCH)
+def test_what_the_server_imports_computes_nothing():
+    ahead, reached = [name for path in modules("server") for name in imported_by(path)], set[str]()
+    ahead += [dotted(path) for path in modules("engine") if dotted(path).startswith(FOR_THE_SERVER)]
     while ahead:
         name = ahead.pop()
+        assert name.split(".")[0] not in COMPUTING, f"one of {sorted(reached)} imports {name}"
         path = ROOT / f"{name.replace('.', '/')}.py"
         if name.startswith("engine.") and path.exists() and name not in reached:
+            assert name.startswith(FOR_THE_SERVER), f"the server imports {name}"
             reached.add(name)
-            found = {module for module, _ in imports(parse(path))}
-            assert not found & {"torch", "transformers"}, f"{name} imports torch, and the server imports {name}"
-            ahead |= found
-    assert "engine.client" in reached
-
-
-def level_of(module: str) -> int | None:
-    """The level of `engine.…`, or None for the bare package and for a module that has none yet."""
-    levels = {name: number for number, names in enumerate(LEVELS) for name in names}
-    parts = module.split(".")[1:]
-    known = [levels[name] for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in levels]
-    return known[0] if known else None
-
-
-@pytest.mark.parametrize("path", [path for path in modules("engine") if dotted(path) != "engine"], ids=dotted)
-def test_imports_inside_the_engine_go_upward(path: Path):
-    own = level_of(dotted(path))
-    assert own is not None, "a new module: give it a level in LEVELS"
-    used = {name: level_of(name) for name, _ in imports(parse(path)) if name.startswith("engine.")}
-    assert {name: level for name, level in used.items() if level is not None and level > own} == {}
+            ahead += imported_by(path)
+    assert "engine.link.client" in reached
 
 
 @pytest.mark.parametrize("path", modules(*ROOMS), ids=dotted)
 def test_imports_stand_at_the_top(path: Path):
-    functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inside = {name.split(".")[0] for function in functions for name, _ in imports(function)}
-    inside -= ENTRIES.get(dotted(path), set())
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {name.split(".")[0] for function in functions for name in imports(function)}
+    inside -= {dotted(path).split(".")[0]} if dotted(path) in ENTRIES else set()
     assert inside <= OPTIONAL | ({"huggingface_hub"} if path.is_relative_to(ROOT / "schemas") else set())
     assert "TYPE_CHECKING" not in path.read_text(encoding="utf-8")
 
 
-def is_torch_load(call: ast.Call) -> bool:
-    return ast.unparse(call.func) == "torch.load"
-
-
-@pytest.mark.parametrize("path", modules(*ROOMS, "benchmarks"), ids=dotted)
+@pytest.mark.parametrize("path", modules(*ROOMS, "training", "benchmarks"), ids=dotted)
 def test_nothing_runs_code_from_data(path: Path):
-    tree = parse(path)
-    assert not {name.split(".")[0] for name, _ in imports(tree)} & UNSAFE
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"eval", "exec", "compile", "__import__"}
-    loads = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call) and is_torch_load(node)]
+    assert not {name.split(".")[0] for name in imported_by(path)} & UNSAFE
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+    assert not called & {"eval", "exec", "compile", "__import__"}
+    loads = [ast.unparse(call) for call in calls if ast.unparse(call.func) == "torch.load"]
     assert [load for load in loads if "weights_only=True" not in load] == []
+
+
+@pytest.mark.parametrize("path", modules(*ROOMS, "training", "benchmarks", "tests"), ids=dotted)
+def test_the_rooms_are_imported_as_one_package(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    named += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert [name for name in named if name.split(".")[0] in ROOMS] == []
 
 
 def test_every_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["grammar"]]
     names = {re.split(r"[<>=!;\[ ]", line)[0].lower().replace("-", "_") for line in declared}
-    other_names = {"pydantic_core": "pydantic"}
-    used = {other_names.get(name, name) for name in third_party(*ROOMS)}
+    used = {"pydantic" if name == "pydantic_core" else name for name in third_party(*ROOMS)}
     assert used <= names, "imported, but not in pyproject.toml"
     # uvicorn takes uvloop by name; transformers the other two, where it converts a SentencePiece model.
     assert names - used <= {"uvloop", "sentencepiece", "protobuf"}, "in pyproject.toml, but never imported"

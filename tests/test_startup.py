@@ -19,17 +19,17 @@ def imported(module: str, of: set[str]) -> set[str]:
 
 
 def test_the_command_starts_the_engine_before_it_imports_what_serves_http() -> None:
-    assert imported("server.cli", HTTP | HEAVY) == set()
+    assert imported("beamhouse.server.command.cli", HTTP | HEAVY) == set()
 
 
 def test_the_http_process_imports_nothing_that_computes() -> None:
-    assert imported("server.commands", {"torch", "transformers"}) == set()
+    assert imported("beamhouse.server.command.commands", {"torch", "transformers"}) == set()
 
 
-@pytest.mark.parametrize("module", ["engine.__main__", "engine.child"])
+@pytest.mark.parametrize("module", ["beamhouse.engine.__main__", "beamhouse.engine.link.child"])
 def test_the_engine_process_begins_without_any_package(module: str) -> None:
     assert imported(module, HTTP | HEAVY | {"msgspec", "pydantic"}) == set()
 
 
 def test_the_engine_process_imports_neither_the_web_nor_what_it_does_not_need() -> None:
-    assert imported("engine.process", HTTP | IDLE | {"engine.builtin.train"}) == set()
+    assert imported("beamhouse.engine.process", HTTP | IDLE | {"training.train"}) == set()

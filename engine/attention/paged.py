@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from engine.attention.plan import Plan, Span
-from engine.cache import BlockCopy
+from beamhouse.engine.attention.attention_plan import Plan, Span
+from beamhouse.engine.state.block_cache import BlockCopy
 
 
 class UnsupportedAttention(ValueError):

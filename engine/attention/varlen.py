@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import torch
 
-from engine.attention.numbers import StepNumbers
-from engine.attention.paged import LayerKind, PagedAttention
-from engine.attention.plan import build_plan
-from engine.batch import Feed
-from engine.cache import BlockCopy
+from beamhouse.engine.attention.attention_plan import build_plan
+from beamhouse.engine.attention.block_tables import StepNumbers
+from beamhouse.engine.attention.paged import LayerKind, PagedAttention
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCopy
 
 NUM_SPLITS = 1
 """Keys of a row are summed up in one go: then a row's result does not depend on the length of its neighbours.

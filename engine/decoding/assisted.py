@@ -5,16 +5,16 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from engine.batch import Advance, Outcome
-from engine.decoding.drafting.drafter import Draft, Drafter, Drafting, drafting_of, room_of, view
-from engine.decoding.drafting.lookup import PromptLookup
-from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
-from engine.decoding.verification import Check, Verdict, verify
-from engine.errors import invalid
-from engine.logits.constraints import is_complete
-from engine.logits.pipeline import Pipeline
-from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, Drafting, drafting_of, room_of, view
+from beamhouse.engine.decoding.drafting.lookup import PromptLookup
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
+from beamhouse.engine.decoding.verification import Check, Verdict, verify
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.constraints.constraint import is_complete
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.state.batch import Advance, Outcome
+from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.schemas.generation.config import GenerationMode
 
 READS = frozenset(
     {

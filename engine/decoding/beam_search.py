@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from engine.batch import Outcome
-from engine.decoding import race
-from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, num_candidates, searches_of
-from engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
-from engine.decoding.strategy import Step, Strategy, failures, live
-from engine.logits.survivors import largest
-from engine.messages import FinishReason
-from engine.request import Request, Row
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, num_candidates, searches_of
+from beamhouse.engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
+from beamhouse.engine.decoding.strategy import Step, Strategy, failures, live
+from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.logits import multinomial
+from beamhouse.engine.logits.sparse_scores import largest
+from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.config import GenerationMode
 
 Pick = Callable[[Request, torch.Tensor, int], torch.Tensor]
 """The places of so many candidates in the totals of all continuations, (K * V,)."""
@@ -110,7 +110,7 @@ def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
 
 def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
     """A race of all continuations, of which the first `size` are drawn."""
-    return race.winners(totals.softmax(-1)[None], [race.Turn(request.generator)], size)[0]
+    return multinomial.winners(totals.softmax(-1)[None], [multinomial.Turn(request.generator)], size)[0]
 
 
 def _go_on(one: Search, candidates: list[Candidate]) -> bool:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine.batch import Advance, Choice, Gain, KeptRow
-from engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
-from engine.decoding.strategy import Step
-from engine.logits.constraints import FIELD
-from engine.logits.guard import why_closed
-from engine.messages import FinishReason
-from engine.messages import Hypothesis as LiveHypothesis
-from engine.request import Request, Sequence
-from engine.trace import keeps_rows, token_scores, top_tokens
+from beamhouse.engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
+from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
+from beamhouse.engine.decoding.strategy import Step
+from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.link.messages import Hypothesis as LiveHypothesis
+from beamhouse.engine.logits.bad_rows import why_closed
+from beamhouse.engine.logits.constraints.constraint import FIELD
+from beamhouse.engine.state.batch import Advance, Choice, Gain, KeptRow
+from beamhouse.engine.state.request import Request, Sequence
 
 
 @dataclass(slots=True)

@@ -6,17 +6,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from engine.batch import Outcome
-from engine.decoding.beam_search import BeamSearch, log_probabilities
-from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, searches_of
-from engine.decoding.constraint_progress import Progress, demands_of
-from engine.decoding.group_beam_search import LAST, best_of, may_improve
-from engine.decoding.hypotheses import Pool
-from engine.decoding.strategy import Step, failures
-from engine.logits.guard import bad_rows
-from engine.messages import FinishReason
-from engine.request import Request, Sequence
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.beam_search import BeamSearch, log_probabilities
+from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, searches_of
+from beamhouse.engine.decoding.constraint_progress import Progress, demands_of
+from beamhouse.engine.decoding.group_beam_search import LAST, best_of, may_improve
+from beamhouse.engine.decoding.hypotheses import Pool
+from beamhouse.engine.decoding.strategy import Step, failures
+from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.schemas.generation.config import GenerationMode
 
 _PROGRESS = "constraints"
 _BANK_WEIGHT = 100.0

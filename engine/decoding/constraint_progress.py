@@ -5,10 +5,10 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from engine.logits.rows import Ids, as_ids
-from engine.logits.trie import Node, tree_of
-from schemas.generation import GenerationConfig
-from schemas.generation_parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
+from beamhouse.engine.logits.constraints.trie import Node, tree_of
+from beamhouse.engine.logits.rows import Ids, as_ids
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
 
 MOST_KNOWN = 64
 """Orders of waiting demands whose openings a request remembers."""

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import torch
 
-from engine.batch import Advance, Choice, Outcome
-from engine.decoding.strategy import Grown, Scored, Step, Strategy, failures, gain_of, kept_of
-from engine.logits.guard import bad_rows
-from engine.logits.survivors import largest
-from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, failures, gain_of, kept_of
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.sparse_scores import largest
+from beamhouse.engine.state.batch import Advance, Choice, Outcome
+from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.schemas.generation.config import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import torch
 
-from engine.batch import Outcome
-from engine.decoding.greedy import choose_best
-from engine.decoding.sample import draw
-from engine.decoding.strategy import Scored, Step, Strategy, live
-from engine.errors import invalid
-from engine.logits.survivors import at_least, keep
-from engine.request import Request, Row
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.greedy import choose_best
+from beamhouse.engine.decoding.sample import draw
+from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, live
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.sparse_scores import at_least, keep
+from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.config import GenerationMode
 
 LEAST_SHARE = 0.1
 """Tokens less probable than this share of the likeliest one's probability in the last layer are dropped."""

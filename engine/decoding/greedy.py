@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import torch
 
-from engine.batch import Outcome
-from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
-from engine.logits.guard import bad_rows
-from engine.logits.survivors import best
-from engine.request import Request, Row
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.sparse_scores import best
+from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.config import GenerationMode
 
 
 class Greedy(Strategy):

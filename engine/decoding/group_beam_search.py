@@ -6,16 +6,16 @@ from typing import ClassVar
 
 import torch
 
-from engine.batch import Advance, Outcome
-from engine.decoding.beam_search import READS, log_probabilities
-from engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, live_slices, num_candidates
-from engine.decoding.hypotheses import Pool
-from engine.decoding.strategy import Step, Strategy, failures
-from engine.logits.guard import bad_rows
-from engine.logits.survivors import largest
-from engine.messages import FinishReason
-from engine.request import Request, Row, Sequence
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.beam_search import READS, log_probabilities
+from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, live_slices, num_candidates
+from beamhouse.engine.decoding.hypotheses import Pool
+from beamhouse.engine.decoding.strategy import Step, Strategy, failures
+from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.sparse_scores import largest
+from beamhouse.engine.state.batch import Advance, Outcome
+from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.schemas.generation.config import GenerationMode
 
 LAST = ("length", "time")
 """Reasons that end all beams at once, so that each is a hypothesis."""

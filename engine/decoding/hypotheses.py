@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.messages import FinishReason, Ranking, TopToken
-from schemas.generation import GenerationConfig
+from beamhouse.engine.link.messages import FinishReason, Ranking, TopToken
+from beamhouse.schemas.generation.config import GenerationConfig
 
 Floats = npt.NDArray[np.float32]
 

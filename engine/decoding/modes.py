@@ -1,15 +1,15 @@
 """The decoding modes that are built."""
 
-from engine.decoding.assisted import Assistants, Assisted
-from engine.decoding.beam_search import BeamSample, BeamSearch
-from engine.decoding.constrained_beam_search import ConstrainedBeamSearch
-from engine.decoding.contrastive import Contrastive
-from engine.decoding.dola import Dola, ModelFacts
-from engine.decoding.greedy import Greedy
-from engine.decoding.group_beam_search import GroupBeamSearch
-from engine.decoding.sample import Sample
-from engine.decoding.strategy import Strategy
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.assisted import Assistants, Assisted
+from beamhouse.engine.decoding.beam_search import BeamSample, BeamSearch
+from beamhouse.engine.decoding.constrained_beam_search import ConstrainedBeamSearch
+from beamhouse.engine.decoding.contrastive import Contrastive
+from beamhouse.engine.decoding.dola import Dola, ModelFacts
+from beamhouse.engine.decoding.greedy import Greedy
+from beamhouse.engine.decoding.group_beam_search import GroupBeamSearch
+from beamhouse.engine.decoding.sample import Sample
+from beamhouse.engine.decoding.strategy import Strategy
+from beamhouse.schemas.generation.config import GenerationMode
 
 # These need nothing; what others need stands in `strategies`.
 _PLAIN = (Greedy, Sample, BeamSearch, BeamSample, GroupBeamSearch, ConstrainedBeamSearch, Contrastive)

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import torch
 
-from engine.batch import Outcome
-from engine.decoding import race
-from engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
-from engine.logits.guard import bad_rows
-from engine.request import Request
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
+from beamhouse.engine.logits import multinomial
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.request import Request
+from beamhouse.schemas.generation.config import GenerationMode
 
 
 class Sample(Strategy):
@@ -32,7 +32,7 @@ def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
     sources = [at for at, row in enumerate(given.rows) for _ in range(_num_picks(row.request))]
     turns = [_turn(request) for request in requests]
     failed: dict[Request, str] = {}
-    tokens = race.certain(given.scores, sources, turns, step.pipeline.kernels)
+    tokens = multinomial.certain(given.scores, sources, turns, step.pipeline.kernels)
     if tokens is None:
         tokens, bad = _drawn(given.scores, sources, turns)
         failed = failures(given.rows, bad)
@@ -45,13 +45,13 @@ def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
     return Outcome({one: advanced(one, grown[one], step) for one in requests if one not in failed}, failed)
 
 
-def _drawn(scores: torch.Tensor, sources: Seq[int], turns: Seq[race.Turn]) -> tuple[list[int], list[bool]]:
+def _drawn(scores: torch.Tensor, sources: Seq[int], turns: Seq[multinomial.Turn]) -> tuple[list[int], list[bool]]:
     """The token of each source, and which rows of the scores are bad."""
     probabilities = scores.softmax(-1)  # (R, V)
     is_bad = bad_rows(scores, for_sampling=True)
     if len(sources) > len(scores):
         probabilities = probabilities.index_select(0, torch.tensor(sources, device=scores.device))
-    picked = race.winners(probabilities, turns)[:, 0]  # (picks,)
+    picked = multinomial.winners(probabilities, turns)[:, 0]  # (picks,)
     packed = torch.cat([picked, is_bad.to(picked.dtype)]).tolist()  # one transfer
     return packed[: len(sources)], [bool(flag) for flag in packed[len(sources) :]]
 
@@ -60,11 +60,11 @@ def _num_picks(request: Request) -> int:
     return len(request.outputs) if _is_first(request) else 1
 
 
-def _turn(request: Request) -> race.Turn:
+def _turn(request: Request) -> multinomial.Turn:
     """Numbers for all sequences of a request, of which the live ones race."""
     is_whole = _is_first(request) or len(request.sequences) == len(request.outputs)
     live = None if is_whole else [sequence.index for sequence in request.sequences]
-    return race.Turn(request.generator, len(request.outputs), live)
+    return multinomial.Turn(request.generator, len(request.outputs), live)
 
 
 def _is_first(request: Request) -> bool:

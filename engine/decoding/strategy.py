@@ -7,14 +7,14 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from engine.batch import Advance, Choice, Forward, Gain, KeptRow, Outcome
-from engine.logits.guard import failure_of, why_closed
-from engine.logits.pipeline import Pipeline
-from engine.messages import FinishReason
-from engine.request import Request, Row, Sequence
-from engine.stopping import Stopping
-from engine.trace import keeps_rows, token_scores, top_tokens
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
+from beamhouse.engine.decoding.stopping import Stopping
+from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.logits.bad_rows import failure_of, why_closed
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.state.batch import Advance, Choice, Forward, Gain, KeptRow, Outcome
+from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.schemas.generation.config import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)

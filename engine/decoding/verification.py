@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.decoding import race
-from engine.decoding.drafting.drafter import Draft
-from engine.logits.guard import bad_rows
-from engine.logits.survivors import best
-from engine.request import Request
+from beamhouse.engine.decoding.drafting.drafter import Draft
+from beamhouse.engine.logits import multinomial
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.sparse_scores import best
+from beamhouse.engine.state.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def _best(check: Check) -> torch.Tensor:
 def _drawn(check: Check) -> torch.Tensor:
     """A draw at every position, as one call of `torch.multinomial` over the whole proposal makes them."""
     probabilities = check.scores.softmax(-1)
-    turn = race.Turn(check.request.generator, check.draft.num_proposed + 1, range(len(probabilities)))
-    return race.winners(probabilities, [turn])[:, 0]
+    turn = multinomial.Turn(check.request.generator, check.draft.num_proposed + 1, range(len(probabilities)))
+    return multinomial.winners(probabilities, [turn])[:, 0]
 
 
 def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
@@ -105,4 +105,4 @@ def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
     total = rest.sum()
     is_own = (num_accepted == num_drafted) | (total <= torch.finfo(rest.dtype).tiny)
     chosen = torch.where(is_own, own, rest / total)
-    return torch.cat([num_accepted[None], race.winners(chosen, [race.Turn(request.generator)])[:, 0]])
+    return torch.cat([num_accepted[None], multinomial.winners(chosen, [multinomial.Turn(request.generator)])[:, 0]])

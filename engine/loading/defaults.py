@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ModelUnsupported
-from schemas.generation import GenerationConfig
-from schemas.generation_io import FILE_NAME, read_json
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.files import FILE_NAME, read_json
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from tqdm import tqdm
 
-from config.settings import ModelSettings
-from engine.errors import ModelUnsupported
-from schemas.generation_io import read_json
+from beamhouse.config.settings import ModelSettings
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.schemas.generation.files import read_json
 
 BUILTIN = "builtin"
 BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"

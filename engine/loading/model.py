@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as library_logging
 
-from config.settings import ModelSettings
-from engine.errors import ModelUnsupported
-from engine.loading.files import Progress
+from beamhouse.config.settings import ModelSettings
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.loading.files import Progress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -8,8 +8,8 @@ from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS, convert_slow_tokenizer
 
-from engine.errors import ModelUnsupported
-from engine.model_info import TokenizerSwitches
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.link.model_info import TokenizerSwitches
 
 FORMS = ("tokenizer*.json", "*.model", "vocab.*", "tekken.json", "*.tiktoken")
 """What a tokenizer is stored as; a model with none of it takes token ids alone."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from engine.logits.processor import Processor
-from engine.logits.rows import Rows
-from engine.request import Request
+from beamhouse.engine.logits.processor import Processor
+from beamhouse.engine.logits.rows import Rows
+from beamhouse.engine.state.request import Request
 
 
 class RemoveInvalidValues(Processor):

@@ -6,31 +6,31 @@ from collections.abc import Sequence as Seq
 import torch
 from torch import Tensor
 
-from engine.errors import InvalidRequest, invalid
-from engine.logits.allowed import PrefixAllowedTokens
-from engine.logits.bans import BeginSuppressTokens, SuppressTokens
-from engine.logits.bias import BadWords, SequenceBias
-from engine.logits.constraints import Constraints
-from engine.logits.custom import Registered
-from engine.logits.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
-from engine.logits.diversity import HammingDiversity
-from engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
-from engine.logits.forcing import ForcedBos, ForcedEos
-from engine.logits.guard import failure_of, is_search, why_closed
-from engine.logits.guidance import Guidance
-from engine.logits.length import ExponentialDecay, MinLength, MinNewTokens
-from engine.logits.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
-from engine.logits.penalties import EncoderRepetitionPenalty, RepetitionPenalty
-from engine.logits.processor import Processor
-from engine.logits.registry import Registry
-from engine.logits.rows import Rows
-from engine.logits.synthid import SynthIDWatermark
-from engine.logits.warpers import MinP, Temperature, TopK, TopP
-from engine.logits.watermark import GreenListWatermark
-from engine.native.library import Kernels
-from engine.request import Request, Row
-from engine.watermark.profiles import Profiles
-from schemas.problems import Problem
+from beamhouse.engine.link.errors import InvalidRequest, invalid
+from beamhouse.engine.logits.bad_rows import failure_of, is_search, why_closed
+from beamhouse.engine.logits.constraints.allowed import PrefixAllowedTokens
+from beamhouse.engine.logits.constraints.constraint import Constraints
+from beamhouse.engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
+from beamhouse.engine.logits.processor import Processor
+from beamhouse.engine.logits.processors.bans import BeginSuppressTokens, SuppressTokens
+from beamhouse.engine.logits.processors.bias import BadWords, SequenceBias
+from beamhouse.engine.logits.processors.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
+from beamhouse.engine.logits.processors.diversity import HammingDiversity
+from beamhouse.engine.logits.processors.forcing import ForcedBos, ForcedEos
+from beamhouse.engine.logits.processors.greenlist import GreenListWatermark
+from beamhouse.engine.logits.processors.guidance import Guidance
+from beamhouse.engine.logits.processors.length import ExponentialDecay, MinLength, MinNewTokens
+from beamhouse.engine.logits.processors.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
+from beamhouse.engine.logits.processors.penalties import EncoderRepetitionPenalty, RepetitionPenalty
+from beamhouse.engine.logits.processors.synthid import SynthIDWatermark
+from beamhouse.engine.logits.processors.warpers import MinP, Temperature, TopK, TopP
+from beamhouse.engine.logits.registered.named import Registered
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.logits.rows import Rows
+from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.state.request import Request, Row
+from beamhouse.engine.watermark.profiles import Profiles
+from beamhouse.schemas.problems import Problem
 
 _PREPARED = "processors"
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from engine.errors import invalid
-from engine.logits.rows import Ids, Rows, as_ids
-from engine.request import Request, Row
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.request import Request, Row
 
 
 class Processor(Protocol):

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.logits.survivors import Survivors
-from engine.request import Row, Sequence
+from beamhouse.engine.logits.sparse_scores import Survivors
+from beamhouse.engine.state.request import Row, Sequence
 
 Ids = npt.NDArray[np.int64]
 

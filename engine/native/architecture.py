@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from engine.native import layouts
-from engine.native.layouts import Attention, FeedForward, Layout
-from engine.native.linear import weight_of
-from engine.native.parts import (
+from beamhouse.engine.attention.rotary import RotaryRows, Span
+from beamhouse.engine.native import layouts
+from beamhouse.engine.native.layouts import Attention, FeedForward, Layout
+from beamhouse.engine.native.linear import weight_of
+from beamhouse.engine.native.parts import (
     Decoder,
     Heads,
     Layer,
@@ -28,11 +29,10 @@ from engine.native.parts import (
     require,
     same,
 )
-from engine.native.probes import activation_of, norm_of, pairing_of, turns
-from engine.rotary import RotaryRows, Span
+from beamhouse.engine.native.probes import activation_of, norm_of, pairing_of, turns
 
 ROPES = frozenset({"default", "linear", "llama3", "yarn", "longrope", "dynamic"})
-"""Kinds of rotary positions whose angles depend on the position alone, or as `engine/stretch.py` says."""
+"""Kinds of rotary positions whose angles depend on the position alone, or as `engine/state/rope_scaling.py` says."""
 
 SCALED_BY = ("llama_4_scaling_beta", "original_max_position_embeddings")
 """Among the rotary parameters, by what queries are scaled by their positions."""

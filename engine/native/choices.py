@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.native.library import Kernels
+from beamhouse.engine.native.library import Kernels
 
 Ids = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint32]
@@ -89,7 +89,7 @@ def order_of(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
 
 
 def swaps_for(kernels: Kernels | None, size: int) -> Callable[[int, int], Words] | None:
-    """What finds the swaps of an `engine.watermark.shuffle.Shuffle` of this size; None where its own way serves."""
+    """What finds the swaps of a `watermark.shuffle.Shuffle` of this size; None where its own way serves."""
     if kernels is None or size > _MOST_SHUFFLED:
         return None
 

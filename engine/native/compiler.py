@@ -2,7 +2,7 @@
 
 The result is named after all that goes into it, so that another version or processor never meets a stale one.
 
-    python -m engine.native.compiler [DIRECTORY]    for this processor, or, into DIRECTORY, for all of its kind
+    python -m beamhouse.engine.native.compiler [DIRECTORY]   for this processor, or, into DIRECTORY, for all of its kind
 """
 
 import hashlib

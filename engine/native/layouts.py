@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from engine.native.parts import OtherArchitecture, Place, require
+from beamhouse.engine.native.parts import OtherArchitecture, Place, require
 
 EMBEDDINGS = ("embed_tokens", "wte", "embed_in")
 POSITIONS = ("wpe", "embed_positions")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from engine.native.compiler import NoKernels, kernels_file
+from beamhouse.engine.native.compiler import NoKernels, kernels_file
 
 logger = logging.getLogger(__name__)
 

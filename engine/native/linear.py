@@ -7,8 +7,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from engine.native.library import Kernels
-from engine.native.matrices import PackedMatrix, fits, head_form, packed_side_by_side
+from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.native.matrices import PackedMatrix, fits, head_form, packed_side_by_side
 
 
 class PackedLinear(nn.Module):

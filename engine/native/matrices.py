@@ -5,8 +5,8 @@ from collections.abc import Sequence as Seq
 
 import torch
 
-from engine.native.library import FORMATS, INT8, QUANTIZED, Kernels, MatrixStruct, Memory
-from engine.native.pages import forget_pages
+from beamhouse.engine.native.free_mapped_weights import forget_pages
+from beamhouse.engine.native.library import FORMATS, INT8, QUANTIZED, Kernels, MatrixStruct, Memory
 
 PANEL = 64
 """Columns of a panel, as `kPanel` in src/matmul.h."""

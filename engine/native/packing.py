@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct
-from engine.native.linear import PackedLinear, weight_of
-from engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
-from engine.native.parts import Layer, Norm, Place
+from beamhouse.engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct
+from beamhouse.engine.native.linear import PackedLinear, weight_of
+from beamhouse.engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
+from beamhouse.engine.native.parts import Layer, Norm, Place
 
 
 class PackedHalves(nn.Module):

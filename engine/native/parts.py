@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.rotary import RotaryRows
+from beamhouse.engine.attention.rotary import RotaryRows
 
 
 class OtherArchitecture(Exception):

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from config.settings import EngineSettings
-from engine.errors import ModelUnsupported
-from engine.native.compiler import NoKernels
-from engine.native.library import Kernels, load_kernels
-from engine.threads import pick_num_threads
+from beamhouse.config.settings import EngineSettings
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.native.compiler import NoKernels
+from beamhouse.engine.native.library import Kernels, load_kernels
+from beamhouse.engine.native.threads import pick_num_threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from engine.native.parts import Activation, Norm, NormKind, Pairing, require
-from engine.rotary import Tables
+from beamhouse.engine.attention.rotary import Tables
+from beamhouse.engine.native.parts import Activation, Norm, NormKind, Pairing, require
 
 EXACT = 4
 """Units in the last place, of the largest number, that a recognised norm may be off."""

@@ -9,10 +9,9 @@ from collections.abc import Sequence as Seq
 import torch
 from transformers import PreTrainedModel
 
-from engine.batch import Feed
-from engine.cache import BlockCache, BlockCopy
-from engine.native.architecture import query_scales, recognize, rotaries
-from engine.native.library import (
+from beamhouse.engine.attention.rotary import Span, spans_of
+from beamhouse.engine.native.architecture import query_scales, recognize, rotaries
+from beamhouse.engine.native.library import (
     FORMATS,
     CacheStruct,
     Kernels,
@@ -22,9 +21,10 @@ from engine.native.library import (
     ShapeStruct,
     StepStruct,
 )
-from engine.native.packing import Packer
-from engine.native.parts import Decoder, Rotary, require
-from engine.rotary import Span, spans_of
+from beamhouse.engine.native.packing import Packer
+from beamhouse.engine.native.parts import Decoder, Rotary, require
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCache, BlockCopy
 
 SUB_BLOCK = 16
 """Positions that lie together in the cache: `kKeys` in src/attention.h."""

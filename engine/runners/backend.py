@@ -7,18 +7,18 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from config.settings import EngineSettings
-from engine.batch import Feed
-from engine.cache import BlockCache, BlockCopy
-from engine.errors import ModelUnsupported, in_words
-from engine.native.library import Kernels
-from engine.native.linear import pack_linears
-from engine.native.parts import OtherArchitecture
-from engine.native.pick import PickedKernels
-from engine.native.stack import NativeStack
-from engine.runners.cuda_pick import pick_for_gpu
-from engine.runners.native_backend import NativeBackend
-from engine.runners.torch_backend import TorchBackend
+from beamhouse.config.settings import EngineSettings
+from beamhouse.engine.link.errors import ModelUnsupported, in_words
+from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.native.linear import pack_linears
+from beamhouse.engine.native.parts import OtherArchitecture
+from beamhouse.engine.native.pick import PickedKernels
+from beamhouse.engine.native.stack import NativeStack
+from beamhouse.engine.runners.cuda_pick import pick_for_gpu
+from beamhouse.engine.runners.native_backend import NativeBackend
+from beamhouse.engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCache, BlockCopy
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from transformers import PreTrainedModel
 
-from engine.batch import Batch, Feed, Forward
-from engine.cache import BlockCache
-from engine.errors import ModelUnsupported, in_words
-from engine.request import Sequence
-from engine.runners.far import LibraryPast, Stand, stands
-from engine.runners.routing import Routing, recording, replaying
+from beamhouse.engine.link.errors import ModelUnsupported, in_words
+from beamhouse.engine.runners.far import LibraryPast, Stand, stands
+from beamhouse.engine.runners.routing import Routing, recording, replaying
+from beamhouse.engine.state.batch import Batch, Feed, Forward
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 
 ALLOWED = {torch.float32: 1e-3}
 """How far logits may be off, as a share of their size; more in types of two bytes."""

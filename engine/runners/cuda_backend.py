@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from engine.attention.numbers import Layout, StepNumbers, stage
-from engine.attention.varlen import VarlenAttention, VarlenKernel
-from engine.batch import Feed
-from engine.cache import BlockCache
-from engine.request import Sequence
-from engine.runners.check import ALLOWED, ALLOWED_OF_TWO_BYTES
-from engine.runners.cuda_graphs import BUCKETS, Record, StepGraphs
-from engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.attention.block_tables import Layout, StepNumbers, stage
+from beamhouse.engine.attention.varlen import VarlenAttention, VarlenKernel
+from beamhouse.engine.runners.check import ALLOWED, ALLOWED_OF_TWO_BYTES
+from beamhouse.engine.runners.cuda_graphs import BUCKETS, Record, StepGraphs
+from beamhouse.engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence as Seq
 
 import torch
 
-from engine.attention.numbers import Layout, StepNumbers, stage
-from engine.batch import Feed
+from beamhouse.engine.attention.block_tables import Layout, StepNumbers, stage
+from beamhouse.engine.state.batch import Feed
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of rows a step is recorded for; others are padded to the next."""

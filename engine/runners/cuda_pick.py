@@ -8,11 +8,11 @@ from torch.nn.attention import current_flash_attention_impl
 from torch.nn.attention.varlen import varlen_attn
 from transformers import PreTrainedModel
 
-from engine.attention.varlen import NUM_SPLITS, VarlenKernel
-from engine.attention.varlen_plain import varlen_plain
-from engine.runners.cuda_backend import CudaBackend
-from engine.runners.cuda_graphs import CudaRecorder
-from engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.attention.varlen import NUM_SPLITS, VarlenKernel
+from beamhouse.engine.attention.varlen_plain import varlen_plain
+from beamhouse.engine.runners.cuda_backend import CudaBackend
+from beamhouse.engine.runners.cuda_graphs import CudaRecorder
+from beamhouse.engine.runners.torch_backend import TorchBackend
 
 logger = logging.getLogger(__name__)
 

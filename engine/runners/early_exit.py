@@ -7,12 +7,12 @@ from collections.abc import Sequence as Seq
 import torch
 from torch.nn import Module, ModuleList
 
-from engine.batch import Batch, Forward
-from engine.cache import BlockCache
-from engine.errors import ModelUnsupported
-from engine.runners.backend import Store
-from engine.runners.packed import PackedRunner
-from engine.runners.runner import Seen, Wish
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.runners.backend import Store
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.state.batch import Batch, Forward
+from beamhouse.engine.state.block_cache import BlockCache
 
 
 class EarlyExitRunner:

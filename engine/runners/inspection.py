@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
-from engine.attention.paged import UnsupportedAttention
-from engine.rotary import Span, Turning, turned
-from engine.runners.runner import Seen, Wish
-from engine.runners.torch_backend import attending
+from beamhouse.engine.attention.paged import UnsupportedAttention
+from beamhouse.engine.attention.rotary import Span, Turning, turned
+from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.torch_backend import attending
 
 PIECE_TOKENS = 32
 SLICE_ENTRIES = 2**22

@@ -5,10 +5,10 @@ from collections.abc import Sequence as Seq
 import torch
 from transformers import PreTrainedModel
 
-from engine.batch import Feed
-from engine.cache import BlockCache
-from engine.native.stack import NativeStack, NativeStore
-from engine.runners.torch_backend import TorchBackend, plain_attention
+from beamhouse.engine.native.stack import NativeStack, NativeStore
+from beamhouse.engine.runners.torch_backend import TorchBackend, plain_attention
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCache
 
 
 class NativeBackend:

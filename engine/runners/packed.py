@@ -8,18 +8,18 @@ from collections.abc import Sequence as Seq
 import torch
 from transformers import PreTrainedModel
 
-from engine.batch import Batch, Feed, Forward
-from engine.cache import BlockCache
-from engine.errors import ModelUnsupported
-from engine.request import Sequence
-from engine.rotary import Turning, spans_of, turned
-from engine.runners.backend import Backend, Store
-from engine.runners.check import check
-from engine.runners.context import end_of, made_for, num_positions
-from engine.runners.cuda_backend import CudaBackend
-from engine.runners.inspection import Inspector
-from engine.runners.runner import Seen, Wish
-from engine.runners.torch_backend import TorchBackend, attending
+from beamhouse.engine.attention.rotary import Turning, spans_of, turned
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.runners.backend import Backend, Store
+from beamhouse.engine.runners.check import check
+from beamhouse.engine.runners.context import end_of, made_for, num_positions
+from beamhouse.engine.runners.cuda_backend import CudaBackend
+from beamhouse.engine.runners.inspection import Inspector
+from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.torch_backend import TorchBackend, attending
+from beamhouse.engine.state.batch import Batch, Feed, Forward
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from engine.batch import Batch, Forward
+from beamhouse.engine.state.batch import Batch, Forward
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
-from engine.attention.paged import PagedAttention, UnsupportedAttention
-from engine.attention.plan import Plan, build_plan
-from engine.batch import Feed
-from engine.cache import BlockCache
+from beamhouse.engine.attention.attention_plan import Plan, build_plan
+from beamhouse.engine.attention.paged import PagedAttention, UnsupportedAttention
+from beamhouse.engine.state.batch import Feed
+from beamhouse.engine.state.block_cache import BlockCache
 
 
 class Attending(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from engine.watermark.synthid import Bits, Mask
+from beamhouse.engine.watermark.synthid import Bits, Mask
 
 Floats = npt.NDArray[np.float32]
 

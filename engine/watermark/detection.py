@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.watermark.bayesian import BayesianWeights
-from engine.watermark.greenlist import GreenLists
-from engine.watermark.shuffle import Ids, Shuffle
-from engine.watermark.synthid import Bits, Mask, SynthIDHash
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.engine.watermark.bayesian import BayesianWeights
+from beamhouse.engine.watermark.greenlist import GreenLists
+from beamhouse.engine.watermark.shuffle import Ids, Shuffle
+from beamhouse.engine.watermark.synthid import Bits, Mask, SynthIDHash
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
 Flags = list[bool | None]
 """For each token whether it speaks for the mark; None where it says nothing."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engine.watermark.shuffle import Ids, Shuffle
-from schemas.watermarking import WatermarkingConfig
+from beamhouse.engine.watermark.shuffle import Ids, Shuffle
+from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 
 TABLE_SIZE = 1_000_003
 _SEED_MODULUS = 2**64 - 1

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import invalid
-from engine.watermark.bayesian import BayesianWeights
-from schemas.generation import GenerationConfig
-from schemas.model_rules import watermark_problems
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.watermark.bayesian import BayesianWeights
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.judge.model_rules import watermark_problems
 
 Mark = WatermarkingConfig | SynthIDTextWatermarkingConfig
 

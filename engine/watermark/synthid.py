@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from engine.watermark.shuffle import Ids
-from schemas.watermarking import SynthIDTextWatermarkingConfig
+from beamhouse.engine.watermark.shuffle import Ids
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig
 
 Bits = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from config.settings import EngineSettings, load
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.errors import ModelUnsupported
-from engine.loading.model import load_model
-from engine.logits.registry import Registry
-from engine.messages import Submission
-from engine.runners.packed import PackedRunner
-from schemas import generation
+from beamhouse.config.settings import EngineSettings, load
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.loading.model import load_model
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.schemas.generation import config as generation
 from tests.architectures.configs import class_of, config_of
 from tests.parity.running import SETTINGS, run
 

@@ -2,11 +2,11 @@
 
 import os
 
+from beamhouse.engine.link.messages import Cancel, Submission, Wanted
 from benchmarks.fake_engine import FakeEngine
 from benchmarks.http_cost import Cost, cpu_s, prompts, read_options, table
 from benchmarks.startup import Start
 from benchmarks.startup import table as table_of_starts
-from engine.messages import Cancel, Submission, Wanted
 
 
 def submission(name: str, num_new: int, wanted: Wanted | None = None) -> Submission:

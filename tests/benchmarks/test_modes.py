@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from beamhouse.engine.loading.files import BUILTIN_DRAFT
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.modes import mode_of
 from benchmarks.comparisons import Comparison, compare, draft_table, mode_table
 from benchmarks.legacy import WorkerFailed, serve, started_worker
 from benchmarks.measures import Answer, tokens_per_s
 from benchmarks.modes import DTYPE, read_options, to_json
 from benchmarks.requests import MODES, Drawing, EndedEarly, Mode, Request, check_lengths
 from benchmarks.served import body_of
-from engine.loading.files import BUILTIN_DRAFT
-from schemas.generation import GenerationConfig
-from schemas.generation_mode import mode_of
-from schemas.native import GenerateRequest
 
 NUM_NEW = 4
 END = 7

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from beamhouse.engine.loading.files import BUILTIN_FILES
 from benchmarks.figures import Figures
 from benchmarks.ledger import Ledger, OtherSettings, Run
 from benchmarks.limits import Limits, best_of
@@ -20,7 +21,6 @@ from benchmarks.publish import NoMarks, between_marks, draw
 from benchmarks.shares import bandwidth_share, compute_share
 from benchmarks.versus import prepared, read_options
 from benchmarks.versus_tables import report, speed_table
-from engine.loading.files import BUILTIN_FILES
 
 FIGURES = Figures(100.0, 400.0, 200.0, 300.0, 400.0, 20.0, 40.0)
 RUN = Run(1, "streams-8", "beamhouse", FIGURES, Limits(40.0, 400.0), 1234.0, 0.01, 0.0, [[1, 2]])

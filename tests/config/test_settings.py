@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import KEYS, PARTS, Settings, load, sources
-from config.sources import InvalidSettings, default_text, read_defaults, read_meanings
+from beamhouse.config.settings import KEYS, PARTS, Settings, load, sources
+from beamhouse.config.sources import InvalidSettings, default_text, read_defaults, read_meanings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -210,4 +210,4 @@ def test_only_the_settings_read_the_environment():
         for path in (ROOT / room).rglob("*.py")
         if re.search(r"os\.(environ|getenv)", path.read_text(encoding="utf-8"))
     ]
-    assert readers == ["server/doctor.py"]
+    assert readers == ["server/command/doctor.py"]

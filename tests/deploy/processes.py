@@ -57,7 +57,7 @@ class Replica:
     def start(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
-        command = [sys.executable, "-m", "server", "serve", "--port", str(self.port), "--num-threads", "1"]
+        command = [sys.executable, "-m", "beamhouse.server", "serve", "--port", str(self.port), "--num-threads", "1"]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

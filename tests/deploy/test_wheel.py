@@ -19,8 +19,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    for folder in ("beamhouse", *ROOMS):
+        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(output)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True, capture_output=True)
     return zipfile.ZipFile(next(output.glob("beamhouse-*.whl")))
@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def packaged(room: str) -> set[str]:
     files = (path for path in (ROOT / room).rglob("*") if path.is_file() and not LEFT_OUT & set(path.parts))
-    return {path.relative_to(ROOT).as_posix() for path in files}
+    return {f"beamhouse/{path.relative_to(ROOT).as_posix()}" for path in files}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -36,14 +36,19 @@ def test_every_file_is_packaged(wheel: zipfile.ZipFile, room: str):
     assert packaged(room) - set(wheel.namelist()) == set()
 
 
-def test_nothing_else_is_packaged(wheel: zipfile.ZipFile):
+def test_one_package_is_all_that_lands_on_the_path(wheel: zipfile.ZipFile):
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(ROOMS)
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"beamhouse"}
+
+
+def test_nothing_else_is_packaged(wheel: zipfile.ZipFile):
+    files = {name for name in wheel.namelist() if name.startswith("beamhouse/")}
+    assert files - {"beamhouse/__init__.py"} == set().union(*map(packaged, ROOMS))
 
 
 def test_the_command_is_declared(wheel: zipfile.ZipFile):
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "beamhouse = server.cli:main" in wheel.read(entry).decode()
+    assert "beamhouse = beamhouse.server.command.cli:main" in wheel.read(entry).decode()
 
 
 def test_the_lock_names_every_dependency_exactly():

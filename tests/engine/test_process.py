@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings
-from engine.loading.files import BUILTIN_FILES
-from engine.messages import Launch, LoadFailed, Outbound
-from engine.process import serve
+from beamhouse.config.settings import Settings
+from beamhouse.engine.link.messages import Launch, LoadFailed, Outbound
+from beamhouse.engine.loading.files import BUILTIN_FILES
+from beamhouse.engine.process import serve
 
 
 class Said:

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from engine.decoding.drafting.draft_runner import DraftRunner
-from engine.engine import Engine
-from schemas.generation import GenerationMode
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationMode
 from tests.fuzz.crowds import Crowd, Member, draw_crowd, make_engine
 from tests.fuzz.requests import MODES, Dice
 from tests.parity.running import Answer, run

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from config.settings import EngineSettings
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import Assistant
-from engine.loading.files import BUILTIN_DRAFT
-from engine.logits.registry import Registry
-from engine.messages import Named, Submission, Wanted
-from engine.text import Text
+from beamhouse.config.settings import EngineSettings
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Named, Submission, Wanted
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.loading.files import BUILTIN_DRAFT
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.text.tokenizer import Text
 from tests.fuzz.requests import DRAFT, Asked, Dice, Requests
 from tests.parity.drafting import draft_model
 from tests.parity.models import BUILTIN, served

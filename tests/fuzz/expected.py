@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from engine.decoding.dola import ModelFacts, candidate_layers
+from beamhouse.engine.decoding.dola import ModelFacts, candidate_layers
 from tests.fuzz.requests import Asked
 from tests.parity.allowing import Allowed, callable_of
 from tests.parity.drafting import generate_assisted

@@ -15,9 +15,9 @@ from functools import cache
 import torch
 import transformers
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.fuzz.expected import Expected, expected_of, shaken, why_not
 from tests.fuzz.requests import MODES, Asked, Dice, Requests
 from tests.parity.allowing import TOKENIZER_JSON, token_bytes

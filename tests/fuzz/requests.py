@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from engine.messages import Constraint, Submission
-from schemas.generation import GenerationConfig
-from schemas.generation_rules import find_problems
+from beamhouse.engine.link.messages import Constraint, Submission
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.judge.field_rules import find_problems
 from tests.parity.models import reference
 from tests.parity.running import submission
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.messages import FinishReason
+from beamhouse.engine.link.messages import FinishReason
 from tests.fuzz.company import differences, leaks, play, roomy
 from tests.fuzz.crowds import make_engine
 from tests.parity.running import alone, submission

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.logits import pipeline
+from beamhouse.engine.logits import pipeline
 from tests.fuzz.requests import MODES, Asked, Dice, Requests
 
 

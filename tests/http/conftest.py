@@ -11,8 +11,8 @@ import pytest
 import structlog
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from config.settings import Settings
-from server.app import create_app
+from beamhouse.config.settings import Settings
+from beamhouse.server.app import create_app
 from tests.fakes import FakeEngine, fake_info
 
 

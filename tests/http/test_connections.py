@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 import uvicorn
 
-from config.settings import Settings
-from server.app import create_app
-from server.connections import PROBE_PLACES, repeats_length
-from server.open_files import places_for
-from server.web_server import bind, uvicorn_config
+from beamhouse.config.settings import Settings
+from beamhouse.server.app import create_app
+from beamhouse.server.command.web_server import bind, uvicorn_config
+from beamhouse.server.edge.connections import PROBE_PLACES, repeats_length
+from beamhouse.server.edge.open_files import places_for
 from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import BatchFailed, DeadlinePassed, EngineUnavailable, QueueFull, RequestFailed
-from engine.messages import Constraint, Named
+from beamhouse.engine.link.errors import BatchFailed, DeadlinePassed, EngineUnavailable, QueueFull, RequestFailed
+from beamhouse.engine.link.messages import Constraint, Named
 from tests.fakes import FakeEngine, fake_info, tokens_of
 from tests.http.conftest import client_of
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec import structs
 
-from engine.messages import Wanted
+from beamhouse.engine.link.messages import Wanted
 from tests.fakes import fake_info
 from tests.http.problems import check_problem
 

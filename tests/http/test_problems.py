@@ -37,7 +37,7 @@ async def test_a_fault_of_our_own_still_ends_a_stream_with_an_event(client, engi
 
 
 async def test_a_crash_outside_of_a_run_is_a_problem(client, monkeypatch):
-    monkeypatch.setattr("server.routes.info.version", lambda: 1 / 0)
+    monkeypatch.setattr("beamhouse.server.doors.operations.info.version", lambda: 1 / 0)
     check_problem(await client.get("/info"), 500)
 
 

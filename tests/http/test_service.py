@@ -9,9 +9,9 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.errors import RequestFailed
-from server.admission import Gate
-from server.app import create_app
+from beamhouse.engine.link.errors import RequestFailed
+from beamhouse.server.admission import Gate
+from beamhouse.server.app import create_app
 from tests.fakes import FakeStream, tokens_of
 
 pytestmark = pytest.mark.anyio

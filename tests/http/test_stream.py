@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from engine.errors import BatchFailed
-from engine.messages import FinishReason, Tokens, TopToken
-from schemas.native import GenerateRequest
-from server.app import create_app
-from server.generating import start
-from server.streaming import TURN_WEIGHT
+from beamhouse.engine.link.errors import BatchFailed
+from beamhouse.engine.link.messages import FinishReason, Tokens, TopToken
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.server.answering.run import TURN_WEIGHT
+from beamhouse.server.answering.start import start
+from beamhouse.server.app import create_app
 from tests.fakes import tokens_of
 from tests.http.events import parse_events
 

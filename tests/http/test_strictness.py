@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import server.body
-import server.generating
-from server.body import parse_json
-from server.errors import Refused
+from beamhouse.server.answering import start
+from beamhouse.server.edge import strict_json
+from beamhouse.server.edge.errors import Refused
+from beamhouse.server.edge.strict_json import parse_json
 from tests.fakes import fake_info
 from tests.http.problems import check_problem
 
@@ -294,7 +294,7 @@ async def test_a_large_body_is_refused_in_the_words_of_a_small_one(client, engin
 
 async def test_a_large_body_is_made_a_model_beside_the_event_loop(client, monkeypatch):
     threads = []
-    monkeypatch.setattr(server.body, "unfold_config", lambda body: threads.append(threading.get_ident()) or body)
+    monkeypatch.setattr(strict_json, "unfold_config", lambda body: threads.append(threading.get_ident()) or body)
     for inputs in ([7], [7] * 20_000):
         await post(client, json.dumps({"inputs": inputs}).encode())
     assert threads[0] == threading.get_ident()
@@ -304,10 +304,8 @@ async def test_a_large_body_is_made_a_model_beside_the_event_loop(client, monkey
 
 async def test_a_large_configuration_is_looked_through_beside_the_event_loop(client, monkeypatch):
     threads = []
-    make_plan = server.generating.make_plan
-    monkeypatch.setattr(
-        server.generating, "make_plan", lambda *given: threads.append(threading.get_ident()) or make_plan(*given)
-    )
+    make_plan = start.make_plan
+    monkeypatch.setattr(start, "make_plan", lambda *given: threads.append(threading.get_ident()) or make_plan(*given))
     for words in ([[5, 6]], [[place % 200, place // 200] for place in range(2000)]):
         await client.post("/generate", json={"inputs": [7], "generation_config": {"bad_words_ids": words}})
     assert threads[0] == threading.get_ident()

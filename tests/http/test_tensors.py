@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from engine.messages import Tensor
-from server.answer_json import tensor_json
-from server.tensors import read_values
+from beamhouse.engine.link.messages import Tensor
+from beamhouse.server.answering.answer_json import tensor_json
+from beamhouse.server.answering.tensors import read_values
 from tests.fakes import fake_info
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from schemas.scores import TransitionScoresRequest
-from server.routes import tokens as tokens_routes
-from server.transitions import transition_scores
+from beamhouse.schemas.beamhouse.scores import TransitionScoresRequest
+from beamhouse.server.answering.transitions import transition_scores
+from beamhouse.server.doors.beamhouse import tokens as tokens_routes
 from tests.fakes import fake_info
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from config.settings import Settings
-from engine.watermark.detection import score_green_lists, score_synthid
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.config.settings import Settings
+from beamhouse.engine.watermark.detection import score_green_lists, score_synthid
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from tests import fakes
 from tests.fakes import FakeEngine, fake_info
 from tests.http.conftest import client_of

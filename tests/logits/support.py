@@ -8,12 +8,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig as LibraryConfig
 from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 
-from engine.logits.constraints import Constraints
-from engine.logits.pipeline import Pipeline
-from engine.logits.registry import Registry
-from engine.messages import Constraint, Named
-from engine.request import Request, Row, Sequence
-from tests.engine import making
+from beamhouse.engine.link.messages import Constraint, Named
+from beamhouse.engine.logits.constraints.constraint import Constraints
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.state.request import Request, Row, Sequence
+from tests.engine.loop import making
 
 CPU = torch.device("cpu")
 

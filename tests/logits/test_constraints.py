@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.errors import InvalidRequest
-from engine.logits import grammar_source
-from engine.logits.constraints import Constraints
-from engine.logits.guard import bad_rows, failure_of, why_closed
-from engine.logits.pipeline import Pipeline
-from engine.logits.trie import Trie, load_tries
-from engine.messages import Constraint
-from engine.request import Request, Row, Sequence
-from engine.text import Text
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.logits.bad_rows import bad_rows, failure_of, why_closed
+from beamhouse.engine.logits.constraints import grammar_source
+from beamhouse.engine.logits.constraints.constraint import Constraints
+from beamhouse.engine.logits.constraints.trie import Trie, load_tries
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.engine.text.tokenizer import Text
 from tests.logits.support import byte_tokenizer, make_pipeline, make_request, make_row, process
 
 TOKENIZER = byte_tokenizer()

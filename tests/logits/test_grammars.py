@@ -7,14 +7,14 @@ import re
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from engine.errors import InvalidRequest
-from engine.logits.constraints import AllowedText, Constraints
-from engine.logits.grammar_source import GrammarError
-from engine.logits.matching import Matcher
-from engine.messages import Constraint
-from engine.model_info import TokenizerSwitches
-from engine.text import Text
-from tests.engine.tiny_tokenizers import FAMILIES, SPECIAL, end_of_word
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.link.model_info import TokenizerSwitches
+from beamhouse.engine.logits.constraints.constraint import AllowedText, Constraints
+from beamhouse.engine.logits.constraints.grammar_source import GrammarError
+from beamhouse.engine.logits.constraints.matching import Matcher
+from beamhouse.engine.text.tokenizer import Text
+from tests.engine.text.tiny_tokenizers import FAMILIES, SPECIAL, end_of_word
 
 KINDS = {**FAMILIES, "end_of_word": end_of_word}
 ANY_TEXT = ("byte_level", "llama2", "gemma")

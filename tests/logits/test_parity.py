@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.logits.constraints import Constraints
-from engine.logits.guard import bad_rows
-from engine.logits.pipeline import in_order
-from engine.logits.registry import Registry
-from engine.messages import Constraint
-from engine.request import Request, Row
+from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.constraints.constraint import Constraints
+from beamhouse.engine.logits.pipeline import in_order
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.state.request import Request, Row
 from tests.logits.support import Library, make_pipeline, make_request, make_row, process, random_fields
 
 SMALL, LARGE = 40, 3007

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from engine.errors import InvalidRequest
-from engine.logits.guard import bad_rows
-from engine.logits.pipeline import FIELDS
-from engine.messages import Constraint
-from schemas.generation import GenerationConfig
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.pipeline import FIELDS
+from beamhouse.schemas.generation.config import GenerationConfig
 from tests.logits.support import make_pipeline, make_request, make_row, process
 
 VOCAB = 40

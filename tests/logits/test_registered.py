@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper
 
-from engine.errors import InvalidRequest
-from engine.logits.guard import bad_rows, failure_of
-from engine.logits.registry import Registry
-from engine.messages import Named
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Named
+from beamhouse.engine.logits.bad_rows import bad_rows, failure_of
+from beamhouse.engine.logits.registered.registry import Registry
 from tests.logits.support import byte_tokenizer, bytes_of, make_pipeline, make_request, make_row, process
 
 VOCAB = 40

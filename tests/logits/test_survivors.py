@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from engine.logits.survivors import Survivors, best, drop_smallest, in_order, keep_largest, largest, order_of
+from beamhouse.engine.logits.sparse_scores import (
+    Survivors,
+    best,
+    drop_smallest,
+    in_order,
+    keep_largest,
+    largest,
+    order_of,
+)
 
 SIZES = (40, 3007, 8192)
 

@@ -2,9 +2,9 @@
 
 import random
 
-from engine.decoding.constraint_progress import Demand, Progress
-from engine.logits.bias import BiasTable
-from engine.logits.trie import tree_of
+from beamhouse.engine.decoding.constraint_progress import Demand, Progress
+from beamhouse.engine.logits.constraints.trie import tree_of
+from beamhouse.engine.logits.processors.bias import BiasTable
 
 
 class Watched(tuple[int, ...]):

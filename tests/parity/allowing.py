@@ -7,10 +7,10 @@ from functools import cache
 import msgspec
 import torch
 
-from engine.logits.constraints import AllowedText, Constraints
-from engine.logits.matching import Matcher
-from engine.messages import Constraint
-from engine.text import Text
+from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.logits.constraints.constraint import AllowedText, Constraints
+from beamhouse.engine.logits.constraints.matching import Matcher
+from beamhouse.engine.text.tokenizer import Text
 from tests.parity.models import BUILTIN, reference
 
 Allowed = Callable[[int, torch.Tensor], list[int]]

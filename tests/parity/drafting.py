@@ -10,11 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.generation import AssistedCandidateGenerator
 
-from config.settings import EngineSettings
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import DRAFT_FIELDS, Assistant
-from engine.logits.registry import Registry
+from beamhouse.config.settings import EngineSettings
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.loading.draft_models import DRAFT_FIELDS, Assistant
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import reference, served
 from tests.parity.running import SETTINGS, library_config
 

@@ -22,10 +22,10 @@ from transformers import (
     Qwen3Config,
 )
 
-import engine.builtin
+from beamhouse.engine import builtin
 
 VOCAB_SIZE = 160
-BUILTIN = Path(engine.builtin.__file__).parent / "model"
+BUILTIN = Path(builtin.__file__).parent / "model"
 
 _TOKENS = {"vocab_size": VOCAB_SIZE, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 _SIZES = {

@@ -11,13 +11,13 @@ import torch
 from transformers import GenerationConfig as LibraryConfig
 from transformers import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
-from config.settings import EngineSettings
-from config.sources import read_defaults
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.messages import Finished, FinishReason, Ranking, Submission, Tokens, TopToken
-from schemas.generation import GenerationConfig, resolve
+from beamhouse.config.settings import EngineSettings
+from beamhouse.config.sources import read_defaults
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, Submission, Tokens, TopToken
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationConfig, resolve
 from tests.parity.models import reference, served
 
 _DEFAULTS = {key: given.value for key, given in read_defaults().items() if key in EngineSettings.model_fields}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.engine import Engine
-from engine.messages import Submission
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.drafting import assisted_engine, generate_assisted, make_engine
 from tests.parity.models import reference
 from tests.parity.running import alone, engine_of, run, submission

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from transformers import PreTrainedModel
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.runners.cuda_backend import CudaBackend
-from engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.runners.cuda_backend import CudaBackend
+from beamhouse.engine.runners.torch_backend import TorchBackend
 from tests.gpu_stand_ins import KERNEL, Recorder
 from tests.parity import test_mixed as mixed
 from tests.parity.models import served
@@ -34,8 +34,8 @@ def engine_on(kind: str, family: str) -> Engine:
     extensions = Extensions(Registry({}, {}), {}, assistants=assistants)
     with pytest.MonkeyPatch.context() as patch:
         if kind == "varlen and graphs":
-            patch.setattr("engine.build.pick_backend", on_a_gpu)
-            patch.setattr("engine.assistants.pick_backend", on_a_gpu)
+            patch.setattr("beamhouse.engine.build.pick_backend", on_a_gpu)
+            patch.setattr("beamhouse.engine.loading.drafters.pick_backend", on_a_gpu)
         runner, engine = assemble(served(family), settings, extensions)
     runner.check()
     assert isinstance(runner.backend, TorchBackend if kind == "plain torch" else CudaBackend)

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoTokenizer
 from transformers import GenerationConfig as LibraryConfig
 
-from engine.build import Extensions, assemble
-from engine.logits.registry import Registry
-from engine.messages import Submission, Wanted
-from engine.text import Text
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission, Wanted
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.text.tokenizer import Text
 from tests.parity.models import BUILTIN, FAMILIES, reference, served
 from tests.parity.rounding import drift, times_as_far
 from tests.parity.running import SETTINGS, Answer, alone, engine_of, run, submission

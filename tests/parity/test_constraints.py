@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from transformers import AutoModelForCausalLM
 from transformers import GenerationConfig as LibraryConfig
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import Assistant
-from engine.loading.files import BUILTIN_DRAFT
-from engine.logits.registry import Registry
-from engine.messages import Constraint, FinishReason, Submission
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Constraint, FinishReason, Submission
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.loading.files import BUILTIN_DRAFT
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.allowing import TOKENIZER_JSON, callable_of, token_bytes
 from tests.parity.models import reference, served
 from tests.parity.plain import Task, contrastive, dola

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.messages import Submission, Wanted
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission, Wanted
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import FAMILIES, reference, served
 from tests.parity.plain import Found, Task, contrastive
 from tests.parity.rounding import assert_close, drift

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from engine.build import Extensions, assemble
-from engine.decoding.dola import ModelFacts, candidate_layers
-from engine.errors import InvalidRequest
-from engine.logits.registry import Registry
-from engine.messages import Submission
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.decoding.dola import ModelFacts, candidate_layers
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.logits.registered.registry import Registry
 from tests.parity.models import FAMILIES, reference, served
 from tests.parity.plain import Found, Task, dola
 from tests.parity.rounding import assert_close

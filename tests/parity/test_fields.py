@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.messages import Submission
+from beamhouse.engine.link.messages import Submission
 from tests.parity.models import FAMILIES, reference
 from tests.parity.running import engine_of, generate, run, submission
 

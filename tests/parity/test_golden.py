@@ -14,12 +14,12 @@ import pytest
 import torch
 from transformers import GenerationConfig as LibraryConfig
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import Assistant
-from engine.logits.registry import Registry
-from engine.messages import Submission, Wanted
-from schemas.generation import GenerationMode
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission, Wanted
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationMode
 from tests.parity.drafting import right_drafts
 from tests.parity.golden import answer as golden
 from tests.parity.golden.case import Case, read_cases

@@ -11,21 +11,21 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import GenerationConfig as LibraryConfig
 from transformers import PreTrainedModel
 
-from config.settings import EngineSettings
-from engine.attention.varlen import VarlenKernel
-from engine.batch import Batch, Feed
-from engine.build import Extensions, assemble
-from engine.cache import BlockCache
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.messages import Submission
-from engine.request import Sequence
-from engine.runners.cuda_backend import CudaBackend
-from engine.runners.cuda_graphs import BUCKETS, CudaRecorder
-from engine.runners.cuda_pick import try_kernel
-from engine.runners.packed import PackedRunner
-from engine.runners.torch_backend import TorchBackend
-from tests.engine.test_varlen import mixed_steps
+from beamhouse.config.settings import EngineSettings
+from beamhouse.engine.attention.varlen import VarlenKernel
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.runners.cuda_backend import CudaBackend
+from beamhouse.engine.runners.cuda_graphs import BUCKETS, CudaRecorder
+from beamhouse.engine.runners.cuda_pick import try_kernel
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.state.batch import Batch, Feed
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
+from tests.engine.runners.test_varlen import mixed_steps
 from tests.parity import test_mixed as mixed
 from tests.parity.models import served
 from tests.parity.running import SETTINGS, run, submission

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.messages import Submission, Wanted
+from beamhouse.engine.link.messages import Submission, Wanted
 from tests.parity.drafting import make_engine
 from tests.parity.models import FAMILIES, reference
 from tests.parity.running import Answer, alone, engine_of, run, submission

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import Assistant
-from engine.logits.registry import Registry
-from engine.messages import Submission, Wanted
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission, Wanted
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import reference, served
 from tests.parity.running import SETTINGS, Answer, generate, run, submission
 from tests.parity.test_modes import prompt

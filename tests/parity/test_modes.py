@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.messages import Wanted
+from beamhouse.engine.link.messages import Wanted
 from tests.parity.models import FAMILIES, reference
 from tests.parity.rounding import assert_close
 from tests.parity.running import alone, engine_of, generate, run, submission

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GenerationConfig as LibraryConfig
 
-from engine.messages import Wanted
-from engine.runners.runner import Seen, Wish
+from beamhouse.engine.link.messages import Wanted
+from beamhouse.engine.runners.runner import Seen, Wish
 from tests.parity.models import VOCAB_SIZE, reference
 from tests.parity.rounding import assert_close
 from tests.parity.running import alone, engine_of, submission

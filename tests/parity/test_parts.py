@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.messages import Submission
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import served
 from tests.parity.running import SETTINGS, Answer, run, submission
 from tests.parity.test_modes import assert_same_scores, prompt

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import Module
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.loading.assistants import Assistant
-from engine.logits.registry import Registry
-from engine.messages import Submission
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
 from tests.fuzz.requests import DRAFT
 from tests.parity.drafting import draft_model
 from tests.parity.models import served

@@ -8,16 +8,16 @@ import torch
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.build import Extensions, assemble
-from engine.decoding.drafting.retokenized import run_ends
-from engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokenizers
-from engine.engine import Engine
-from engine.errors import ModelUnsupported
-from engine.loading.assistants import Assistant
-from engine.logits.registry import Registry
-from engine.messages import Constraint, Submission
-from schemas.generation import GenerationConfig, resolve
-from tests.engine import tiny_tokenizers
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.decoding.drafting.retokenized_text import run_ends
+from beamhouse.engine.decoding.drafting.shared_vocabulary import SharedVocabulary, Tokenizers
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.link.messages import Constraint, Submission
+from beamhouse.engine.loading.draft_models import Assistant
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from tests.engine.text import tiny_tokenizers
 from tests.parity.running import SETTINGS, alone, run
 
 

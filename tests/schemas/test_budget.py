@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from config.settings import Settings
-from schemas.budget import AskedFor, Budget, Facts, answer_charges, find_expenses, tensor_bytes
-from schemas.generation import GenerationConfig
-from schemas.native import GenerateRequest
+from beamhouse.config.settings import Settings
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, answer_charges, find_expenses, tensor_bytes
 
 TINY = Facts(Budget(1, 1, 1, 1), vocab_size=256, max_rows=64, num_layers=2, hidden_size=16, num_heads=2)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.generation import GenerationConfig, check_model, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
 
 VOCAB_SIZE = 50
 

@@ -8,7 +8,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.generation import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, resolve
 from tests.schemas.strategies import configs
 
 CONTEXT_LEN = 64

@@ -6,7 +6,7 @@ import pytest
 import transformers
 from pydantic import ValidationError
 
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
 KINDS = {
     "greenlist": (WatermarkingConfig, transformers.WatermarkingConfig, {"bias": 1.5, "context_width": 2}),

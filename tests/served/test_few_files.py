@@ -14,7 +14,7 @@ MOST_FILES = 150
 
 def test_probes_get_through_though_silent_clients_ask_for_more_files_than_there_are(tmp_path: Path) -> None:
     port = free_port()
-    command = f"ulimit -n {MOST_FILES}; exec {sys.executable} -m server serve --port {port} --num-threads 1"
+    command = f"ulimit -n {MOST_FILES}; exec {sys.executable} -m beamhouse.server serve --port {port} --num-threads 1"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with (tmp_path / "log").open("wb") as log, ExitStack() as stack:
         process = subprocess.Popen(["bash", "-c", command], cwd=ROOT, env=environment, stdout=log, stderr=log)

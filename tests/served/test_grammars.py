@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.wire import events
 from tests.deploy.processes import Replica
-from tests.engine.tiny_tokenizers import FAMILIES, end_of_word, save
+from tests.engine.text.tiny_tokenizers import FAMILIES, end_of_word, save
 
 SCHEMA = {
     "type": "object",

@@ -15,9 +15,9 @@ from tests.deploy.processes import ROOT, Replica, free_port
 
 CRASH = """
 import logging, sys, threading, warnings
-from config.settings import Settings
-from server.logs import configure_logs
-from server.output import take_over_output
+from beamhouse.config.settings import Settings
+from beamhouse.server.command.logs import configure_logs
+from beamhouse.server.command.output import take_over_output
 configure_logs(Settings(server={"log_format": "json"}).server)
 take_over_output()
 print("printed")
@@ -62,7 +62,7 @@ def test_a_server_says_nothing_else_from_loading_to_its_end(tmp_path: Path) -> N
 
 
 def serve(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server", "serve", "--log-format", "json", *options]
+    command = [sys.executable, "-m", "beamhouse.server", "serve", "--log-format", "json", *options]
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120, check=False)
 
 

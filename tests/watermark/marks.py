@@ -8,7 +8,7 @@ from transformers import LlamaConfig, WatermarkDetector
 from transformers import SynthIDTextWatermarkingConfig as LibrarySynthID
 from transformers import WatermarkingConfig as LibraryGreenList
 
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
 
 def random_green_list(rng: random.Random, **fields: Any) -> WatermarkingConfig:

@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import BayesianDetectorConfig, BayesianDetectorModel, SynthIDTextWatermarkDetector
 
-from engine.watermark.bayesian import BayesianWeights
-from engine.watermark.detection import (
+from beamhouse.engine.watermark.bayesian import BayesianWeights
+from beamhouse.engine.watermark.detection import (
     TooShort,
     green_flags,
     score_green_lists,
     score_synthid,
     synthid_flags,
 )
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from tests.watermark.marks import library_detector, library_processor, random_green_list, random_synthid
 
 VOCAB_SIZE = 500

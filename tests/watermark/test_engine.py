@@ -7,12 +7,12 @@ import pytest
 from transformers import SynthIDTextWatermarkingConfig as LibrarySynthID
 from transformers import WatermarkingConfig as LibraryGreenList
 
-from engine.build import Extensions, assemble
-from engine.engine import Engine
-from engine.logits.registry import Registry
-from engine.watermark.detection import score_green_lists, score_synthid
-from engine.watermark.profiles import Profile
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.loop.engine import Engine
+from beamhouse.engine.watermark.detection import score_green_lists, score_synthid
+from beamhouse.engine.watermark.profiles import Profile
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from tests.parity.models import reference, served
 from tests.parity.running import SETTINGS, alone, engine_of, generate, run, submission
 

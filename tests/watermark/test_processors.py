@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from engine.errors import InvalidRequest
-from engine.logits.pipeline import Pipeline
-from engine.logits.registry import Registry
-from engine.request import Row, Sequence
-from engine.watermark.profiles import Profile
-from schemas.watermarking import WatermarkingConfig
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.state.request import Row, Sequence
+from beamhouse.engine.watermark.profiles import Profile
+from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from tests.logits.support import CPU, make_pipeline, make_request, make_row, process
 from tests.watermark.marks import library_processor, random_green_list, random_synthid
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine.watermark.profiles import check_default, load_profiles, without_keys
-from schemas.generation import GenerationConfig
-from schemas.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.engine.watermark.profiles import check_default, load_profiles, without_keys
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 
 KEY = 982_451_653
 OWN = GenerationConfig(watermarking_config={"hashing_key": KEY})

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from engine.watermark.shuffle import Shuffle
+from beamhouse.engine.watermark.shuffle import Shuffle
 from tests.watermark.marks import green_list
 
 SEEDS = (0, 1, 123_456_789, 2**32 - 1)

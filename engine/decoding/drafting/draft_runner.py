@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.batch import Batch, Feed, Forward
-from engine.cache import BlockCache
-from engine.request import Request, Sequence
-from engine.runners.runner import Runner
+from beamhouse.engine.runners.runner import Runner
+from beamhouse.engine.state.batch import Batch, Feed, Forward
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Request, Sequence
 
 
 @dataclass(eq=False, slots=True)

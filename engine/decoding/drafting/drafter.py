@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 
-from engine.logits.pipeline import Pipeline
-from engine.request import Request, Sequence
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.state.request import Request, Sequence
 
 
 @dataclass(frozen=True, slots=True)

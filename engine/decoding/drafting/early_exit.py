@@ -3,14 +3,14 @@
 from collections.abc import Sequence as Seq
 from typing import Protocol
 
-from engine.cache import BlockCache
-from engine.decoding.drafting.draft_runner import DraftRunner
-from engine.decoding.drafting.drafter import Draft, Drafter
-from engine.decoding.drafting.model import DraftModel, SameVocabulary
-from engine.errors import invalid
-from engine.logits.pipeline import Pipeline
-from engine.request import Request
-from engine.runners.runner import Runner
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter
+from beamhouse.engine.decoding.drafting.model import DraftModel, SameVocabulary
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.runners.runner import Runner
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Request
 
 
 class ExitRunner(Runner, Protocol):

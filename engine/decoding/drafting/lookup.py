@@ -6,11 +6,11 @@ from collections.abc import Sequence as Seq
 import numpy as np
 import torch
 
-from engine.decoding.drafting.drafter import Draft, Drafter, room_of, view
-from engine.errors import invalid
-from engine.logits.pipeline import Pipeline
-from engine.logits.rows import Ids, token_array
-from engine.request import Request, Row
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, room_of, view
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.rows import Ids, token_array
+from beamhouse.engine.state.request import Request, Row
 
 DEFAULT_NGRAM = 2
 

@@ -6,13 +6,13 @@ from typing import Protocol
 
 import torch
 
-from engine.decoding.drafting.draft_runner import DraftRunner, Job
-from engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
-from engine.decoding.race import Turn, winners
-from engine.logits.guard import bad_rows
-from engine.logits.pipeline import Pipeline
-from engine.logits.survivors import best
-from engine.request import Request, Row, Sequence
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, Job
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
+from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.multinomial import Turn, winners
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.sparse_scores import best
+from beamhouse.engine.state.request import Request, Row, Sequence
 
 
 class Vocabulary(Protocol):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
-from engine.decoding.drafting.drafter import drafting_of
-from engine.decoding.drafting.model import Vocabulary
-from engine.request import Request
+from beamhouse.engine.decoding.drafting.drafter import drafting_of
+from beamhouse.engine.decoding.drafting.model import Vocabulary
+from beamhouse.engine.state.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.decoding.race import Turn, certain
-from engine.logits.survivors import Survivors, in_order, keep_largest, order_of
-from engine.native import choices
-from engine.native.library import Kernels, load_kernels
-from engine.watermark.shuffle import Shuffle
+from beamhouse.engine.logits.multinomial import Turn, certain
+from beamhouse.engine.logits.sparse_scores import Survivors, in_order, keep_largest, order_of
+from beamhouse.engine.native import choices
+from beamhouse.engine.native.library import Kernels, load_kernels
+from beamhouse.engine.watermark.shuffle import Shuffle
 
 SIZES = (2, 40, 311, 3007, 32000)
 

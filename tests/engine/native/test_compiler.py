@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.native import compiler
-from engine.native.compiler import VARIANTS, NoKernels, kernels_file, pick_variant, processor_flags
+from beamhouse.engine.native import compiler
+from beamhouse.engine.native.compiler import VARIANTS, NoKernels, kernels_file, pick_variant, processor_flags
 
 AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
 AVX512 = AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}

@@ -7,18 +7,18 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from engine.batch import Batch, Feed, Forward
-from engine.cache import BlockCache
-from engine.native.architecture import recognize
-from engine.native.compiler import NoKernels
-from engine.native.library import load_kernels
-from engine.native.parts import OtherArchitecture
-from engine.native.stack import NativeStack
-from engine.request import Sequence
-from engine.runners.check import check
-from engine.runners.early_exit import EarlyExitRunner
-from engine.runners.native_backend import NativeBackend
-from engine.runners.packed import PackedRunner
+from beamhouse.engine.native.architecture import recognize
+from beamhouse.engine.native.compiler import NoKernels
+from beamhouse.engine.native.library import load_kernels
+from beamhouse.engine.native.parts import OtherArchitecture
+from beamhouse.engine.native.stack import NativeStack
+from beamhouse.engine.runners.check import check
+from beamhouse.engine.runners.early_exit import EarlyExitRunner
+from beamhouse.engine.runners.native_backend import NativeBackend
+from beamhouse.engine.runners.packed import PackedRunner
+from beamhouse.engine.state.batch import Batch, Feed, Forward
+from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.request import Sequence
 from tests.engine.native.families import FAMILIES, VOCAB_SIZE, WINDOW, copy_of, library_model
 from tests.parity.rounding import assert_close
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from schemas.generation import GenerationConfig
+from beamhouse.schemas.generation.config import GenerationConfig
 from tests.parity.golden.answer import read_golden
 from tests.parity.golden.case import Case, write_cases
 from tests.parity.golden.models import DRAFT, FAMILIES

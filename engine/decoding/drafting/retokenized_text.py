@@ -1,0 +1,98 @@
+"""Drafts by a model with another tokenizer, carried over as text."""
+
+from collections.abc import Sequence as Seq
+
+import torch
+
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, Job
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, drafting_of, room_of
+from beamhouse.engine.decoding.drafting.lookup import allowed_beginning
+from beamhouse.engine.decoding.drafting.shared_vocabulary import Tokenizers
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.state.request import Request
+
+DEFAULT_LOOKBEHIND = 10
+
+
+class Retokenized(Drafter):
+    """Decode what is new, encode it with the other tokenizer, and find where it continues what is known.
+
+    Only the last `target_lookbehind` and `assistant_lookbehind` known tokens are encoded again. The draft model's best
+    tokens are taken as they are: the request's processors speak of other ids. They cut the draft afterwards.
+    Equals AssistedCandidateGeneratorDifferentTokenizers of transformers; there are no probabilities.
+    """
+
+    def __init__(self, runner: DraftRunner, tokenizers: Tokenizers, end_ids: frozenset[int]) -> None:
+        self._runner, self._tokenizers, self._end_ids = runner, tokenizers, end_ids
+
+    def check(self, request: Request) -> None:
+        if request.config.assistant_ensemble_weight is not None:
+            text = "assistant_ensemble_weight needs do_sample where the draft model has another tokenizer"
+            raise invalid("generation_config.assistant_ensemble_weight", "conflict", text)
+
+    def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
+        jobs = [Job(request, self._context(request), draft_limit(request)) for request in requests]
+        added: dict[Job, list[int]] = {job: [] for job in jobs}
+        self._runner.run(jobs, lambda live, logits: self._choose(live, logits, added))
+        drafts = {}
+        for job, token_ids in added.items():
+            state = drafting_of(job.request)
+            state.translated, state.num_translated = job.token_ids + token_ids, len(job.request.sequences[0].token_ids)
+            proposed = self._carried_over(job, token_ids)[: room_of(job.request)]
+            drafts[job.request] = Draft(allowed_beginning(job.request, proposed, pipeline))
+        return drafts
+
+    def release(self, request: Request) -> None:
+        self._runner.release(request)
+
+    def _choose(self, jobs: list[Job], logits: torch.Tensor, added: dict[Job, list[int]]) -> list[int | None]:
+        best = logits.softmax(-1).max(-1)  # (R,)
+        thresholds = [job.request.config.assistant_confidence_threshold or 0.0 for job in jobs]
+        is_unsure = best.values.double() < torch.tensor(thresholds, dtype=torch.float64, device=logits.device)
+        packed = torch.stack([best.indices, is_unsure.long()], 1).tolist()  # one transfer
+        followed: list[int | None] = []
+        for job, (token, unsure) in zip(jobs, packed, strict=True):
+            added[job].append(token)
+            is_over = unsure or token in self._end_ids or len(added[job]) == job.limit
+            followed.append(None if is_over else token)
+        return followed
+
+    def _context(self, request: Request) -> list[int]:
+        """The request's tokens in the draft model's; those of the last draft that were accepted stay as they were."""
+        state, token_ids = drafting_of(request), request.sequences[0].token_ids
+        lookbehind = request.config.target_lookbehind or DEFAULT_LOOKBEHIND
+        if state.num_translated <= lookbehind:
+            return self._tokenizers.to_draft(token_ids, add_special_tokens=True)
+        window = token_ids[state.num_translated - lookbehind :]
+        fresh = self._tokenizers.to_draft(window, add_special_tokens=True)
+        known = state.translated
+        ends = run_ends(known[-len(fresh) :] if fresh else [], fresh)
+        if ends is None:
+            return known + fresh
+        return known[: max(len(known) - len(fresh), 0) + ends[0]] + fresh[ends[1] :]
+
+    def _carried_over(self, job: Job, added: list[int]) -> list[int]:
+        """The main model's tokens for the drafted ones; none where the texts do not meet."""
+        if not added:
+            return []
+        lookbehind = job.request.config.assistant_lookbehind or DEFAULT_LOOKBEHIND
+        fresh = self._tokenizers.to_main((job.token_ids[-lookbehind:]) + added, add_special_tokens=True)
+        known = job.request.sequences[0].token_ids[-len(fresh) :] if fresh else []
+        ends = run_ends(known, fresh)
+        return [] if ends is None else fresh[ends[1] + len(known) - ends[0] :]
+
+
+def run_ends(known: list[int], fresh: list[int]) -> tuple[int, int] | None:
+    """Where the longest run of tokens that both hold ends, in each of them; the earliest in `fresh` if several."""
+    best, ends = 0, None
+    before = [0] * (len(known) + 1)
+    for row, token in enumerate(fresh, 1):
+        lengths = [0] * (len(known) + 1)
+        for column, other in enumerate(known, 1):
+            if token == other:
+                lengths[column] = before[column - 1] + 1
+                if lengths[column] > best:
+                    best, ends = lengths[column], (column, row)
+        before = lengths
+    return ends

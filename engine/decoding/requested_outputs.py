@@ -1,0 +1,136 @@
+"""What a request asked to see beside its tokens: transition scores, alternatives, scores, logits, hidden states."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from beamhouse.engine.link.messages import Tensor as TensorMessage
+from beamhouse.engine.link.messages import TopToken, Wanted
+from beamhouse.engine.state.batch import KeptRow
+from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.schemas.generation.config import GenerationConfig
+
+FIELDS = frozenset(
+    {"output_scores", "output_logits", "output_hidden_states", "output_attentions", "return_dict_in_generate"}
+)
+"""The GenerationConfig fields obeyed here."""
+
+POSITIONS = 16
+"""Positions of a prompt whose logits are normalised at once, so that no second copy of all of them is made."""
+
+DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16", torch.int64: "int64"}
+
+
+def token_scores(wanted: Wanted, token_ids: list[int], scores: Tensor, *, are_logprobs: bool) -> list[float | None]:
+    """The transition score of each token, if asked for; -inf is None.
+
+    scores: (n, V) the processed scores each token was chosen from. are_logprobs: whether they are what a beam search
+    adds up, so that they stand for themselves unless normalised scores are asked for.
+    """
+    if not wanted.transition_scores:
+        return []
+    is_normalized = not are_logprobs if wanted.normalize_logits is None else wanted.normalize_logits
+    chosen = _normalized(scores) if is_normalized else scores
+    picked = chosen[torch.arange(len(token_ids)), torch.tensor(token_ids, dtype=torch.int64)]
+    return [value if value > -torch.inf else None for value in picked.tolist()]
+
+
+def top_tokens(wanted: Wanted, scores: Tensor) -> list[list[TopToken]]:
+    """The likeliest tokens of each position, if asked for. scores: (n, V), processed."""
+    if not wanted.top_n_tokens:
+        return []
+    best = _normalized(scores).topk(min(wanted.top_n_tokens, scores.shape[-1]))
+    return [
+        [TopToken(token, value) for token, value in zip(tokens, values, strict=True) if value > -torch.inf]
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
+    """The steps asked for, of those there were."""
+    return (
+        list(range(num_steps)) if wanted.positions is None else [step for step in wanted.positions if step < num_steps]
+    )
+
+
+def _logprobs_of(token_ids: Tensor, logits: Tensor) -> Tensor:
+    """The log-probability of one token at each position, (n,): no more than some positions are normalised at once.
+
+    token_ids: (n,). logits: (n, V).
+    """
+    pairs = zip(token_ids.split(POSITIONS), logits.split(POSITIONS), strict=True)
+    parts = [rows.log_softmax(-1).gather(1, ids[:, None])[:, 0] for ids, rows in pairs]
+    return torch.cat(parts) if parts else logits.new_empty(0)
+
+
+def _normalized(scores: Tensor) -> Tensor:
+    """Log-probabilities, (n, V), summed up along columns as `compute_transition_scores` does it."""
+    return scores.T.log_softmax(0).T
+
+
+def keeps_rows(config: GenerationConfig) -> bool:
+    """Whether the rows of scores are to be kept for the answer."""
+    return bool(config.output_scores or config.output_logits)
+
+
+@dataclass(slots=True)
+class Trace:
+    """Collects one request's records. scores, logits: rows, (V,) each, by generated position and by row."""
+
+    wanted: Wanted
+    config: GenerationConfig
+    scores: dict[int, dict[int, Tensor]] = field(default_factory=dict)
+    logits: dict[int, dict[int, Tensor]] = field(default_factory=dict)
+    num_positions: int = 0
+    prompt_logprobs: list[float | None] = field(default_factory=list)
+
+    def record_prompt(self, sequence: Sequence, start: int, logits: Tensor) -> None:
+        """Keep the log-probabilities of the prompt tokens that follow positions `start`, `start` + 1, ...
+
+        logits: (n, V) float32, of the fed positions.
+        """
+        if len(self.prompt_logprobs) >= sequence.num_prompt:
+            return
+        end = min(start + len(logits), sequence.num_prompt - 1)
+        following = torch.tensor(sequence.token_ids[start + 1 : end + 1], device=logits.device)
+        logprobs = _logprobs_of(following, logits[: len(following)])
+        if not self.prompt_logprobs:
+            self.prompt_logprobs.append(None)
+        del self.prompt_logprobs[start + 1 :]
+        self.prompt_logprobs.extend(logprobs.tolist())
+
+    def record(self, row: KeptRow) -> None:
+        """Keep a row of logits and scores, as far as it is asked for."""
+        self.num_positions = max(self.num_positions, row.position + 1)
+        if self.wanted.positions is not None and row.position not in self.wanted.positions:
+            return
+        # Copies: a view would keep the rows of the whole batch.
+        if self.config.output_scores:
+            self.scores.setdefault(row.position, {})[row.index] = row.scores.to("cpu", copy=True)
+        if self.config.output_logits:
+            self.logits.setdefault(row.position, {})[row.index] = row.logits.to("cpu", copy=True)
+
+    def tensors(self, request: Request, vocab_size: int) -> dict[str, TensorMessage]:
+        """The rows that were kept, once all sequences have ended."""
+        shape = (request.num_score_rows, vocab_size)
+        named: dict[str, Tensor] = {}
+        if self.config.output_scores:
+            named["scores"] = self._stacked(self.scores, shape)
+        if self.config.output_logits:
+            named["logits"] = self._stacked(self.logits, shape)
+        return {name: encode_tensor(tensor) for name, tensor in named.items()}
+
+    def _stacked(self, steps: dict[int, dict[int, Tensor]], shape: tuple[int, int]) -> Tensor:
+        """(positions, R, V), NaN where a row had ended. shape: R and V."""
+        kept = positions_of(self.wanted, self.num_positions)
+        out = torch.full((len(kept), *shape), torch.nan)
+        for place, step in enumerate(kept):
+            for index, row in steps.get(step, {}).items():
+                out[place, index] = row
+        return out
+
+
+def encode_tensor(tensor: Tensor) -> TensorMessage:
+    tensor = tensor.contiguous().cpu()
+    return TensorMessage(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())

@@ -1,0 +1,280 @@
+"""What the HTTP process and the engine process say to each other: plain data, encoded as msgpack, never pickled.
+
+A submission is one prompt, that is, one `generate()` call on a batch of one. A request with several prompts is several
+submissions. The engine answers with one `StepOutputs` per step, for all requests together.
+"""
+
+from typing import Any
+
+import msgspec
+
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.schemas.problems import Problem
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A registered logits processor or stopping criterion, and its arguments."""
+
+    name: str
+    args: dict[str, Any] = {}
+
+
+class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`prefix_allowed_tokens_fn` as data; exactly one of the fields before `whitespace` is set.
+
+    json_schema: an object, or its JSON text, in which numbers of any size can travel. whitespace: in JSON, compact,
+    single or free; None: what the schema itself says, else single.
+    """
+
+    token_ids: list[int] | None = None
+    sequences: list[list[int]] | None = None
+    trie: str | None = None
+    regex: str | None = None
+    json_schema: dict[str, Any] | str | None = None
+    grammar: str | None = None
+    whitespace: str | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The field that is set, of those that describe text: regex, json_schema or grammar."""
+        return next((name for name in ("regex", "json_schema", "grammar") if getattr(self, name) is not None), None)
+
+
+class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What to return beside the tokens. Tensors are named by the configuration's own `output_*` fields.
+
+    normalize_logits: whether transition scores are log-probabilities over the processed scores; None: where these are
+    logits they are, where a beam search adds them up they are what it added. progress: live hypotheses, step by step.
+    positions: generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and
+    attentions (None: all; negative ones count from the last).
+    """
+
+    transition_scores: bool = False
+    normalize_logits: bool | None = None
+    top_n_tokens: int = 0
+    prompt_logprobs: bool = False
+    progress: bool = False
+    positions: list[int] | None = None
+    layers: list[int] | None = None
+
+
+class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
+    """One prompt to continue, with every parameter already checked and resolved.
+
+    prompt_ids: at least one token. config: the resolved `GenerationConfig` as a dict of its set fields, `max_length`
+    included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
+    assistant_model: name of a draft model. negative_prompt_ids: what guidance leads away from (None: the last token of
+    the prompt), without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether
+    somebody reads the tokens as they come; else they are told with the last of them. arrived_at: when the server began
+    to read the request, in `time.monotonic()` seconds, which both processes share; None: when the engine reads it.
+    shares: on the wire, what is left out because the submission before has it.
+    """
+
+    request_id: str
+    prompt_ids: list[int]
+    config: dict[str, Any]
+    seed: int | None = None
+    wanted: Wanted = Wanted()
+    assistant_model: str | None = None
+    negative_prompt_ids: list[int] | None = None
+    num_negative_masked: int = 0
+    constraint: Constraint | None = None
+    logits_processor: list[Named] = []
+    stopping_criteria: list[Named] = []
+    priority: int = 0
+    deadline_s: float | None = None
+    cache_salt: str = ""
+    is_streamed: bool = True
+    arrived_at: float | None = None
+    shares: list[str] = []
+
+
+class Compile(msgspec.Struct, tag=True, frozen=True):
+    """Build what a constraint needs, beside the steps, and say in a `Compiled` what is wrong with it."""
+
+    compile_id: int
+    constraint: Constraint
+
+
+class Cancel(msgspec.Struct, tag=True, frozen=True):
+    """Stop these requests and say nothing more of them."""
+
+    request_ids: list[str]
+
+
+class Shutdown(msgspec.Struct, tag=True, frozen=True):
+    """End the engine process."""
+
+
+Inbound = Submission | Compile | Cancel | Shutdown
+
+
+class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a sequence ended.
+
+    type: eos_token (with token_id), stop_string (with stop_string), length, time, stopping_criterion (with name),
+    cancelled, error.
+    """
+
+    type: str
+    token_id: int | None = None
+    stop_string: str | None = None
+    name: str | None = None
+
+
+class TopToken(msgspec.Struct, frozen=True, array_like=True):
+    """One of the likeliest tokens of a position, by the processed scores."""
+
+    token_id: int
+    logprob: float
+
+
+class Ranking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a hypothesis of a beam search came about. score: of the whole, as in `sequences_scores`.
+
+    beam_indices: for each token, the row of its step that it was chosen from. scores, top_tokens: as in `Tokens`, but
+    of all tokens of the sequence.
+    """
+
+    score: float
+    beam_indices: list[int] = []
+    scores: list[float | None] = []
+    top_tokens: list[list[TopToken]] = []
+
+
+class Hypothesis(msgspec.Struct, frozen=True):
+    """A live hypothesis of a beam search. token_ids: the generated ones. score: as it would be if it ended now."""
+
+    token_ids: list[int]
+    score: float
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The live hypotheses of a beam search after a step, best first, if asked for."""
+
+    request_id: str
+    hypotheses: list[Hypothesis]
+
+
+class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one sequence gained in one step.
+
+    sequence: 0 .. num_return_sequences - 1. scores: one transition score per token if asked (None stands for -inf).
+    top_tokens: the likeliest tokens of each position if asked. ranking: of a beam search, with the last tokens.
+    """
+
+    request_id: str
+    sequence: int
+    token_ids: list[int]
+    scores: list[float | None] = []
+    top_tokens: list[list[TopToken]] = []
+    finish_reason: FinishReason | None = None
+    ranking: Ranking | None = None
+
+    @property
+    def num_entries(self) -> int:
+        """How much it is to read: its tokens, likeliest ones included."""
+        ranked = self.ranking.top_tokens if self.ranking is not None else ()
+        return len(self.token_ids) + sum(map(len, self.top_tokens)) + sum(map(len, ranked))
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """dtype: float32, float16, bfloat16 or int64; data: row-major little-endian bytes."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Seconds: waiting for the first step; from there to the first token; from there to the last; all together."""
+
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+    total_s: float
+
+
+class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last message of a request: all its sequences have ended. Or, with `error_code`, it failed.
+
+    tensors: by name. `scores` and `logits`: (steps, rows, vocabulary). `hidden_states.<step>.<layer>`: (rows, tokens
+    fed, width). `attentions.<step>.<layer>`: (rows, heads, tokens fed, tokens so far). Entries of a row past its end
+    are NaN. prompt_logprobs: one per prompt token, the first None. drafted_tokens, accepted_tokens: of assisted
+    decoding. warnings: what came out otherwise than asked, in words. problems: of an invalid request.
+    """
+
+    request_id: str
+    timings: Timings | None = None
+    cached_prompt_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    warnings: list[str] = []
+    tensors: dict[str, Tensor] = {}
+    prompt_logprobs: list[float | None] = []
+    error_code: str | None = None
+    error: str | None = None
+    problems: list[Problem] = []
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How busy the engine is after a step; counts, not shares. slow_steps: that lasted longer than a second, so far."""
+
+    running_requests: int = 0
+    waiting_requests: int = 0
+    batch_rows: int = 0
+    used_blocks: int = 0
+    total_blocks: int = 0
+    preemptions: int = 0
+    steps: int = 0
+    slow_steps: int = 0
+
+
+class StepOutputs(msgspec.Struct, tag=True, frozen=True):
+    """All that became known in one step. step_s: how long it took."""
+
+    tokens: list[Tokens] = []
+    progress: list[Progress] = []
+    finished: list[Finished] = []
+    load: Load = Load()
+    step_s: float = 0.0
+
+
+class Compiled(msgspec.Struct, tag=True, frozen=True):
+    """The answer to a `Compile`; without problems, the constraint is ready for submissions that have an equal one."""
+
+    compile_id: int
+    problems: list[Problem] = []
+
+
+class Loading(msgspec.Struct, tag=True, frozen=True):
+    """Progress while the model loads. stage: resolve, download, weights, check. share: 0 to 1."""
+
+    stage: str
+    share: float
+
+
+class LoadFailed(msgspec.Struct, tag=True, frozen=True):
+    """The model cannot be served; the process ends after this."""
+
+    error: str
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """The first message to an engine process: the two parts of the settings it obeys.
+
+    directory: private to the two processes; holds the tokenizer file. log_level: of the engine's own lines.
+    """
+
+    model: dict[str, Any]
+    engine: dict[str, Any]
+    directory: str
+    log_level: str = "warning"
+
+
+Outbound = StepOutputs | Compiled | Loading | ModelInfo | LoadFailed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_launch = msgspec.msgpack.Decoder(Launch).decode
+decode_inbound = msgspec.msgpack.Decoder(Inbound).decode
+decode_outbound = msgspec.msgpack.Decoder(Outbound).decode

@@ -1,0 +1,64 @@
+"""Tokens that must be chosen at a fixed place."""
+
+import torch
+from torch import Tensor
+
+from beamhouse.engine.logits.processor import Processor, check_ids
+from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.request import Request, Row
+
+
+class ForcedBos(Processor):
+    """Force a token where the sequence holds exactly one. Equals transformers.ForcedBOSTokenLogitsProcessor."""
+
+    name = "forced_bos_token_id"
+    reads = frozenset({"forced_bos_token_id"})
+    equals = "ForcedBOSTokenLogitsProcessor"
+
+    def applies(self, request: Request) -> bool:
+        return request.config.forced_bos_token_id is not None
+
+    def acts(self, row: Row) -> bool:
+        return len(row.sequence.token_ids) == 1
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        _prepare(request, self.name, request.config.forced_bos_token_id, vocab_size)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return only(rows, scores, [row.request.prepared[self.name] for row in rows])
+
+
+class ForcedEos(Processor):
+    """Force one of some tokens at the last place `max_length` leaves.
+
+    Equals transformers.ForcedEOSTokenLogitsProcessor.
+    """
+
+    name = "forced_eos_token_id"
+    reads = frozenset({"forced_eos_token_id"})
+    equals = "ForcedEOSTokenLogitsProcessor"
+
+    def applies(self, request: Request) -> bool:
+        return request.config.forced_eos_token_id is not None
+
+    def acts(self, row: Row) -> bool:
+        return len(row.sequence.token_ids) + 1 == row.request.config.max_length
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        _prepare(request, self.name, request.config.forced_eos_token_id, vocab_size)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return only(rows, scores, [row.request.prepared[self.name] for row in rows])
+
+
+def only(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
+    """0 for the tokens `ids` of each row, -inf for all others."""
+    scores.fill_(-torch.inf)
+    scores[rows.places(ids)] = 0.0
+    return scores
+
+
+def _prepare(request: Request, name: str, value: int | list[int] | None, vocab_size: int) -> None:
+    ids = as_ids([value] if isinstance(value, int) else value or [])
+    check_ids(f"generation_config.{name}", ids, vocab_size)
+    request.prepared[name] = ids

@@ -1,0 +1,102 @@
+"""What the length of a sequence does to its end tokens."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.processor import Processor, ban, check_ids, known_ids
+from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.request import Request, Row
+
+
+class MinLength(Processor):
+    """Ban the end tokens while the sequence, prompt included, is shorter.
+
+    Equals transformers.MinLengthLogitsProcessor.
+    """
+
+    name = "min_length"
+    reads = frozenset({"min_length"})
+    equals = "MinLengthLogitsProcessor"
+
+    def applies(self, request: Request) -> bool:
+        return bool(request.eos_token_ids) and (request.config.min_length or 0) > 0
+
+    def acts(self, row: Row) -> bool:
+        return len(row.sequence.token_ids) < (row.request.config.min_length or 0)
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+
+
+class MinNewTokens(Processor):
+    """Ban the end tokens while fewer tokens are generated. Equals transformers.MinNewTokensLengthLogitsProcessor."""
+
+    name = "min_new_tokens"
+    reads = frozenset({"min_new_tokens"})
+    equals = "MinNewTokensLengthLogitsProcessor"
+
+    def applies(self, request: Request) -> bool:
+        return bool(request.eos_token_ids) and (request.config.min_new_tokens or 0) > 0
+
+    def acts(self, row: Row) -> bool:
+        return row.sequence.num_generated < (row.request.config.min_new_tokens or 0)
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+
+
+class ExponentialDecay(Processor):
+    """Make end tokens likelier the more tokens are generated: |score| x (factor ^ (tokens past start) - 1) is added.
+
+    Equals transformers.ExponentialDecayLengthPenalty, and goes on with +inf where the power leaves the range of
+    double precision, at which the library raises.
+    """
+
+    name = "exponential_decay_length_penalty"
+    reads = frozenset({"exponential_decay_length_penalty"})
+    equals = "ExponentialDecayLengthPenalty"
+
+    def applies(self, request: Request) -> bool:
+        return request.config.exponential_decay_length_penalty is not None
+
+    def acts(self, row: Row) -> bool:
+        return _past_start(row) > 0
+
+    def prepare(self, request: Request, vocab_size: int) -> None:
+        if not request.eos_token_ids:
+            field = f"generation_config.{self.name}"
+            raise invalid(field, "conflict", f"{self.name} needs an eos_token_id, and there is none")
+        ends = as_ids(request.eos_token_ids)
+        check_ids("generation_config.eos_token_id", ends, vocab_size)
+        request.prepared[self.name] = ends
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        ends: list[Ids] = [row.request.prepared[self.name] for row in rows]
+        at = rows.places(ends)
+        growth = rows.floats([_growth(row) for row in rows])[at[0]]  # (N,)
+        old = scores[at]
+        added = (old.abs() * growth).masked_fill(~old.isfinite(), 0.0)
+        scores[at] = old + added
+        return scores
+
+
+def _past_start(row: Row) -> int:
+    start, _ = row.request.config.exponential_decay_length_penalty or (0, 1.0)
+    return row.sequence.num_generated - start
+
+
+def _growth(row: Row) -> float:
+    _, factor = row.request.config.exponential_decay_length_penalty or (0, 1.0)
+    try:
+        return math.pow(factor, _past_start(row)) - 1
+    except OverflowError:
+        return torch.inf

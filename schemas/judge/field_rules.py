@@ -1,0 +1,232 @@
+"""Which fields do not go together, and which have no effect beside the others."""
+
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+
+from beamhouse.schemas.generation.fields import GenerationFields
+from beamhouse.schemas.generation.modes import PLAIN_MODES, GenerationMode, base_mode, drafters, mode_of, wants_draft
+from beamhouse.schemas.generation.parts import DisjunctiveConstraint
+from beamhouse.schemas.generation.resolution import is_neutral
+from beamhouse.schemas.generation.yielding import CACHES_WITH_OPTIONS
+from beamhouse.schemas.problems import Problem
+
+Fault = tuple[str, str]
+
+SAMPLING_FIELDS = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "top_h",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+)
+BEAM_FIELDS = ("early_stopping", "length_penalty", "num_beam_groups", "diversity_penalty")
+MODEL_DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
+ALIGNMENT_FIELDS = ("assistant_lookbehind", "target_lookbehind", "assistant_ensemble_weight")
+CACHE_FIELDS = ("cache_implementation", "cache_config", "max_cache_len")
+STATIC_CACHES = (
+    "static",
+    "offloaded_static",
+    "sliding_window",
+    "hybrid",
+    "hybrid_chunked",
+    "offloaded_hybrid",
+    "offloaded_hybrid_chunked",
+)
+
+
+class InvalidGenerationConfig(ValueError):
+    """A configuration that cannot run; `problems` holds everything wrong with it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problem.message for problem in problems))
+
+
+def find_problems(config: GenerationFields, assistant_model: object | None, prefix: str) -> list[Problem]:
+    """All combinations that cannot be obeyed: those either version of the library refuses, and those it ignores."""
+    faults = (
+        *_length_faults(config),
+        *_count_faults(config, assistant_model),
+        *_constraint_faults(config),
+        *_group_faults(config),
+        *_draft_faults(config, assistant_model),
+        *_cache_faults(config),
+        *_forced_faults(config),
+    )
+    # A draft model is named beside the configuration, not in it.
+    places = ((field if field == "assistant_model" else prefix + field, message) for field, message in faults)
+    return [Problem(place, "conflict", message) for place, message in places]
+
+
+def _length_faults(config: GenerationFields) -> Iterator[Fault]:
+    least, most = config.min_new_tokens, config.max_new_tokens
+    if least is not None and most is not None and least > most:
+        yield "min_new_tokens", f"min_new_tokens is {least}; allowed: at most max_new_tokens, {most}"
+    least, most = config.min_length, config.max_length
+    if config.max_new_tokens is None and least is not None and most is not None and least > most:
+        yield "min_length", f"min_length is {least}; allowed: at most max_length, {most}"
+
+
+def _count_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
+    wanted = config.num_return_sequences or 1
+    if wanted == 1:
+        return
+    mode = mode_of(config, assistant_model)
+    if mode is GenerationMode.ASSISTED_GENERATION:
+        yield "num_return_sequences", f"num_return_sequences is {wanted}; allowed in assisted decoding: 1"
+    elif (config.num_beams or 1) == 1:
+        if not config.do_sample:
+            yield (
+                "num_return_sequences",
+                f"num_return_sequences is {wanted}; allowed without do_sample and without num_beams: 1",
+            )
+    elif wanted > (config.num_beams or 1):
+        yield (
+            "num_return_sequences",
+            f"num_return_sequences is {wanted}; allowed: at most num_beams, {config.num_beams}",
+        )
+
+
+def _constraint_faults(config: GenerationFields) -> Iterator[Fault]:
+    for field in ("constraints", "force_words_ids"):
+        if getattr(config, field) is None:
+            continue
+        if (config.num_beams or 1) == 1:
+            yield field, f"{field} needs num_beams above 1"
+        if config.do_sample:
+            yield field, f"{field} does not go with do_sample"
+        if (config.num_beam_groups or 1) > 1:
+            yield field, f"{field} does not go with num_beam_groups above 1"
+        if any(_has_beginning_of_another(phrases) for phrases in _choices(config, field)):
+            yield field, f"{field} offers a choice in which one phrase is the beginning of another"
+
+
+def _choices(config: GenerationFields, field: str) -> Iterator[list[list[int]]]:
+    if field == "constraints":
+        for constraint in config.constraints or []:
+            if isinstance(constraint, DisjunctiveConstraint):
+                yield constraint.nested_token_ids
+        return
+    for words in config.force_words_ids or []:
+        phrases = [word for word in words if isinstance(word, list)]
+        if phrases:
+            yield phrases
+
+
+def _has_beginning_of_another(phrases: list[list[int]]) -> bool:
+    # Sorted, a phrase is followed at once by those it begins.
+    ordered = sorted(phrases)
+    return any(later[: len(phrase)] == phrase for phrase, later in pairwise(ordered))
+
+
+def _group_faults(config: GenerationFields) -> Iterator[Fault]:
+    beams, groups = config.num_beams or 1, config.num_beam_groups or 1
+    if beams == 1 or base_mode(config) is GenerationMode.CONSTRAINED_BEAM_SEARCH:
+        return
+    if groups == 1:
+        if config.diversity_penalty:
+            yield "diversity_penalty", "diversity_penalty needs num_beam_groups above 1"
+        return
+    if config.do_sample:
+        yield "num_beam_groups", "num_beam_groups above 1 does not go with do_sample"
+    if beams % groups:
+        yield "num_beam_groups", f"num_beam_groups is {groups}; allowed: a divisor of num_beams, {beams}"
+    if not config.diversity_penalty:
+        yield "diversity_penalty", "diversity_penalty is 0; allowed with num_beam_groups above 1: above 0"
+
+
+def _draft_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
+    base, given = base_mode(config), [] if assistant_model is None else ["assistant_model"]
+    given += drafters(config)
+    if base not in PLAIN_MODES:
+        for field in given:
+            yield field, f"{field} goes with greedy search and sampling only; the other fields ask for {base}"
+    for field in given[1:]:
+        yield field, f"{field} and {given[0]} exclude each other; one of them drafts"
+    if config.dola_layers is not None:
+        if base not in PLAIN_MODES:
+            yield (
+                "dola_layers",
+                f"dola_layers goes with greedy search and sampling only; the other fields ask for {base}",
+            )
+        elif wants_draft(config, assistant_model):
+            yield "dola_layers", "dola_layers does not go with assisted decoding"
+    if config.assistant_ensemble_weight is not None and config.prompt_lookup_num_tokens is not None:
+        yield "assistant_ensemble_weight", "assistant_ensemble_weight needs a draft model, not prompt_lookup_num_tokens"
+    if config.use_cache is False:
+        if wants_draft(config, assistant_model) and base in PLAIN_MODES:
+            yield "use_cache", "use_cache is false; assisted decoding needs the cache"
+        elif base is GenerationMode.CONTRASTIVE_SEARCH:
+            yield "use_cache", "use_cache is false; contrastive search needs the cache"
+
+
+def _cache_faults(config: GenerationFields) -> Iterator[Fault]:
+    if config.cache_config is not None and config.cache_implementation not in CACHES_WITH_OPTIONS:
+        yield "cache_config", "cache_config needs cache_implementation quantized or static"
+    if config.prefill_chunk_size is not None and config.use_cache is False:
+        yield "prefill_chunk_size", "prefill_chunk_size needs use_cache"
+
+
+def _forced_faults(config: GenerationFields) -> Iterator[Fault]:
+    suppressed = set(config.suppress_tokens or ())
+    for field in ("forced_bos_token_id", "forced_eos_token_id"):
+        forced = getattr(config, field)
+        ids = {forced} if isinstance(forced, int) else set(forced or ())
+        if ids and ids <= suppressed:
+            yield field, f"{field} forces only tokens that suppress_tokens forbids"
+
+
+def find_warnings(config: GenerationFields, asked: Collection[str] | None, assistant_model: object | None) -> list[str]:
+    """Fields that have no effect beside the others, as sentences. asked: the fields to look at (None: all)."""
+    mode = base_mode(config)
+    idle: dict[str, str] = {}
+    if not config.do_sample:
+        idle |= dict.fromkeys(SAMPLING_FIELDS, "do_sample is not set")
+        if mode is GenerationMode.CONTRASTIVE_SEARCH:
+            del idle["top_k"]
+    if (config.num_beams or 1) == 1:
+        idle |= dict.fromkeys(BEAM_FIELDS, "num_beams is 1")
+    if mode is not GenerationMode.CONTRASTIVE_SEARCH:
+        idle["penalty_alpha"] = f"it goes with greedy search and top_k above 1, and the other fields ask for {mode}"
+    if config.use_cache is False:
+        idle |= dict.fromkeys(CACHE_FIELDS, "use_cache is false")
+    elif config.cache_implementation not in STATIC_CACHES:
+        idle["max_cache_len"] = "cache_implementation is no static one"
+    # Both are always set once resolved: only who knows what was asked can tell that one is idle.
+    if asked is not None and config.max_new_tokens is not None:
+        idle["max_length"] = "max_new_tokens wins over it"
+    if asked is not None and config.min_new_tokens is not None:
+        idle["min_length"] = "min_new_tokens wins over it"
+    if _bans_ends_alone(config):
+        idle["bad_words_ids"] = "it holds end tokens alone, which it does not ban"
+    idle |= _idle_drafting(config, assistant_model)
+    return [
+        f"{field} has no effect: {reason}"
+        for field, reason in idle.items()
+        if (asked is None or field in asked) and not _is_silent(field, getattr(config, field))
+    ]
+
+
+def _bans_ends_alone(config: GenerationFields) -> bool:
+    """Whether all of `bad_words_ids` are end tokens, which it leaves out."""
+    ends = [config.eos_token_id] if isinstance(config.eos_token_id, int) else config.eos_token_id or []
+    return all(len(phrase) == 1 and phrase[0] in ends for phrase in config.bad_words_ids or [])
+
+
+def _idle_drafting(config: GenerationFields, assistant_model: object | None) -> dict[str, str]:
+    """Fields of assisted decoding that the drafter, if there is one, does not read."""
+    idle: dict[str, str] = {}
+    if assistant_model is None:
+        idle |= dict.fromkeys(ALIGNMENT_FIELDS, "no assistant_model drafts")
+        if config.assistant_early_exit is None and not config.use_mtp:
+            idle |= dict.fromkeys(MODEL_DRAFT_FIELDS, "no assistant_model drafts, nor an early exit")
+    if config.prompt_lookup_num_tokens is None:
+        idle["max_matching_ngram_size"] = "prompt_lookup_num_tokens is not set"
+    return idle
+
+
+def _is_silent(field: str, value: object) -> bool:
+    return value is None if field in ("max_length", "min_length") else is_neutral(field, value)

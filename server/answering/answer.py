@@ -1,0 +1,162 @@
+"""Collects what the engine says about a request: events while it runs, the answer when it is over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from beamhouse.engine.link.messages import Finished, FinishReason, Progress, Ranking, Timings, Tokens, TopToken
+from beamhouse.engine.text.tokenizer import Text, TextStream
+from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
+from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
+from beamhouse.server.asking.translate import Plan
+
+
+@dataclass(slots=True)
+class Row:
+    """One sequence of the answer while it grows."""
+
+    prompt_index: int
+    index: int
+    text_stream: TextStream | None
+    pieces: list[str] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    scores: list[float | None] = field(default_factory=list)
+    top_tokens: list[list[TopToken]] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    ranking: Ranking | None = None
+
+    def add(self, tokens: Tokens) -> str | None:
+        """Take what a step brought. Returns the text that it adds, None without a tokenizer."""
+        piece = self._decode(tokens)
+        self.token_ids += tokens.token_ids
+        self.scores += tokens.scores
+        self.top_tokens += tokens.top_tokens
+        if tokens.ranking is not None:
+            # What is told of a hypothesis on the way has no scores: they are those of the whole, at its end.
+            self.ranking, self.scores = tokens.ranking, tokens.ranking.scores
+            self.top_tokens = tokens.ranking.top_tokens
+        self.finish_reason = tokens.finish_reason or self.finish_reason
+        return piece
+
+    def say(self, tokens: Tokens, text: Text | None) -> TokenEvent | TokensEvent | None:
+        """Take what a step brought and say it as an event; None when there is nothing to say."""
+        first = len(self.token_ids)
+        piece = self.add(tokens)
+        if not tokens.token_ids and not piece:
+            return None
+        top_tokens = say_top_tokens(tokens.top_tokens, text)
+        if len(tokens.token_ids) == 1:
+            return TokenEvent(
+                sequence=self.index,
+                index=first,
+                token_id=tokens.token_ids[0],
+                text=piece,
+                score=tokens.scores[0] if tokens.scores else None,
+                top_tokens=top_tokens[0] if top_tokens else None,
+            )
+        return TokensEvent(
+            sequence=self.index,
+            index=first,
+            token_ids=tokens.token_ids,
+            text=piece,
+            scores=tokens.scores or None,
+            top_tokens=top_tokens or None,
+        )
+
+    def _decode(self, tokens: Tokens) -> str | None:
+        if self.text_stream is None:
+            return None
+        piece = self.text_stream.push(tokens.token_ids)
+        if tokens.finish_reason is not None:
+            piece += self.text_stream.finish()
+        self.pieces.append(piece)
+        return piece
+
+    def answer(self, plan: Plan) -> SequenceAnswer:
+        reason = self.finish_reason or FinishReason("error")
+        return SequenceAnswer(
+            prompt_index=self.prompt_index,
+            index=self.index,
+            text=None if self.text_stream is None else "".join(self.pieces),
+            token_ids=self.token_ids,
+            num_tokens=len(self.token_ids),
+            finish_reason=FinishReasonAnswer(
+                type=reason.type,  # type: ignore[arg-type]  # the engine's closed set, checked by the model
+                token_id=reason.token_id,
+                stop_string=reason.stop_string,
+                name=reason.name,
+            ),
+            score=None if self.ranking is None else self.ranking.score,
+            beam_indices=None if self.ranking is None else self.ranking.beam_indices,
+            transition_scores=self.scores if plan.outputs.transition_scores else None,
+        )
+
+
+def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -> list[list[TopTokenEvent]]:
+    """The likeliest tokens of each position, with their text if there is a tokenizer."""
+    return [
+        [
+            TopTokenEvent(
+                token_id=top.token_id,
+                text=text.token_text(top.token_id) if text is not None else None,
+                logprob=top.logprob,
+            )
+            for top in tops
+        ]
+        for tops in positions
+    ]
+
+
+def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> ProgressEvent:
+    """How a beam search stands, in words."""
+    return ProgressEvent(
+        prompt_index=prompt_index,
+        hypotheses=[
+            HypothesisEvent(
+                text=text.decode(hypothesis.token_ids) if text is not None else None,
+                token_ids=hypothesis.token_ids,
+                score=hypothesis.score,
+            )
+            for hypothesis in progress.hypotheses
+        ],
+    )
+
+
+def make_rows(plan: Plan, text: Text | None) -> list[Row]:
+    """The empty rows of an answer, those of one prompt adjacent."""
+    return [
+        Row(index // plan.num_rows, index, text.stream() if text is not None else None)
+        for index in range(plan.num_rows * len(plan.submissions))
+    ]
+
+
+def make_answer(plan: Plan, rows: Sequence[Row], finished: Sequence[Finished]) -> Answer:
+    """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
+    has_logprobs = plan.outputs.prompt_logprobs
+    return Answer(
+        id=plan.id,
+        model=plan.model_name,
+        mode=plan.mode,
+        generated_text="".join(rows[0].pieces) if rows[0].text_stream is not None else None,
+        sequences=[row.answer(plan) for row in rows],
+        usage=Usage(
+            prompt_tokens=plan.num_prompt_tokens,
+            generated_tokens=sum(len(row.token_ids) for row in rows),
+            cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
+            drafted_tokens=sum(message.drafted_tokens for message in finished),
+            accepted_tokens=sum(message.accepted_tokens for message in finished),
+        ),
+        timings=slowest([message.timings for message in finished if message.timings is not None]),
+        warnings=list(dict.fromkeys([*plan.warnings, *(text for message in finished for text in message.warnings)])),
+        prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
+        generation_config=plan.config.to_dict() if plan.outputs.config else None,
+    )
+
+
+def slowest(timings: Sequence[Timings]) -> TimingsAnswer:
+    """The longest of each duration over all prompts."""
+    return TimingsAnswer(
+        queue_s=max((item.queue_s for item in timings), default=0.0),
+        prefill_s=max((item.prefill_s for item in timings), default=0.0),
+        decode_s=max((item.decode_s for item in timings), default=0.0),
+        total_s=max((item.total_s for item in timings), default=0.0),
+    )

@@ -1,0 +1,58 @@
+"""The JSON of an answer, put together piece by piece.
+
+It runs in a worker thread. Each piece is written by one call that holds the interpreter, so none of them is large: the
+event loop gets its turn in between, however large the whole is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from beamhouse.engine.link.messages import Tensor
+from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.beamhouse.answers import Answer
+from beamhouse.schemas.beamhouse.generate import Outputs
+from beamhouse.server.answering.answer import Row, say_top_tokens
+from beamhouse.server.answering.tensors import encode_tensors, in_json, read_values
+
+encode_json = msgspec.json.Encoder().encode
+
+
+def answer_json(
+    answer: Answer, outputs: Outputs, rows: Sequence[Row], tensors: Mapping[str, Tensor], text: Text | None
+) -> bytes:
+    """outputs: what was asked for. rows: those of the answer, in order. tensors: by name, those that go into it."""
+    content: dict[str, Any] = answer.model_dump(mode="json", exclude_none=True)
+    for sequence, row in zip(content["sequences"], rows, strict=True):
+        if outputs.top_n_tokens:
+            sequence["top_tokens"] = top_tokens_json(row, text)
+    if tensors:
+        is_text = outputs.tensors == "base64"
+        content["tensors"] = (
+            encode_tensors(tensors) if is_text else {name: tensor_json(tensor) for name, tensor in tensors.items()}
+        )
+    return encode_json(content)
+
+
+def top_tokens_json(row: Row, text: Text | None) -> msgspec.Raw:
+    """A list for each position, written one by one."""
+    return listed(encode_json(tops) for position in row.top_tokens for tops in say_top_tokens([position], text))
+
+
+def tensor_json(tensor: Tensor) -> msgspec.Raw:
+    """Nested lists of numbers; NaN is null, infinities are the texts `Infinity` and `-Infinity`."""
+    return nested_json(read_values(tensor), tensor.shape)
+
+
+def nested_json(values: Sequence[float], shape: Sequence[int]) -> msgspec.Raw:
+    """Row-major values as lists of lists."""
+    if len(shape) < 2:
+        cells = [in_json(value) for value in values]
+        return msgspec.Raw(encode_json(cells if shape else cells[0]))
+    size = len(values) // shape[0] if shape[0] else 0
+    return listed(nested_json(values[place * size : (place + 1) * size], shape[1:]) for place in range(shape[0]))
+
+
+def listed(items: Iterator[bytes | msgspec.Raw]) -> msgspec.Raw:
+    return msgspec.Raw(b"[" + b",".join(bytes(item) for item in items) + b"]")

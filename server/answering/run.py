@@ -1,0 +1,281 @@
+"""A request while it runs: the tokens of all its prompts become one series of events, the last of them final.
+
+A plain answer is the collected stream. Whoever holds a `Run` closes it, and with that cancels what still runs.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+import structlog
+from fastapi import Request
+
+from beamhouse.engine.link.errors import EngineError, invalid
+from beamhouse.engine.link.messages import Finished, Progress, Tensor, Timings, Tokens
+from beamhouse.engine.link.stream import Update
+from beamhouse.schemas.beamhouse.answers import Answer
+from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
+from beamhouse.schemas.beamhouse.problem_json import ProblemJson
+from beamhouse.server.admission import Pass
+from beamhouse.server.answering.answer import Row, make_answer, make_rows, say_progress
+from beamhouse.server.answering.answer_json import answer_json, encode_json
+from beamhouse.server.answering.tensors import num_bytes
+from beamhouse.server.answering.watermarks import add_flags
+from beamhouse.server.asking.translate import Plan
+from beamhouse.server.edge.errors import ClientGone, crash_of, problem_of
+from beamhouse.server.edge.event_stream import EventStream, Patience, wait_for_hang_up
+from beamhouse.server.metrics import outcome_of
+from beamhouse.server.service import Model, Service, TokenStream
+
+TURN_WEIGHT = 500
+"""So many tokens, likeliest ones included, are made into events or text before others get their turn."""
+PART_BYTES = 2**18
+
+Result = TypeVar("Result")
+Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
+log = structlog.get_logger()
+LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
+"""What JSON leaves raw and the line readers of many clients cut at, and how JSON spells it otherwise."""
+ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
+
+
+@dataclass(slots=True)
+class Run:
+    """One accepted request. streams: one per prompt, in order. request_id: of the HTTP request, for problems."""
+
+    service: Service
+    model: Model
+    plan: Plan
+    streams: Sequence[TokenStream]
+    place: Pass
+    request_id: str
+    outcome: str = "cancelled"
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    _rows: list[Row] = field(default_factory=list)
+    _last_at: dict[int, float] = field(default_factory=dict)
+    _is_closed: bool = False
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
+        self._rows = make_rows(self.plan, self.model.text)
+        try:
+            async for prompt_index, updates in merge(self.streams):
+                async for events in self._say(prompt_index, updates):
+                    yield events
+            final: Answer | ProblemJson = await self._answer()
+            self.outcome = "ok"
+        except EngineError as error:
+            final = problem_of(error, self.request_id)
+            self.outcome = outcome_of(final.status)
+        except Exception as error:  # a stream has no other way to end than by a last event
+            final = crash_of(error, self.request_id)
+            self.outcome = "failed"
+        yield [final]
+
+    async def result(self) -> Answer | ProblemJson:
+        """The last event."""
+        final: Event | None = None
+        async for events in self.events():
+            final = events[-1]
+        assert isinstance(final, Answer | ProblemJson)
+        return final
+
+    def close(self) -> None:
+        """Cancel what still runs, give the place back, count the request. Later calls do nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.place.leave()
+        for stream in self.streams:
+            stream.cancel()
+        num_tokens = sum(len(row.token_ids) for row in self._rows)
+        self.service.metrics.end(self.plan.mode, self.outcome, self.place.age_s)
+        self.service.metrics.generated_tokens.inc(num_tokens)
+        log.info(
+            "request finished",
+            id=self.plan.id,
+            mode=self.plan.mode,
+            outcome=self.outcome,
+            tokens=num_tokens,
+            ms=round(self.place.age_s * 1000),
+        )
+
+    async def _say(self, prompt_index: int, updates: list[Update]) -> AsyncIterator[list[Event]]:
+        """The events of what came together, unless there is so much of it that others have to get their turn."""
+        events: list[Event] = []
+        num_entries = 0
+        for update in updates:
+            if isinstance(update, Progress):
+                events.append(await self._progress(prompt_index, update))
+                continue
+            if (event := self._add(prompt_index, update)) is not None:
+                events.append(event)
+            num_entries += update.num_entries
+            if num_entries > TURN_WEIGHT:
+                if events:
+                    yield events
+                events, num_entries = [], 0
+                await asyncio.sleep(0)
+        if events:
+            yield events
+
+    def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
+        row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
+        if not self.plan.is_streamed:
+            row.add(tokens)
+            return None
+        self._measure(row.index, len(tokens.token_ids))
+        return row.say(tokens, self.model.text)
+
+    async def _progress(self, prompt_index: int, progress: Progress) -> ProgressEvent:
+        """Whole hypotheses are decoded at every step, too much for the event loop."""
+        return await anyio.to_thread.run_sync(
+            say_progress, prompt_index, progress, self.model.text, limiter=self.service.limiter
+        )
+
+    async def _answer(self) -> Answer:
+        finished = [stream.finished for stream in self.streams if stream.finished is not None]
+        for message in finished:
+            if message.timings is not None:
+                self._observe(message.timings)
+        self.tensors = named_tensors(finished)
+        answer = make_answer(self.plan, self._rows, finished)
+        await add_flags(self.service, self.model, self.plan, answer)
+        self._check_size()
+        return answer
+
+    def answer_json(self, answer: Answer) -> bytes:
+        """The whole answer; a safetensors file has its tensors beside it."""
+        outputs = self.plan.outputs
+        tensors = {} if outputs.tensors == "safetensors" else self.tensors
+        return answer_json(answer, outputs, self._rows, tensors, self.model.text)
+
+    def _check_size(self) -> None:
+        """What the widths of a model did not foretell is still not sent beyond the limit."""
+        size = num_bytes(self.tensors, self.plan.outputs.tensors or "json")
+        limit = self.service.settings.server.max_tensor_bytes
+        if size > limit:
+            message = f"the tensors take {size} bytes; allowed: at most {limit}"
+            raise invalid("outputs.tensors", "out_of_range", message)
+
+    def _observe(self, timings: Timings) -> None:
+        """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""
+        metrics = self.service.metrics
+        metrics.queue.observe(timings.queue_s)
+        if not self.plan.is_streamed:
+            metrics.first_token.observe(timings.queue_s + timings.prefill_s)
+            num_more = max(len(row.token_ids) for row in self._rows) - 1
+            if num_more > 0:  # as many observations as there are gaps, as for a stream
+                metrics.inter_token.observe(timings.decode_s / num_more, num_more)
+
+    def _measure(self, row: int, num_tokens: int) -> None:
+        """Latency of the first token of a row, and of each following one."""
+        now = time.monotonic()
+        before = self._last_at.get(row)
+        self._last_at[row] = now
+        if before is None:
+            self.service.metrics.first_token.observe(self.place.age_s)
+        elif num_tokens:
+            self.service.metrics.inter_token.observe((now - before) / num_tokens)
+
+
+def named_tensors(finished: Sequence[Finished]) -> dict[str, Tensor]:
+    """All tensors of a request; with several prompts each name says which one it belongs to."""
+    if len(finished) == 1:
+        return finished[0].tensors
+    return {
+        f"prompt.{index}.{name}": tensor
+        for index, message in enumerate(finished)
+        for name, tensor in message.tensors.items()
+    }
+
+
+async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[Update]]]:
+    """What all streams bring, as it comes, with the place of its stream."""
+    if len(streams) == 1:
+        async for updates in streams[0]:
+            yield 0, updates
+        return
+    iterators = [aiter(stream) for stream in streams]
+    waiting = {asyncio.ensure_future(advance(iterator)): index for index, iterator in enumerate(iterators)}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index = waiting.pop(task)
+                arrived = task.result()
+                if arrived is not None:
+                    waiting[asyncio.ensure_future(advance(iterators[index]))] = index
+                    yield index, arrived
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def advance(iterator: AsyncIterator[list[Update]]) -> list[Update] | None:
+    return await anext(iterator, None)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; when the client hangs up first, `work` is cancelled and ClientGone raised."""
+    task = asyncio.ensure_future(work)
+    hang_up = asyncio.ensure_future(wait_for_hang_up(request.receive))
+    try:
+        await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        for item in (task, hang_up):
+            item.cancel()
+        await asyncio.gather(task, hang_up, return_exceptions=True)
+
+
+def respond_as_events(run: Run) -> EventStream:
+    """The events of a run as server-sent events; hanging up closes the run."""
+    settings = run.service.settings.server
+    return EventStream(written(run), run.close, Patience(settings.ping_s, settings.write_timeout_s))
+
+
+async def written(run: Run) -> AsyncGenerator[bytes, None]:
+    """What came together travels together; the answer at the end is written elsewhere, and goes out in parts."""
+    async for events in run.events():
+        last = events[-1]
+        if isinstance(last, Answer):
+            whole = await anyio.to_thread.run_sync(write_answer, run, last, limiter=run.service.limiter)
+            for start in range(0, len(whole), PART_BYTES):
+                yield whole[start : start + PART_BYTES]
+        else:
+            yield b"".join(map(write_event, events))
+
+
+def write_answer(run: Run, answer: Answer) -> bytes:
+    return as_event(b"done", run.answer_json(answer))
+
+
+def write_event(event: Event) -> bytes:
+    """Any event but the answer, which `write_answer` writes."""
+    match event:
+        case TokenEvent():
+            name = b"token"
+        case TokensEvent():
+            name = b"tokens"
+        case ProgressEvent():
+            name = b"progress"
+        case _:
+            return as_event(b"error", event.model_dump_json(exclude_none=True).encode())
+    return as_event(name, encode_json(event))
+
+
+def as_event(name: bytes, data: bytes) -> bytes:
+    return b"event: " + name + b"\ndata: " + one_line(data) + b"\n\n"
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON that no reader of lines takes for several. data: JSON in UTF-8, which escapes all of ASCII's breaks."""
+    return ANY_LINE_BREAK.sub(lambda found: LINE_BREAKS[found[0]], data)

@@ -1,0 +1,125 @@
+"""What a request asks that this model or this server cannot do; everything is found before anything is computed."""
+
+from collections.abc import Iterable, Iterator
+
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens
+from beamhouse.schemas.generation.config import GenerationConfig, is_neutral
+from beamhouse.schemas.problems import Problem
+from beamhouse.server.asking.mode_checks import check_mode, check_negative, check_progress, check_rows
+from beamhouse.server.asking.prompts import Prompt
+from beamhouse.server.asking.watermark_checks import check_watermark
+from beamhouse.server.service import Model
+
+DONE_HERE = frozenset({"token_healing", "return_dict_in_generate", "bos_token_id", "pad_token_id"})
+"""Fields that ask nothing of the engine: healing is two requests, answers are objects, rows carry no padding."""
+
+TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "output_attentions")
+
+
+def check_request(
+    body: GenerateRequest, asked: GenerationConfig, configs: list[GenerationConfig], prompts: list[Prompt], model: Model
+) -> Iterator[Problem]:
+    """Problems of a whole request. asked: the request's own configuration; configs: the resolved one of each prompt."""
+    info = model.info
+    unsupported = list(check_supported(asked, info))
+    yield from unsupported
+    yield from check_mode(body.mode, configs[0], body.assistant_model, info, is_explained=bool(unsupported))
+    yield from check_rows(configs[0], body.assistant_model, info)
+    for config, prompt in zip(configs, prompts, strict=True):
+        yield from check_negative(config, prompt, info)
+    yield from check_assistant(body.assistant_model, info)
+    yield from check_prompt_ids(prompts, info.vocab_size)
+    if body.prefix_allowed_tokens is not None:
+        yield from check_constraint(body.prefix_allowed_tokens, model)
+    yield from check_names("logits_processor", [item.name for item in body.logits_processor or []], info)
+    yield from check_names("stopping_criteria", [item.name for item in body.stopping_criteria or []], info)
+    yield from check_outputs(body, configs[0], info)
+    yield from check_progress(body, configs[0])
+    yield from check_watermark(asked, model, bool((body.outputs or Outputs()).watermark_flags))
+    if configs[0].token_healing and model.text is None:
+        yield Problem("generation_config.token_healing", "no_tokenizer", "token_healing needs a tokenizer")
+
+
+def check_supported(asked: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
+    for name, value in asked.set_fields().items():
+        if name not in info.fields and name not in DONE_HERE and not is_neutral(name, value):
+            yield Problem(f"generation_config.{name}", "not_supported", f"not supported yet: {name}")
+
+
+def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
+    """Fields of the model's own file that this version cannot obey and that the request did not set."""
+    asked_fields = asked.set_fields()
+    return [
+        f"the model's generation_config.json sets {problem.field.removeprefix('generation_config.')}, which is "
+        "not supported yet and has no effect"
+        for problem in check_supported(model.config, model.info)
+        if problem.field.removeprefix("generation_config.") not in asked_fields
+    ]
+
+
+def length_warnings(configs: Iterable[GenerationConfig], info: ModelInfo) -> list[str]:
+    """That sequences may go where the model was never trained."""
+    longest = max((config.max_length or 0 for config in configs), default=0)
+    if longest <= info.context_len:
+        return []
+    return [f"a sequence may come to {longest} tokens, and the model is made for {info.context_len}"]
+
+
+def check_prompt_ids(prompts: Iterable[Prompt], vocab_size: int) -> Iterator[Problem]:
+    for prompt in prompts:
+        yield from check_ids(prompt.token_ids, prompt.field, vocab_size)
+
+
+def check_ids(token_ids: list[int], field: str, vocab_size: int) -> Iterator[Problem]:
+    """A problem for the first id outside the vocabulary."""
+    if token_ids and max(token_ids) >= vocab_size:
+        position = next(index for index, token_id in enumerate(token_ids) if token_id >= vocab_size)
+        message = f"{field}[{position}] is {token_ids[position]}; allowed: 0 <= id < {vocab_size}"
+        yield Problem(f"{field}.{position}", "out_of_range", message)
+
+
+def check_constraint(constraint: PrefixAllowedTokens, model: Model) -> Iterator[Problem]:
+    info, field = model.info, "prefix_allowed_tokens"
+    yield from check_ids(constraint.token_ids or [], f"{field}.token_ids", info.vocab_size)
+    for index, sequence in enumerate(constraint.sequences or []):
+        yield from check_ids(sequence, f"{field}.sequences.{index}", info.vocab_size)
+        if not sequence:
+            yield Problem(f"{field}.sequences.{index}", "empty", "a sequence has no tokens; at least one is needed")
+    if constraint.trie is not None and constraint.trie not in info.tries:
+        yield unknown_name(f"{field}.trie", constraint.trie, info.tries)
+    texts = (constraint.regex, constraint.json_schema, constraint.grammar)
+    if model.text is None and any(text is not None for text in texts):
+        yield Problem(field, "no_tokenizer", "this model has no tokenizer; constrain it by token_ids or sequences")
+
+
+def check_assistant(name: str | None, info: ModelInfo) -> Iterator[Problem]:
+    if name is not None and name not in info.assistants:
+        yield unknown_name("assistant_model", name, sorted(info.assistants))
+
+
+def check_names(field: str, names: list[str], info: ModelInfo) -> Iterator[Problem]:
+    known = info.logits_processors if field == "logits_processor" else info.stopping_criteria
+    for index, name in enumerate(names):
+        if name not in known:
+            yield unknown_name(f"{field}.{index}.name", name, known)
+
+
+def unknown_name(field: str, name: str, known: list[str]) -> Problem:
+    shown = ", ".join(known[:10]) or "none"
+    return Problem(field, "unknown_name", f"{name[:64]} is not registered on this server; known: {shown}")
+
+
+def check_outputs(body: GenerateRequest, config: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
+    outputs = body.outputs or Outputs()
+    if (outputs.top_n_tokens or 0) > info.vocab_size:
+        message = f"top_n_tokens is {outputs.top_n_tokens}; allowed: at most {info.vocab_size}"
+        yield Problem("outputs.top_n_tokens", "out_of_range", message)
+    if outputs.tensors == "safetensors" and body.stream:
+        message = "a safetensors file cannot travel in an event stream; ask for json or base64, or do not stream"
+        yield Problem("outputs.tensors", "conflict", message)
+    most = info.num_layers if config.output_attentions and not config.output_hidden_states else info.num_layers + 1
+    for index, layer in enumerate(outputs.layers or []):
+        if not -most <= layer < most:
+            message = f"layers[{index}] is {layer}; allowed: {-most} <= layer < {most}"
+            yield Problem(f"outputs.layers.{index}", "out_of_range", message)

@@ -1,0 +1,92 @@
+"""Which mode a request asks for, how many rows it takes, and what goes with it."""
+
+from collections.abc import Iterator
+
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
+from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode, is_neutral
+from beamhouse.schemas.generation.modes import BEAM_MODES, TELLING_FIELDS, row_field
+from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.pydantic_problems import shown
+from beamhouse.server.asking.prompts import Prompt
+
+
+def check_mode(
+    stated: str | None, config: GenerationConfig, assistant_model: str | None, info: ModelInfo, is_explained: bool
+) -> Iterator[Problem]:
+    """Whether the mode that runs is the stated one, and one this model is served with.
+
+    is_explained: a field was refused already, so that the missing mode needs no words of its own.
+    """
+    mode = config.get_generation_mode(assistant_model)
+    telling = telling_fields(mode, config, assistant_model)
+    if stated is not None and stated != mode:
+        yield Problem("mode", "conflict", contradiction(GenerationMode(stated), mode, telling))
+    if mode not in info.modes and not is_explained:
+        field = next(iter(telling), "")
+        place = field if field == "assistant_model" else f"generation_config.{field}".removesuffix(".")
+        yield Problem(place, "not_supported", f"not supported yet: {field or 'this'}, which asks for {mode}")
+
+
+def telling_fields(mode: GenerationMode, config: GenerationConfig, assistant_model: str | None) -> dict[str, object]:
+    """The set fields that ask for a mode, with their values."""
+    values = {
+        name: assistant_model if name == "assistant_model" else getattr(config, name) for name in TELLING_FIELDS[mode]
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and (name in ("assistant_model", "top_k") or not is_neutral(name, value))
+    }
+
+
+def contradiction(stated: GenerationMode, mode: GenerationMode, telling: dict[str, object]) -> str:
+    if telling:
+        fields = " and ".join(f"{name} ({shown(value)})" for name, value in telling.items())
+        return f"mode is {stated}, but {fields} {'asks' if len(telling) == 1 else 'ask'} for {mode}"
+    return f"mode is {stated}, but without {' or '.join(TELLING_FIELDS[stated])} the configuration asks for {mode}"
+
+
+def check_rows(config: GenerationConfig, assistant_model: str | None, info: ModelInfo) -> Iterator[Problem]:
+    """Whether one prompt fits a step. Several are a submission each, which may wait for one another."""
+    beams, most = config.num_beams or 1, info.max_beams or info.max_rows
+    if beams > most:
+        message = f"num_beams is {beams}; allowed on this server: at most {most}"
+        yield Problem("generation_config.num_beams", "out_of_range", message)
+        return
+    mode = config.get_generation_mode(assistant_model)
+    field = row_field(mode)
+    rows, is_guided = getattr(config, field) or 1, not is_neutral("guidance_scale", config.guidance_scale)
+    needed = rows * (2 if is_guided else 1)
+    if needed > info.max_rows:
+        message = f"{field} is {rows}; allowed: at most {info.max_rows} rows in one step"
+        if is_guided:
+            message += f", and guidance takes two for each, so {needed} here"
+        yield Problem(f"generation_config.{field if rows > 1 else 'guidance_scale'}", "out_of_range", message)
+
+
+def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) -> Iterator[Problem]:
+    """Whether a negative prompt has an effect, and room for the new tokens behind it."""
+    negative = prompt.negative
+    if negative is None:
+        return
+    name = negative.field.partition(".")[0]
+    if is_neutral("guidance_scale", config.guidance_scale):
+        yield Problem(name, "conflict", f"{name} needs a guidance_scale other than 1; without, it has no effect")
+    num_new = (config.max_length or 0) - len(prompt.token_ids)
+    num_given, most = len(negative.token_ids) + negative.num_masked, info.most_tokens - num_new
+    if num_new > 0 and num_given > most:
+        message = f"{name} has {num_given} tokens; allowed: at most {max(0, most)} before {num_new} new tokens"
+        yield Problem(negative.field, "out_of_range", message)
+
+
+def check_progress(body: GenerateRequest, config: GenerationConfig) -> Iterator[Problem]:
+    """Whether there is a stream of a beam search for progress events to be part of."""
+    if not (body.outputs or Outputs()).progress:
+        return
+    mode = config.get_generation_mode(body.assistant_model)
+    if mode not in BEAM_MODES:
+        message = f"progress goes with beam search; the configuration asks for {mode}"
+        yield Problem("outputs.progress", "conflict", message)
+    if not body.stream:
+        yield Problem("outputs.progress", "conflict", "progress comes as events; ask for a stream")

@@ -1,0 +1,236 @@
+"""From the native protocol to the engine's submissions: pure functions."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import structs
+
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Constraint, Named, Submission, Wanted
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
+from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
+from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
+from beamhouse.schemas.judge.model_rules import length_problems
+from beamhouse.schemas.problems import Problem
+from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
+from beamhouse.server.asking.force_words import by_given_name
+from beamhouse.server.asking.prompts import Prompt
+from beamhouse.server.asking.watermark_checks import shown_config
+from beamhouse.server.service import Model
+
+MASK = 2**64 - 1
+LENGTHS = ("max_length", "min_length", "min_new_tokens")
+"""The fields in which the resolved configurations of several prompts may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts."""
+
+    id: str
+    model_name: str
+    mode: str
+    config: GenerationConfig
+    outputs: Outputs
+    submissions: list[Submission]
+    warnings: list[str]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether somebody reads the tokens as they come."""
+        return self.submissions[0].is_streamed
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the text must follow, where that has to be compiled first."""
+        constraint = self.submissions[0].constraint
+        return None if constraint is None or constraint.kind is None else constraint
+
+    @property
+    def num_rows(self) -> int:
+        """Sequences of each prompt."""
+        return self.config.num_return_sequences or 1
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return sum(len(submission.prompt_ids) for submission in self.submissions)
+
+
+def make_plan(
+    body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
+) -> Plan:
+    """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
+    info, outputs = model.info, body.outputs or Outputs()
+    configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
+    problems = [
+        *check_request(body, asked, configs, prompts, model),
+        *configs[0].problems(body.assistant_model),
+        *check_models(configs, prompts, model),
+    ]
+    prompt_lens = [len(prompt.token_ids) for prompt in prompts]
+    problems = problems or [*check_budget(body, configs, prompt_lens, info, budget)]
+    if problems:
+        raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
+    answer_id = f"gen-{uuid.uuid4().hex}"
+    seed = select_seed(body.seed, body.prng_key)
+    return Plan(
+        id=answer_id,
+        model_name=info.model_id,
+        mode=str(configs[0].get_generation_mode(body.assistant_model)),
+        config=shown_config(configs[0]),
+        outputs=outputs,
+        submissions=make_submissions(body, answer_id, prompts, configs, seed),
+        warnings=[
+            *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
+            *idle_outputs(configs[0], outputs),
+            *inherited_warnings(asked, model),
+            *length_warnings(configs, model.info),
+        ],
+    )
+
+
+def resolve_for(
+    asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model
+) -> GenerationConfig:
+    """What runs after a prompt of this length. A draft model's own file says how it drafts, where the request does not.
+
+    The name of a draft model that is not loaded is as good as none here.
+    """
+    drafting = model.info.assistants.get(assistant_model or "")
+    return resolve(
+        asked,
+        model.config,
+        prompt_len=prompt_len,
+        context_len=model.info.silent_len,
+        assistant=None if drafting is None else GenerationConfig.from_dict(drafting),
+    )
+
+
+def check_budget(
+    body: GenerateRequest, configs: list[GenerationConfig], prompt_lens: list[int], info: ModelInfo, budget: Budget
+) -> Iterator[Problem]:
+    """What costs more than one request may."""
+    facts = Facts(budget, info.vocab_size, info.max_rows, info.num_layers, info.hidden_size, info.num_heads)
+    return find_expenses(AskedFor(body, configs, prompt_lens), facts)
+
+
+def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> Iterator[Problem]:
+    """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
+    info, first = model.info, prompts[0]
+    yield from check_model(
+        configs[0],
+        vocab_size=info.vocab_size,
+        context_len=info.most_tokens,
+        prompt_len=len(first.token_ids),
+        prompt_field=first.field,
+        num_layers=info.num_layers,
+    )
+    for config, prompt in zip(configs[1:], prompts[1:], strict=True):
+        yield from length_problems(config, info.most_tokens, len(prompt.token_ids), prompt.field)
+
+
+def make_submissions(
+    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[GenerationConfig], seed: int | None
+) -> list[Submission]:
+    """One for each prompt. What they have in common is the same object in all, and so reaches the engine once."""
+    whole = submission(body, answer_id, prompts[0], configs[0], seed)
+    return [
+        structs.replace(
+            whole,
+            request_id=f"{answer_id}-{index}",
+            prompt_ids=prompt.token_ids,
+            negative_prompt_ids=None if prompt.negative is None else prompt.negative.token_ids,
+            num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
+            config=whole.config | {name: value for name in LENGTHS if (value := getattr(config, name)) is not None},
+        )
+        for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
+    ]
+
+
+def submission(
+    body: GenerateRequest, request_id: str, prompt: Prompt, config: GenerationConfig, seed: int | None
+) -> Submission:
+    return Submission(
+        request_id=request_id,
+        prompt_ids=prompt.token_ids,
+        config=plain(config.model_copy(update={"token_healing": None})),
+        seed=seed,
+        wanted=wanted(body.outputs or Outputs()),
+        assistant_model=body.assistant_model,
+        constraint=constraint(body.prefix_allowed_tokens),
+        logits_processor=[Named(item.name, item.args) for item in body.logits_processor or []],
+        stopping_criteria=[Named(item.name, item.args) for item in body.stopping_criteria or []],
+        priority=body.priority or 0,
+        deadline_s=body.deadline_s,
+        cache_salt=body.cache_salt or "",
+        is_streamed=bool(body.stream),
+    )
+
+
+def plain(config: GenerationConfig) -> dict[str, Any]:
+    """The set fields of a configuration as plain data."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def wanted(outputs: Outputs) -> Wanted:
+    asked = outputs.transition_scores
+    return Wanted(
+        transition_scores=bool(asked),
+        normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else None,
+        top_n_tokens=outputs.top_n_tokens or 0,
+        prompt_logprobs=outputs.prompt_logprobs or False,
+        progress=outputs.progress or False,
+        positions=outputs.positions,
+        layers=outputs.layers,
+    )
+
+
+def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
+    if given is None:
+        return None
+    fields = given.model_dump(exclude_none=True)
+    if given.json_schema is not None:
+        fields["json_schema"] = json.dumps(given.json_schema)
+    return Constraint(**fields)
+
+
+def idle_outputs(config: GenerationConfig, outputs: Outputs) -> list[str]:
+    """What `outputs` asks of tensors that nothing returns."""
+    idle = [f"outputs.{name}" for name in ("tensors", "positions", "layers") if getattr(outputs, name) is not None]
+    if not idle or any(getattr(config, field) for field in TENSOR_FIELDS):
+        return []
+    return [f"without an output_* field in generation_config these have no effect: {', '.join(idle)}"]
+
+
+def select_seed(seed: int | list[int] | None, prng_key: list[int] | None) -> int | None:
+    """The one seed of a request. A single integer is taken as it is, as `torch.manual_seed` takes it.
+
+    A pair (a, b), TensorFlow's stateless seed or JAX's key, is mixed, since a CPU generator reads only the low 32 bits
+    of a seed: x = (a mod 2^32) * 2^32 + (b mod 2^32) goes through the finaliser of SplitMix64, and the upper 32 bits
+    of the result are the seed. Equal pairs give equal seeds; the numbers drawn are torch's, not those of JAX.
+    """
+    pair = prng_key if prng_key is not None else seed
+    if not isinstance(pair, list):
+        return pair
+    high, low = (number % 2**32 for number in pair)
+    mixed = ((high << 32 | low) + 0x9E3779B97F4A7C15) & MASK
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & MASK
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & MASK
+    return (mixed ^ mixed >> 31) >> 32
+
+
+def healing_submission(original: Submission, prompt_ids: list[int], bias: list[tuple[list[int], float]]) -> Submission:
+    """The greedy choice of one token that heals a prompt."""
+    config = GenerationConfig(do_sample=False, sequence_bias=bias, max_length=len(prompt_ids) + 1)
+    return Submission(
+        request_id=f"{original.request_id}-heal",
+        prompt_ids=prompt_ids,
+        config=plain(config),
+        priority=original.priority,
+        deadline_s=original.deadline_s,
+        cache_salt=original.cache_salt,
+    )

@@ -1,0 +1,179 @@
+"""The command `beamhouse`.
+
+What a command needs beside its settings it imports when it runs: the engine process is started first, so that both
+processes import at the same time.
+"""
+
+import gc
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from beamhouse.config.settings import KEYS, PARTS, load, sources
+from beamhouse.config.sources import InvalidSettings
+from beamhouse.engine.link.child import Child
+from beamhouse.engine.link.errors import EngineError
+from beamhouse.server.command.failures import CommandFailed
+from beamhouse.server.command.options import (
+    generation_config_of,
+    generation_options,
+    request_fields_of,
+    request_options,
+    setting_options,
+    with_options,
+)
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+app = typer.Typer(
+    help="All of Hugging Face generate() over HTTP, continuously batched.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show_version(is_asked: bool) -> None:
+    if is_asked:
+        from beamhouse.server.doors.operations.info import version
+
+        print(version())
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """All of Hugging Face generate() over HTTP, continuously batched."""
+
+
+@app.command()
+@with_options(setting_options(*PARTS))
+def serve(
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Directory or Hub id; same as --model.")] = None,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Serve a model over HTTP until SIGTERM; running requests are finished first."""
+    settings = load(given(options, name), config)
+    with closing(Child(is_captured=settings.server.logs_json)) as child:
+        from beamhouse.server.command import commands
+
+        status = commands.serve(settings, child)
+    raise typer.Exit(status)
+
+
+@app.command()
+@with_options([*request_options(), *generation_options(), *setting_options("model", "engine")])
+def generate(
+    prompt: Annotated[str, typer.Argument(help="Text to continue; - reads it from standard input.")],
+    seed: Annotated[int | None, typer.Option(help="Reproduces torch.manual_seed(seed) before generate().")] = None,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Print the text while it comes.")] = True,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Answer one prompt on this machine, without a server."""
+    chosen = given(options)
+    settings = load({key: value for key, value in chosen.items() if key in KEYS}, config)
+    beside = request_fields_of(chosen)
+    fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS.keys() | beside})
+    inputs = sys.stdin.read() if prompt == "-" else prompt
+    body = {"inputs": inputs, "generation_config": fields, "seed": seed, **beside}
+    shows_pieces = stream and not as_json and fields.get("num_return_sequences", 1) == 1
+    with closing(Child()) as child:
+        from beamhouse.server.command import commands, in_process
+
+        request = in_process.LocalRequest(body, print_piece if shows_pieces else ignore_piece)
+        answer = commands.generate(settings, child, request)
+    if as_json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif shows_pieces:
+        print()
+    else:
+        print("\n---\n".join(sequence["text"] for sequence in answer["sequences"]))
+
+
+def print_piece(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def ignore_piece(text: str) -> None:
+    """For answers that are printed when they are whole."""
+
+
+@app.command(name="config")
+@with_options(setting_options(*PARTS))
+def show_config(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -> None:
+    """Show the settings in force and where each comes from."""
+    settings = load(given(options), config)
+    plain = settings.model_dump(mode="json")
+    values = {key: value for part in PARTS for key, value in plain[part].items()}
+    origins = {key: where for key, (_, where) in sources(settings).items()}
+    if as_json:
+        print(json.dumps({key: {"value": values[key], "from": origins[key]} for key in values}, indent=2))
+        return
+    rows = [(key, "not set" if value is None else json.dumps(value), origins[key]) for key, value in values.items()]
+    print_table(("key", "value", "from"), rows)
+
+
+@app.command()
+@with_options(setting_options(*PARTS))
+def doctor(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -> None:
+    """Look for what would go wrong on this machine; exit status 1 if something would."""
+    from beamhouse.server.command import doctor as diagnosis
+
+    findings = diagnosis.examine(load(given(options), config))
+    if as_json:
+        print(json.dumps([{"subject": f.subject, "verdict": f.verdict, "text": f.text} for f in findings], indent=2))
+    else:
+        print_table(("subject", "verdict", "finding"), [(f.subject, f.verdict, f.text) for f in findings])
+    if any(finding.verdict is diagnosis.Verdict.PROBLEM for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def given(options: dict[str, Any], model: str | None = None) -> dict[str, Any]:
+    """The options that were given; a model may be named by the argument or the option, not by both."""
+    chosen = {key: value for key, value in options.items() if value is not None}
+    if model is not None and chosen.setdefault("model", model) != model:
+        raise InvalidSettings(f"two models are named: {model} and {chosen['model']}")
+    return chosen
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns; colours only on a terminal."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row, style=next((STYLES[cell] for cell in row if cell in STYLES and cell != "ok"), None))
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command; a wrong setting or a taken port is one line on stderr, not a traceback."""
+    gc.disable()  # nothing that is made while importing becomes garbage; whoever serves turns it on again
+    try:
+        app()
+    except InvalidSettings as error:
+        print(f"beamhouse: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except (CommandFailed, EngineError) as error:
+        print(f"beamhouse: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)

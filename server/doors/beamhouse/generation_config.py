@@ -1,0 +1,103 @@
+"""`/generation_config`: the defaults in force, stored configurations, and a check without generating."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+
+from beamhouse.engine.link.errors import invalid
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.problem_json import FieldProblem
+from beamhouse.schemas.beamhouse.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
+from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
+from beamhouse.schemas.judge.budget import Budget
+from beamhouse.schemas.problems import Problem
+from beamhouse.server.answering.start import stored_config, stored_names
+from beamhouse.server.asking.checks import check_assistant, check_supported
+from beamhouse.server.asking.mode_checks import check_mode, check_rows
+from beamhouse.server.asking.translate import check_budget, plain, resolve_for
+from beamhouse.server.asking.watermark_checks import check_watermark, shown_config
+from beamhouse.server.edge.errors import Refused, field_problem
+from beamhouse.server.edge.strict_json import Served, StrictRoute
+from beamhouse.server.edge.validation import explain
+from beamhouse.server.service import Model
+
+router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
+
+
+@router.get("")
+async def defaults(service: Served) -> DefaultsAnswer:
+    """What holds where a request is silent: the model's own file over the library's defaults."""
+    model = await service.model()
+    config = resolve(GenerationConfig(), model.config, prompt_len=1, context_len=model.info.silent_len)
+    return DefaultsAnswer(
+        generation_config={key: value for key, value in plain(config).items() if key != "max_length"}
+        | plain(model.config),
+        mode=str(config.get_generation_mode()),  # type: ignore[arg-type]  # the same words, checked by the model
+        stored=await stored_names(service),
+    )
+
+
+@router.post("/validate", response_model_exclude_none=True)
+async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
+    """Which mode a configuration asks for, what it resolves to with this model, and everything wrong with it."""
+    model = await service.model()
+    if isinstance(body.generation_config, str):
+        asked = await stored_config(service, body.generation_config)
+        return examine(asked, body, model, service.budget)
+    try:
+        asked = GenerationConfig.model_validate(body.generation_config)
+    except ValidationError as error:
+        sent = {"generation_config": body.generation_config}
+        located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
+        return ValidateAnswer(is_valid=False, problems=explain(located, sent, GenerateRequest), warnings=[])
+    return examine(asked, body, model, service.budget)
+
+
+@router.get("/{name}")
+async def stored(name: str, service: Served) -> dict[str, Any]:
+    """One stored configuration, its set fields."""
+    if name not in await stored_names(service):
+        raise Refused(404, "not_found", f"no configuration is stored under {name[:64]}")
+    return plain(shown_config(await stored_config(service, name)))
+
+
+@router.put("/{name}")
+async def store(name: str) -> None:
+    """Storing configurations over HTTP is refused; they are files in the directory `stored_configs`."""
+    raise invalid("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")
+
+
+def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget: Budget) -> ValidateAnswer:
+    info, assistant_model = model.info, body.assistant_model
+    config = resolve_for(asked, body.prompt_len, assistant_model, model)
+    unsupported = list(check_supported(asked, info))
+    problems = [
+        *unsupported,
+        *check_mode(None, config, assistant_model, info, is_explained=bool(unsupported)),
+        *check_rows(config, assistant_model, info),
+        *check_assistant(assistant_model, info),
+        *check_watermark(asked, model),
+        *config.problems(assistant_model),
+        *check_model(
+            config,
+            vocab_size=info.vocab_size,
+            context_len=info.most_tokens,
+            prompt_len=body.prompt_len,
+            num_layers=info.num_layers,
+        ),
+    ]
+    problems = problems or [
+        *check_budget(GenerateRequest(assistant_model=assistant_model), [config], [body.prompt_len], info, budget)
+    ]
+    return ValidateAnswer(
+        is_valid=not problems,
+        mode=str(config.get_generation_mode(assistant_model)),  # type: ignore[arg-type]  # the same words
+        generation_config=plain(shown_config(config)),
+        problems=shown(problems),
+        warnings=config.warnings(asked.set_fields().keys(), assistant_model),
+    )
+
+
+def shown(problems: list[Problem]) -> list[FieldProblem]:
+    return [field_problem(problem) for problem in dict.fromkeys(problems)]

@@ -1,0 +1,139 @@
+"""`POST /score` and `POST /compute_transition_scores`."""
+
+import uuid
+
+import anyio
+from fastapi import APIRouter
+
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.messages import Finished, Submission, Wanted
+from beamhouse.schemas.beamhouse.answers import Usage
+from beamhouse.schemas.beamhouse.scores import (
+    ContinuationScore,
+    ScoreAnswer,
+    ScorePair,
+    ScoreRequest,
+    TransitionScoresAnswer,
+    TransitionScoresRequest,
+)
+from beamhouse.schemas.generation.config import GenerationConfig, check_model
+from beamhouse.schemas.problems import Problem
+from beamhouse.server.answering.run import merge, unless_gone
+from beamhouse.server.answering.start import submit_all
+from beamhouse.server.answering.transitions import transition_scores
+from beamhouse.server.asking.checks import check_ids
+from beamhouse.server.asking.prompts import check_number, encode, start_ids
+from beamhouse.server.asking.translate import plain
+from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
+from beamhouse.server.service import Model, Service
+
+router = APIRouter(route_class=StrictRoute, tags=["scores"])
+
+
+@router.post("/score")
+async def score(body: ScoreRequest, request: StrictRequest, service: Served) -> ScoreAnswer:
+    """Log-probabilities of given continuations under given prompts, token by token and summed."""
+    with service.gate.entered():
+        return await unless_gone(request, score_pairs(service, body, request.arrived_at))
+
+
+@router.post("/compute_transition_scores")
+async def compute_transition_scores(body: TransitionScoresRequest, service: Served) -> TransitionScoresAnswer:
+    """The library's function on supplied sequences, scores and beam indices; needs no model."""
+    with service.gate.entered():
+        rows = await anyio.to_thread.run_sync(transition_scores, body, limiter=service.limiter)
+        return TransitionScoresAnswer(transition_scores=rows)
+
+
+async def score_pairs(service: Service, body: ScoreRequest, arrived_at: float) -> ScoreAnswer:
+    """Each pair is one submission: its prompt is both texts, and one token is generated and thrown away."""
+    model = await service.model()
+    check_number(service, len(body.pairs), "pairs")
+    answer_id = f"score-{uuid.uuid4().hex}"
+    tokens = [await read_pair(service, model, pair, f"pairs.{index}") for index, pair in enumerate(body.pairs)]
+    submissions = [
+        make_submission(body, f"{answer_id}-{index}", [*prompt, *continuation], model, f"pairs.{index}")
+        for index, (prompt, continuation) in enumerate(tokens)
+    ]
+    finished = await finish_all(service, submissions, arrived_at)
+    return ScoreAnswer(
+        id=answer_id,
+        model=model.info.model_id,
+        scores=[
+            continuation_score(prompt, continuation, message)
+            for (prompt, continuation), message in zip(tokens, finished, strict=True)
+        ],
+        usage=Usage(
+            prompt_tokens=sum(len(item.prompt_ids) for item in submissions),
+            generated_tokens=0,
+            cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
+        ),
+    )
+
+
+async def read_pair(service: Service, model: Model, pair: ScorePair, field: str) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt and of its continuation, neither empty."""
+    if pair.prompt is None:
+        prompt = start_ids(model.config.bos_token_id)
+    elif isinstance(pair.prompt, str):
+        prompt = (await encode(service, model, {f"{field}.prompt": pair.prompt}))[0]
+    else:
+        prompt = pair.prompt
+    if isinstance(pair.continuation, str):
+        texts = {f"{field}.continuation": pair.continuation}
+        continuation = (await encode(service, model, texts, add_special_tokens=False))[0]
+    else:
+        continuation = pair.continuation
+    parts = (("prompt", prompt), ("continuation", continuation))
+    problems = [problem for name, ids in parts for problem in check_ids(ids, f"{field}.{name}", model.info.vocab_size)]
+    problems += [Problem(f"{field}.{name}", "empty", f"{name} has no tokens") for name, ids in parts if not ids]
+    if problems:
+        raise InvalidRequest(problems)
+    return prompt, continuation
+
+
+def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: Model, field: str) -> Submission:
+    config = GenerationConfig(do_sample=False, max_length=len(ids) + 1)
+    info = model.info
+    problems = check_model(
+        config,
+        vocab_size=info.vocab_size,
+        # The token that is thrown away is never fed, so that it needs no place.
+        context_len=info.most_tokens + 1,
+        prompt_len=len(ids),
+        prompt_field=field,
+    )
+    if problems:
+        raise InvalidRequest(problems)
+    return Submission(
+        request_id=request_id,
+        prompt_ids=ids,
+        config=plain(config),
+        wanted=Wanted(prompt_logprobs=True),
+        priority=body.priority or 0,
+        deadline_s=body.deadline_s,
+        cache_salt=body.cache_salt or "",
+    )
+
+
+async def finish_all(service: Service, submissions: list[Submission], arrived_at: float) -> list[Finished]:
+    """The last message of every submission, in order."""
+    streams = submit_all(service, submissions, arrived_at)
+    try:
+        async for _ in merge(streams):
+            pass
+        return [stream.finished for stream in streams if stream.finished is not None]
+    finally:
+        for stream in streams:
+            stream.cancel()
+
+
+def continuation_score(prompt: list[int], continuation: list[int], message: Finished) -> ContinuationScore:
+    logprobs = message.prompt_logprobs[len(prompt) :]
+    known = [value for value in logprobs if value is not None]
+    return ContinuationScore(
+        prompt_tokens=len(prompt),
+        token_ids=continuation,
+        logprobs=logprobs,
+        sum=sum(known) if len(known) == len(logprobs) else None,
+    )

@@ -1,0 +1,88 @@
+"""`GET /info`: what this server is and can do."""
+
+from importlib import metadata
+
+from fastapi import APIRouter
+
+from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.engine.watermark.profiles import MODEL_WATERMARK
+from beamhouse.schemas.beamhouse.service import InfoAnswer, Limits, ModelAnswer
+from beamhouse.server.edge.strict_json import Served
+from beamhouse.server.service import Service
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/info", response_model_exclude_none=True)
+async def info(service: Served) -> InfoAnswer:
+    """The model, the decoding modes and fields it is served with, and the limits."""
+    loaded, status = service.client.info, service.client.status.stage
+    if loaded is None:
+        return InfoAnswer(version=version(), status=status)
+    return InfoAnswer(
+        version=version(),
+        status=status,
+        model=model_answer(service.name, loaded),
+        modes=loaded.modes,
+        fields=loaded.fields,
+        logits_processors=loaded.logits_processors,
+        stopping_criteria=loaded.stopping_criteria,
+        tries=loaded.tries,
+        assistants=sorted(loaded.assistants),
+        watermarks=loaded.watermarks,
+        default_watermark=default_watermark(service, loaded),
+        limits=limits(service, loaded),
+    )
+
+
+def default_watermark(service: Service, loaded: ModelInfo) -> str | None:
+    """The watermark of requests that say nothing of it."""
+    own = MODEL_WATERMARK if MODEL_WATERMARK in loaded.watermarks else None
+    return service.settings.model.default_watermark or own
+
+
+def version() -> str:
+    """The version of the installed distribution; a bare checkout has none."""
+    try:
+        return metadata.version("beamhouse")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
+    return ModelAnswer(
+        name=name,
+        model_id=loaded.model_id,
+        revision=loaded.revision,
+        model_type=loaded.model_type,
+        dtype=loaded.dtype,
+        device=loaded.device,
+        num_parameters=loaded.num_parameters,
+        vocab_size=loaded.vocab_size,
+        context_len=loaded.context_len,
+        max_len=loaded.most_tokens,
+        num_layers=loaded.num_layers,
+        has_tokenizer=loaded.tokenizer_file is not None,
+        has_chat_template=loaded.chat_template is not None,
+        runner=loaded.runner,
+        attention=loaded.attention,
+        kernels=loaded.kernels,
+    )
+
+
+def limits(service: Service, loaded: ModelInfo) -> Limits:
+    server, engine = service.settings.server, service.settings.engine
+    return Limits(
+        max_requests=server.max_requests,
+        max_waiting=engine.max_waiting,
+        max_rows=loaded.max_rows,
+        max_beams=loaded.max_beams or loaded.max_rows,
+        max_prompts=server.max_prompts,
+        max_prompt_bytes=server.max_prompt_bytes,
+        max_body_bytes=server.max_body_bytes,
+        max_tensor_bytes=server.max_tensor_bytes,
+        max_answer_bytes=server.max_answer_bytes,
+        max_build_items=server.max_build_items,
+        max_step_ms=server.max_step_ms,
+        cache_tokens=loaded.cache_tokens,
+    )

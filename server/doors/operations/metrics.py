@@ -1,0 +1,14 @@
+"""`GET /metrics`: Prometheus text format."""
+
+from fastapi import APIRouter, Response
+
+from beamhouse.server.edge.strict_json import Served
+from beamhouse.server.metrics import CONTENT_TYPE
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(service: Served) -> Response:
+    """Counters and latencies of this server, also while the model loads."""
+    return Response(service.metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,38 @@
+"""What became known, piece by piece."""
+
+from beamhouse.engine.link.messages import FinishReason, Load, Submission, TopToken
+from beamhouse.engine.loop.outbox import PIECE, Outbox
+from beamhouse.engine.state.batch import Gain
+from tests.engine.loop.scripted import make_engine
+
+
+def ended(num_tokens: int, num_top: int) -> Outbox:
+    """An outbox right after the end of a request that nobody reads as it comes."""
+    request = make_engine().prepare(Submission("a", [1], {"max_length": 9}, is_streamed=False))
+    outbox = Outbox()
+    for place in range(num_tokens):
+        tops = [TopToken(token_id, -1.0) for token_id in range(num_top)]
+        reason = FinishReason("length") if place == num_tokens - 1 else None
+        outbox.add(request, Gain(0, [place], top_tokens=[tops], finish_reason=reason))
+    outbox.finish(request, 1.0, {}, [])
+    return outbox
+
+
+def test_a_long_answer_is_told_in_pieces_and_its_end_with_the_last():
+    outbox, told, ends = ended(PIECE // 10, 60), [], []
+    while outbox.has_finished:
+        outputs = outbox.empty(Load())
+        assert sum(1 + len(message.top_tokens[0]) for message in outputs.tokens) <= PIECE + 61
+        told += [message.token_ids[0] for message in outputs.tokens]
+        ends.append(len(outputs.finished))
+    assert told == list(range(PIECE // 10))
+    assert ends == [0] * (len(ends) - 1) + [1]
+    assert len(ends) > 5
+
+
+def test_a_short_one_is_told_at_once():
+    outbox = ended(10, 5)
+    outputs = outbox.empty(Load())
+    assert len(outputs.tokens) == 10
+    assert [message.request_id for message in outputs.finished] == ["a"]
+    assert not outbox.has_finished
