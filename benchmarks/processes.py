@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -67,8 +67,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, wai
     while time.monotonic() < end:
         if process.poll() is not None:
             raise NotStarted(f"ended with status {process.returncode}: {last_line(log)}")
-        with suppress(OSError, HTTPException):
-            connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
             connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return

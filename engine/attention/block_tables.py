@@ -32,7 +32,7 @@ class StepNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class BufferLayout:
+class Layout:
     """Where the numbers of a step lie in its buffer, which has `size` int64."""
 
     num_tokens: int
@@ -43,7 +43,7 @@ class BufferLayout:
     max_keys: int
 
     @classmethod
-    def of(cls, feeds: Seq[Feed], num_kept: int) -> "BufferLayout":
+    def of(cls, feeds: Seq[Feed], num_kept: int) -> "Layout":
         """As large as these feeds need it."""
         counts = [len(feed.token_ids) for feed in feeds]
         num_blocks = max(len(feed.sequence.block_ids) for feed in feeds)
@@ -73,7 +73,7 @@ class BufferLayout:
 
 
 def stage(
-    layout: BufferLayout, feeds: Seq[Feed], kept: Seq[int], block_size: int, spare: int, *, is_pinned: bool
+    layout: Layout, feeds: Seq[Feed], kept: Seq[int], block_size: int, spare: int, *, is_pinned: bool
 ) -> torch.Tensor:
     """Fill a new buffer on the host. Every feed's blocks must already reach to its last token.
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from beamhouse.engine.link.errors import BY_CODE, EngineError, InvalidRequest, RequestFailed
-from beamhouse.engine.link.messages import Finished, SearchUpdate, Tokens
+from beamhouse.engine.link.messages import Finished, Progress, Tokens
 
-Update = Tokens | SearchUpdate
+Update = Tokens | Progress
 """What a submission brings while it runs."""
 
 

@@ -1,0 +1,114 @@
+"""The walk of one plain request through the house, noted in both processes while it happens.
+
+A hop is a call that leaves one file of the product for another one: the file that calls, the file that is called and
+the function there, each such three counted once. Libraries between the two are passed over, a coroutine that goes on
+counts like a call, and what a thread or the event loop begins is called by whatever product file is below it, or by
+none. Accessors count like all else, so there are more hops than a reader would follow by hand.
+
+The server runs the built-in model. Some requests warm it up, over the connection that the others use too; then each of
+several greedy requests is noted by itself, and a pause in which nobody asks. The walk is what all of these requests did
+and the pause did not, so that it holds neither heartbeats nor what happens to only one of them.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.house import tracer
+from benchmarks.processes import Running, family, started
+
+WARM_UPS = ("The tide came in", "Nobody had seen the lamp", "An old map lay on the table")
+PROMPTS = ("The keeper climbed the stairs", "A letter arrived on Tuesday", "Snow fell on the harbour")
+NEW_TOKENS = 8
+START_S, NOTE_S = 120.0, 30.0
+PAUSE_S, POLL_S = 1.0, 0.01
+
+
+class NotNoted(Exception):
+    """A process did not begin or end its notes, or a request was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """files: those entered. hops: as the head of this module defines them."""
+
+    files: set[str]
+    hops: set[tuple[str, ...]]
+
+
+def walk(root: Path) -> Walk:
+    """Raises NotStarted, NotNoted."""
+    with tempfile.TemporaryDirectory() as directory:
+        notes = Path(directory)
+        module = "beamhouse.server" if (root / "beamhouse").exists() else "server"
+        command = [sys.executable, "-m", module, "serve", "--port={port}", "--log-level=warning"]
+        with (
+            started(command, watched(root, notes), "/health/ready", START_S, notes / "log") as running,
+            closing(HTTPConnection("127.0.0.1", running.port, timeout=NOTE_S)) as connection,
+        ):
+            return walk_of(running, connection, notes)
+
+
+def watched(root: Path, notes: Path) -> dict[str, str]:
+    """The environment in which the processes of a checkout can be told to note where they go."""
+    shutil.copy(tracer.__file__, notes / "sitecustomize.py")
+    # Without the working directory on the path, the root alone says which checkout is imported.
+    paths = {"PYTHONPATH": f"{notes}{os.pathsep}{root}", "PYTHONSAFEPATH": "1"}
+    return paths | {tracer.ROOT: str(root), tracer.NOTES: str(notes)}
+
+
+def walk_of(running: Running, connection: HTTPConnection, notes: Path) -> Walk:
+    for prompt in WARM_UPS:
+        ask(connection, prompt)
+    pids = [pid for pid in family(running.pid) if (notes / f"{pid}.listens").exists()]
+    asked = [noted(notes, pids, partial(ask, connection, prompt)) for prompt in PROMPTS]
+    paused = noted(notes, pids, partial(time.sleep, PAUSE_S))
+    files = set.intersection(*(found.files for found in asked))
+    hops = set.intersection(*(found.hops for found in asked)) - paused.hops
+    return Walk(files & {file for _, file, _ in hops}, hops)
+
+
+def ask(connection: HTTPConnection, prompt: str) -> None:
+    config = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
+    body = json.dumps({"inputs": prompt, "generation_config": config})
+    connection.request("POST", "/generate", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != 200:
+        raise NotNoted(f"status {response.status}: {answer.decode(errors='replace')}")
+
+
+def noted(notes: Path, pids: Sequence[int], act: Callable[[], None]) -> Walk:
+    """What these processes do while something is done."""
+    signalled(notes, pids, signal.SIGUSR1, "begun")
+    act()
+    signalled(notes, pids, signal.SIGUSR2, "json")
+    found: list[dict[str, Any]] = [json.loads((notes / f"{pid}.json").read_text(encoding="utf-8")) for pid in pids]
+    return Walk(
+        {file for one in found for file in one["entered"]}, {tuple(hop) for one in found for hop in one["hops"]}
+    )
+
+
+def signalled(notes: Path, pids: Sequence[int], number: signal.Signals, answer: str) -> None:
+    """Tell every process and wait until each has written that it heard."""
+    ahead = {pid: notes / f"{pid}.{answer}" for pid in pids}
+    for pid, path in ahead.items():
+        path.unlink(missing_ok=True)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+    end = time.monotonic() + NOTE_S
+    while not all(path.exists() for path in ahead.values()):
+        if time.monotonic() > end:
+            raise NotNoted(f"no answer to {number.name}: {[pid for pid, path in ahead.items() if not path.exists()]}")
+        time.sleep(POLL_S)
