@@ -31,7 +31,7 @@ from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.settling import Settler
-from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.native.library import Kernels, load_kernels
 from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
@@ -155,7 +155,7 @@ def make_parts(vocab_size: int, max_rows: int, length: int, kernels: Kernels | N
     return Parts(
         runner=runner,
         cache=cache,
-        scheduler=Scheduler(cache, Limits(max_rows, max_rows * length, 1 << 20)),
+        scheduler=Scheduler(cache, StepLimits(max_rows, max_rows * length, 1 << 20)),
         pipeline=Pipeline(vocab_size, registry, runner.device, kernels=kernels),
         stopping=Stopping(registry),
         strategies=strategies(ModelFacts(num_layers=8, has_tied_embeddings=False), Assistants()),

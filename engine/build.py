@@ -19,7 +19,7 @@ from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.loading.defaults import read_defaults
 from beamhouse.engine.loading.draft_models import Assistant, load_assistants
 from beamhouse.engine.loading.drafters import build_assistants
-from beamhouse.engine.loading.files import Progress, find_model
+from beamhouse.engine.loading.files import ReportProgress, find_model
 from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.loading.tokenizer import TokenizerFiles, load_tokenizer
 from beamhouse.engine.logits import pipeline
@@ -30,7 +30,7 @@ from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.obeyed_fields import OBEYED
 from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.scheduler import Scheduler
-from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.native.pick import num_threads, pick_kernels
 from beamhouse.engine.runners.backend import pick_backend
 from beamhouse.engine.runners.context import made_for
@@ -69,7 +69,7 @@ class Built:
     info: ModelInfo
 
 
-def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, progress: Progress) -> Built:
+def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, progress: ReportProgress) -> Built:
     """Load the model and make an engine around it. work: a private directory for the tokenizer file.
 
     Raises ModelUnsupported, with a reason for people.
@@ -103,7 +103,7 @@ def assemble(
     picked = pick_kernels(model, settings)
     runner = PackedRunner(model, cache, pick_backend(model, cache, settings, picked, quantize))
     step_tokens = max(settings.step_tokens, settings.max_rows)
-    limits = Limits(settings.max_rows, step_tokens, settings.max_waiting, settings.max_stretch)
+    limits = StepLimits(settings.max_rows, step_tokens, settings.max_waiting, settings.max_stretch)
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.spell)
     constraints.warm_up()
     assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings, picked)

@@ -19,7 +19,7 @@ from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
 from beamhouse.server.edge.validation import on_validation_error, schema_of
 from beamhouse.server.metrics import Metrics
-from beamhouse.server.service import Engine, Service
+from beamhouse.server.service import EngineLink, Service
 
 ROUTERS = (
     generate.router,
@@ -38,7 +38,7 @@ PROBLEM = {
 }
 
 
-def create_app(client: Engine, settings: Settings) -> FastAPI:
+def create_app(client: EngineLink, settings: Settings) -> FastAPI:
     """The application that serves `client`, which it starts and stops."""
     app = FastAPI(
         title="Beamhouse",
@@ -68,7 +68,7 @@ def create_app(client: Engine, settings: Settings) -> FastAPI:
     return app
 
 
-def lifespan_of(client: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def lifespan_of(client: EngineLink) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Start the engine with the application, and stop it after the last request."""
 
     @asynccontextmanager

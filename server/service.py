@@ -31,7 +31,7 @@ class TokenStream(Protocol):
     def cancel(self) -> None: ...
 
 
-class Engine(Protocol):
+class EngineLink(Protocol):
     """The engine as the HTTP process sees it."""
 
     status: EngineStatus
@@ -69,7 +69,7 @@ class Model:
 class Service:
     """One per application."""
 
-    client: Engine
+    client: EngineLink
     settings: Settings
     gate: Gate
     metrics: Metrics

@@ -13,12 +13,12 @@ from beamhouse.engine.link.messages import (
     Constraint,
     Finished,
     FinishReason,
-    Hypothesis,
+    HypothesisUpdate,
     Load,
-    Progress,
     Ranking,
+    SearchUpdate,
     Submission,
-    Tensor,
+    TensorPiece,
     Timings,
     Tokens,
     TopToken,
@@ -71,8 +71,10 @@ def search(submission: Submission) -> list[Update | EngineError]:
     for step in range(num_new - 1):
         messages += [Tokens(submission.request_id, row, [first + step]) for row in range(rows)]
         if wanted.progress:
-            hypotheses = [Hypothesis([*range(first, first + step + 1), 98 + beam], -float(beam)) for beam in (0, 1)]
-            messages.append(Progress(submission.request_id, hypotheses))
+            hypotheses = [
+                HypothesisUpdate([*range(first, first + step + 1), 98 + beam], -float(beam)) for beam in (0, 1)
+            ]
+            messages.append(SearchUpdate(submission.request_id, hypotheses))
     for row in range(rows):
         last = first + num_new - 1 + row
         ranking = Ranking(
@@ -179,7 +181,7 @@ class FakeEngine:
         if submission.config.get("output_scores"):
             scores = np.zeros((num_steps, rows, vocab_size), dtype="<f4")
             scores[:, :, 1], scores[:, :, 2] = -np.inf, np.nan
-            tensors["scores"] = Tensor("float32", list(scores.shape), scores.tobytes())
+            tensors["scores"] = TensorPiece("float32", list(scores.shape), scores.tobytes())
         count = len(submission.prompt_ids)
         return Finished(
             request_id=submission.request_id,

@@ -43,7 +43,7 @@ class Singles:
 
 
 @dataclass(slots=True)
-class Plan:
+class AttentionPlan:
     """write_slots: (T,) where each token's key and value go. masks: built on first use, by kind and window."""
 
     write_slots: torch.Tensor
@@ -53,7 +53,7 @@ class Plan:
     masks: dict[tuple[int, int | None, int | None], torch.Tensor | None] = field(default_factory=dict)
 
 
-def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
+def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> AttentionPlan:
     """Turn block tables into slots. Every feed's blocks must already reach to its last token."""
     counts = [len(feed.token_ids) for feed in feeds]
     ends = list(itertools.accumulate(counts))
@@ -88,7 +88,7 @@ def build_plan(feeds: Seq[Feed], block_size: int, device: torch.device) -> Plan:
             torch.from_numpy(lengths).to(device),
             *slots.shape,
         )
-    return Plan(torch.from_numpy(writes).to(device), torch.from_numpy(positions).to(device), together, spans)
+    return AttentionPlan(torch.from_numpy(writes).to(device), torch.from_numpy(positions).to(device), together, spans)
 
 
 def _one_single(feed: Feed, block_size: int, positions: Slots, writes: Slots, device: torch.device) -> Singles:

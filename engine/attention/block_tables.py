@@ -32,7 +32,7 @@ class StepNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BufferLayout:
     """Where the numbers of a step lie in its buffer, which has `size` int64."""
 
     num_tokens: int
@@ -43,7 +43,7 @@ class Layout:
     max_keys: int
 
     @classmethod
-    def of(cls, feeds: Seq[Feed], num_kept: int) -> "Layout":
+    def of(cls, feeds: Seq[Feed], num_kept: int) -> "BufferLayout":
         """As large as these feeds need it."""
         counts = [len(feed.token_ids) for feed in feeds]
         num_blocks = max(len(feed.sequence.block_ids) for feed in feeds)
@@ -73,7 +73,7 @@ class Layout:
 
 
 def stage(
-    layout: Layout, feeds: Seq[Feed], kept: Seq[int], block_size: int, spare: int, *, is_pinned: bool
+    layout: BufferLayout, feeds: Seq[Feed], kept: Seq[int], block_size: int, spare: int, *, is_pinned: bool
 ) -> torch.Tensor:
     """Fill a new buffer on the host. Every feed's blocks must already reach to its last token.
 

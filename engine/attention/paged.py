@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from beamhouse.engine.attention.attention_plan import Plan, Span
+from beamhouse.engine.attention.attention_plan import AttentionPlan, Span
 from beamhouse.engine.state.block_cache import BlockCopy
 
 
@@ -48,7 +48,7 @@ class PagedAttention:
 
     def __init__(self, config: Any, num_blocks: int, block_size: int) -> None:  # Any: a transformers configuration
         self.config, self.num_slots, self.block_size = config, num_blocks * block_size, block_size
-        self.plan: Plan | None = None
+        self.plan: AttentionPlan | None = None
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
         self._kinds: dict[int, tuple[tuple[Any, ...], LayerKind]] = {}
@@ -147,7 +147,7 @@ class PagedAttention:
             sinks=kwargs.get("s_aux"),
         )
 
-    def _mask(self, plan: Plan, number: int | None, kind: LayerKind) -> torch.Tensor | None:
+    def _mask(self, plan: AttentionPlan, number: int | None, kind: LayerKind) -> torch.Tensor | None:
         """The mask of a span, or of all single tokens (number None), kept for the layers of the same kind."""
         at = (-1 if number is None else number, kind.window, kind.chunk)
         if at not in plan.masks:
@@ -172,7 +172,7 @@ def _visible(queries: torch.Tensor, keys: torch.Tensor, kind: LayerKind) -> torc
     return visible
 
 
-def _singles_mask(plan: Plan, kind: LayerKind) -> torch.Tensor | None:
+def _singles_mask(plan: AttentionPlan, kind: LayerKind) -> torch.Tensor | None:
     singles = plan.singles
     assert singles is not None
     keys = torch.arange(singles.length, device=singles.positions.device)
@@ -181,7 +181,7 @@ def _singles_mask(plan: Plan, kind: LayerKind) -> torch.Tensor | None:
     return _visible(singles.positions[:, None], keys, kind)[:, None, None]  # (R, 1, 1, L)
 
 
-def _span_mask(plan: Plan, span: Span, kind: LayerKind) -> torch.Tensor | None:
+def _span_mask(plan: AttentionPlan, span: Span, kind: LayerKind) -> torch.Tensor | None:
     if span.num_before == 0 and kind.window is None and kind.chunk is None and kind.cap is None and kind.sinks is None:
         return None
     queries = plan.positions[span.start : span.start + span.num_tokens]

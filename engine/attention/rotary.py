@@ -25,7 +25,7 @@ Tables = tuple[torch.Tensor, ...]
 """Cosines and sines, or one of complex numbers, (positions, ...) each."""
 
 
-class Span(NamedTuple):
+class PositionRun(NamedTuple):
     """Fed positions of one sequence, first ... end. at_once: how many, from 0 on, count as computed in one call."""
 
     first: int
@@ -33,12 +33,12 @@ class Span(NamedTuple):
     at_once: int
 
 
-def spans_of(feeds: Seq[Feed]) -> list[Span]:
+def spans_of(feeds: Seq[Feed]) -> list[PositionRun]:
     """Where the tokens of each feed stand for the model: masked positions before a sequence count."""
     spans = []
     for feed in feeds:
         first = feed.sequence.num_masked + feed.sequence.num_cached
-        spans.append(Span(first, first + len(feed.token_ids), feed.sequence.num_at_once))
+        spans.append(PositionRun(first, first + len(feed.token_ids), feed.sequence.num_at_once))
     return spans
 
 
@@ -73,12 +73,12 @@ class RotaryRows:
             if not self._is_known[place]:
                 self._write(place, place + 1)
 
-    def are_plain(self, spans: Seq[Span]) -> bool:
+    def are_plain(self, spans: Seq[PositionRun]) -> bool:
         """Whether each position is turned as the last one of its call, so that `tables` hold them all."""
         stretch = self.stretch
         return stretch is None or not any(stretch.least_like(span.at_once) > span.first for span in spans)
 
-    def gathered(self, spans: Seq[Span]) -> Tables:
+    def gathered(self, spans: Seq[PositionRun]) -> Tables:
         """The rows of all positions of a step, (T, ...)."""
         pieces: list[Tables] = []
         for first, end, at_once in spans:
@@ -134,7 +134,7 @@ class Turning:
     def __init__(self, model: PreTrainedModel, stretch: Stretch) -> None:
         """stretch: that of the model."""
         self.stretch = stretch
-        self._spans: Seq[Span] | None = None
+        self._spans: Seq[PositionRun] | None = None
         self._rows: dict[tuple[int, str | None], RotaryRows] = {}
         for module in stretched_modules(model):
             object.__setattr__(module, "forward", functools.partial(self._turn, module))
@@ -146,7 +146,7 @@ class Turning:
         return None if stretch is None else cls(model, stretch)
 
     @contextlib.contextmanager
-    def during(self, spans: Seq[Span]) -> Iterator[None]:
+    def during(self, spans: Seq[PositionRun]) -> Iterator[None]:
         """Turn the positions of the passes in between as these say, (1, T) of them all."""
         self._spans = spans
         try:
@@ -166,7 +166,7 @@ class Turning:
         return tables if len(tables) > 1 else tables[0]
 
 
-def turned(turning: Turning | None, spans: Seq[Span]) -> contextlib.AbstractContextManager[None]:
+def turned(turning: Turning | None, spans: Seq[PositionRun]) -> contextlib.AbstractContextManager[None]:
     """While this lasts, passes turn their positions as these say."""
     return contextlib.nullcontext() if turning is None else turning.during(spans)
 

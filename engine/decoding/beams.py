@@ -10,8 +10,7 @@ import torch
 from beamhouse.engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
 from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.strategy import Step
-from beamhouse.engine.link.messages import FinishReason
-from beamhouse.engine.link.messages import Hypothesis as LiveHypothesis
+from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate
 from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints.constraint import FIELD
 from beamhouse.engine.state.batch import Advance, Choice, Gain, KeptRow
@@ -174,7 +173,7 @@ def _tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
             advance.gains.append(Gain(index, agreed[len(request.outputs[index].token_ids) :]))
     if request.submission.wanted.progress:
         ranked = sorted(live, key=lambda pair: -pair[0])
-        advance.progress.extend(LiveHypothesis(token_ids, float(score)) for score, token_ids in ranked)
+        advance.progress.extend(HypothesisUpdate(token_ids, float(score)) for score, token_ids in ranked)
 
 
 def _num_certain(request: Request, num_ended: int, num_reached: int) -> int:

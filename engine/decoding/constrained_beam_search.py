@@ -8,7 +8,7 @@ import torch
 
 from beamhouse.engine.decoding.beam_search import BeamSearch, log_probabilities
 from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, searches_of
-from beamhouse.engine.decoding.constraint_progress import Progress, demands_of
+from beamhouse.engine.decoding.constraint_progress import ConstraintProgress, demands_of
 from beamhouse.engine.decoding.group_beam_search import LAST, best_of, may_improve
 from beamhouse.engine.decoding.hypotheses import Pool
 from beamhouse.engine.decoding.strategy import Step, failures
@@ -37,7 +37,7 @@ class ConstrainedBeamSearch(BeamSearch):
     def prepare(self, request: Request) -> None:
         size = request.config.num_beams or 1
         request.state = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
-        request.sequences[0].memory[_PROGRESS] = 0, Progress.start(demands_of(request.config))
+        request.sequences[0].memory[_PROGRESS] = 0, ConstraintProgress.start(demands_of(request.config))
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         rows, logits, log_probs = log_probabilities(requests, step)
@@ -53,17 +53,17 @@ class ConstrainedBeamSearch(BeamSearch):
         return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
 
 
-def progress_of(sequence: Sequence) -> Progress:
+def progress_of(sequence: Sequence) -> ConstraintProgress:
     """Where a sequence stands after all its tokens. Its memory holds a place on the way, from an earlier step."""
     num_known, progress = sequence.memory[_PROGRESS]
     if num_known < len(sequence.token_ids):
         progress = progress.after_all(sequence.token_ids[num_known:])
         sequence.memory[_PROGRESS] = len(sequence.token_ids), progress
-    known: Progress = progress
+    known: ConstraintProgress = progress
     return known
 
 
-def after(candidate: Candidate) -> Progress:
+def after(candidate: Candidate) -> ConstraintProgress:
     """Where a candidate would stand."""
     return progress_of(candidate.parent).after(candidate.token)
 

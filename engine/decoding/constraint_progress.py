@@ -75,7 +75,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ConstraintProgress:
     """Where a sequence stands. Never changed in place, so that forks share it.
 
     At most one demand is under way; a token that breaks it sends it back to the end of those that wait, and is not
@@ -92,7 +92,7 @@ class Progress:
     known: Known = field(default_factory=Known, compare=False)
 
     @classmethod
-    def start(cls, demands: Iterable[Demand]) -> "Progress":
+    def start(cls, demands: Iterable[Demand]) -> "ConstraintProgress":
         waiting = tuple(demands)
         every = [link for demand in waiting for link in demand.chain()]
         return cls(waiting, max(one.longest for one in every), len(every))
@@ -126,7 +126,7 @@ class Progress:
             return self.num_complete * self.longest
         return (self.num_complete + 1) * self.longest - missing(demand, node)
 
-    def after(self, token: int) -> "Progress":
+    def after(self, token: int) -> "ConstraintProgress":
         if self.is_complete:
             return self
         demand, node = self._openings.steps.get(token, (None, None))
@@ -146,7 +146,7 @@ class Progress:
             at=None,
         )
 
-    def after_all(self, token_ids: Iterable[int]) -> "Progress":
+    def after_all(self, token_ids: Iterable[int]) -> "ConstraintProgress":
         progress = self
         for token in token_ids:
             progress = progress.after(token)

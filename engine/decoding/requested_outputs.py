@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from beamhouse.engine.link.messages import Tensor as TensorMessage
-from beamhouse.engine.link.messages import TopToken, Wanted
+from beamhouse.engine.link.messages import TensorPiece, TopToken, Wanted
 from beamhouse.engine.state.batch import KeptRow
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationConfig
@@ -111,7 +110,7 @@ class Trace:
         if self.config.output_logits:
             self.logits.setdefault(row.position, {})[row.index] = row.logits.to("cpu", copy=True)
 
-    def tensors(self, request: Request, vocab_size: int) -> dict[str, TensorMessage]:
+    def tensors(self, request: Request, vocab_size: int) -> dict[str, TensorPiece]:
         """The rows that were kept, once all sequences have ended."""
         shape = (request.num_score_rows, vocab_size)
         named: dict[str, Tensor] = {}
@@ -131,6 +130,6 @@ class Trace:
         return out
 
 
-def encode_tensor(tensor: Tensor) -> TensorMessage:
+def encode_tensor(tensor: Tensor) -> TensorPiece:
     tensor = tensor.contiguous().cpu()
-    return TensorMessage(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return TensorPiece(DTYPES[tensor.dtype], list(tensor.shape), tensor.flatten().view(torch.uint8).numpy().tobytes())

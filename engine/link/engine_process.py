@@ -12,7 +12,7 @@ from beamhouse.engine.link.messages import Inbound, Launch, Submission, encode
 from beamhouse.engine.link.sharing import Shortener
 
 
-class Connection(asyncio.Protocol):
+class EngineSocket(asyncio.Protocol):
     """This process's end of the socket to the engine. over: set once everything the other side said was taken."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
@@ -35,7 +35,7 @@ class Life:
     child: Child
     directory: str
     transport: asyncio.Transport
-    connection: Connection
+    connection: EngineSocket
     fault: str | None = None
     shortener: Shortener = field(default_factory=Shortener)
 
@@ -44,7 +44,7 @@ class Life:
         """take: gets each message of the process. The child is closed if its socket cannot be used."""
         try:
             transport, connection = await asyncio.get_running_loop().create_unix_connection(
-                lambda: Connection(take), sock=child.socket
+                lambda: EngineSocket(take), sock=child.socket
             )
             return cls(child, tempfile.mkdtemp(prefix="beamhouse-"), transport, connection)
         except BaseException:

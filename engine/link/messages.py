@@ -142,18 +142,18 @@ class Ranking(msgspec.Struct, frozen=True, omit_defaults=True):
     top_tokens: list[list[TopToken]] = []
 
 
-class Hypothesis(msgspec.Struct, frozen=True):
+class HypothesisUpdate(msgspec.Struct, frozen=True):
     """A live hypothesis of a beam search. token_ids: the generated ones. score: as it would be if it ended now."""
 
     token_ids: list[int]
     score: float
 
 
-class Progress(msgspec.Struct, frozen=True):
+class SearchUpdate(msgspec.Struct, frozen=True):
     """The live hypotheses of a beam search after a step, best first, if asked for."""
 
     request_id: str
-    hypotheses: list[Hypothesis]
+    hypotheses: list[HypothesisUpdate]
 
 
 class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,7 +178,7 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
         return len(self.token_ids) + sum(map(len, self.top_tokens)) + sum(map(len, ranked))
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class TensorPiece(msgspec.Struct, frozen=True):
     """dtype: float32, float16, bfloat16 or int64; data: row-major little-endian bytes."""
 
     dtype: str
@@ -210,7 +210,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     warnings: list[str] = []
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, TensorPiece] = {}
     prompt_logprobs: list[float | None] = []
     error_code: str | None = None
     error: str | None = None
@@ -234,7 +234,7 @@ class StepOutputs(msgspec.Struct, tag=True, frozen=True):
     """All that became known in one step. step_s: how long it took."""
 
     tokens: list[Tokens] = []
-    progress: list[Progress] = []
+    progress: list[SearchUpdate] = []
     finished: list[Finished] = []
     load: Load = Load()
     step_s: float = 0.0

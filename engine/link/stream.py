@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from beamhouse.engine.link.errors import BY_CODE, EngineError, InvalidRequest, RequestFailed
-from beamhouse.engine.link.messages import Finished, Progress, Tokens
+from beamhouse.engine.link.messages import Finished, SearchUpdate, Tokens
 
-Update = Tokens | Progress
+Update = Tokens | SearchUpdate
 """What a submission brings while it runs."""
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.defaults import read_defaults
-from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, Progress, find_model
+from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, ReportProgress, find_model
 from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.loading.tokenizer import load_tokenizer
 
@@ -26,7 +26,7 @@ class Assistant:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # Any: values of GenerationConfig fields
 
 
-def load_assistants(settings: ModelSettings, work: Path, progress: Progress) -> dict[str, Assistant]:
+def load_assistants(settings: ModelSettings, work: Path, progress: ReportProgress) -> dict[str, Assistant]:
     """All of them by name; the built-in model has its own, `draft`. Raises ModelUnsupported naming the one at fault."""
     places = {name: str(path) for name, path in settings.assistants.items()}
     if settings.model == BUILTIN:
@@ -40,7 +40,7 @@ def load_assistants(settings: ModelSettings, work: Path, progress: Progress) -> 
     return found
 
 
-def _load(settings: ModelSettings, work: Path, progress: Progress) -> Assistant:
+def _load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Assistant:
     path = find_model(settings, progress)
     directory = work / "assistant"
     directory.mkdir(exist_ok=True)

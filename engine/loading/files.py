@@ -18,11 +18,11 @@ BUILTIN_DRAFT = BUILTIN_FILES.parent / "draft"
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
 """What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
 
-Progress = Callable[[str, float], None]
+ReportProgress = Callable[[str, float], None]
 """Takes a stage of loading and the share of it that is done."""
 
 
-def find_model(settings: ModelSettings, progress: Progress) -> Path:
+def find_model(settings: ModelSettings, progress: ReportProgress) -> Path:
     """The directory that holds the model, fetched first where it is a hub id. Raises ModelUnsupported."""
     progress("resolve", 0.0)
     if settings.model == BUILTIN:
@@ -44,7 +44,7 @@ def find_model(settings: ModelSettings, progress: Progress) -> Path:
     return path
 
 
-def _fetch(settings: ModelSettings, progress: Progress) -> Path:
+def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
     progress("download", 0.0)
 
     class Bar(tqdm):  # type: ignore[type-arg]  # generic in its type stubs alone

@@ -9,12 +9,12 @@ from transformers.utils import logging as library_logging
 
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.loading.files import Progress
+from beamhouse.engine.loading.files import ReportProgress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_model(path: Path, settings: ModelSettings, progress: Progress) -> PreTrainedModel:
+def load_model(path: Path, settings: ModelSettings, progress: ReportProgress) -> PreTrainedModel:
     """Load a decoder-only model for inference. Raises ModelUnsupported; never runs code from the directory."""
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -87,7 +87,7 @@ def _needs_eager(config: Any) -> bool:  # Any: a transformers configuration
     return getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
 
 
-def _counting(progress: Progress) -> Any:  # Any: the library's hook type is not exported
+def _counting(progress: ReportProgress) -> Any:  # Any: the library's hook type is not exported
     """A hook for the library's progress bars that tells how far the weights are."""
 
     def hook(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -102,7 +102,7 @@ def _counting(progress: Progress) -> Any:  # Any: the library's hook type is not
 class _Counted:
     """Iterates like a progress bar and tells every hundredth."""
 
-    def __init__(self, items: list[Any], progress: Progress) -> None:
+    def __init__(self, items: list[Any], progress: ReportProgress) -> None:
         self._items, self._progress = items, progress
 
     def __iter__(self) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.engine.logits.bad_rows import failure_of, is_search, why_closed
-from beamhouse.engine.logits.constraints.allowed import PrefixAllowedTokens
+from beamhouse.engine.logits.constraints.allowed import AllowedTokens
 from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
 from beamhouse.engine.logits.processor import Processor
@@ -50,7 +50,7 @@ def in_order(
         BadWords(),
         MinLength(),
         MinNewTokens(),
-        PrefixAllowedTokens(constraints),
+        AllowedTokens(constraints),
         ForcedBos(),
         ForcedEos(),
         RemoveInvalidValues(),

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from beamhouse.engine.decoding.strategy import Step, Strategy
 from beamhouse.engine.link.errors import DeadlinePassed, EngineError, QueueFull, RequestFailed
-from beamhouse.engine.link.messages import Constraint, Load, StepOutputs, Submission, Tensor
+from beamhouse.engine.link.messages import Constraint, Load, StepOutputs, Submission, TensorPiece
 from beamhouse.engine.loop.inspecting import Inspections, is_inspected
 from beamhouse.engine.loop.intake import Intake
 from beamhouse.engine.loop.outbox import Outbox
@@ -247,7 +247,7 @@ class Engine:
         else:
             self._complete(request, now, {})
 
-    def _complete(self, request: Request, now: float, shown: dict[str, Tensor]) -> None:
+    def _complete(self, request: Request, now: float, shown: dict[str, TensorPiece]) -> None:
         trace = self._roster.traces[request]
         with self._timing("putting together tensors for", [request]):
             tensors = trace.tensors(request, self._parts.runner.vocab_size) | shown

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.decoding.requested_outputs import encode_tensor, positions_of
-from beamhouse.engine.link.messages import Tensor as TensorMessage
+from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.engine.runners.runner import Runner, Seen, Wish
 from beamhouse.engine.state.request import Output, Request
 
@@ -37,7 +37,7 @@ class Inspecting:
                 self._take(row, seen)
                 yield
 
-    def tensors(self) -> dict[str, TensorMessage]:
+    def tensors(self) -> dict[str, TensorPiece]:
         """All of them, once nothing is missing."""
         return {name: encode_tensor(tensor) for name, tensor in self._named.items()}
 

@@ -3,7 +3,16 @@
 from collections import deque
 
 from beamhouse.engine.link.errors import EngineError, InvalidRequest
-from beamhouse.engine.link.messages import Finished, Hypothesis, Load, Progress, StepOutputs, Tensor, Timings, Tokens
+from beamhouse.engine.link.messages import (
+    Finished,
+    HypothesisUpdate,
+    Load,
+    SearchUpdate,
+    StepOutputs,
+    TensorPiece,
+    Timings,
+    Tokens,
+)
 from beamhouse.engine.state.batch import Gain
 from beamhouse.engine.state.request import Request
 
@@ -21,7 +30,7 @@ class Outbox:
     def __init__(self) -> None:
         self._tokens: list[Tokens] = []
         self._held: dict[str, list[Tokens]] = {}
-        self._progress: list[Progress] = []
+        self._progress: list[SearchUpdate] = []
         self._finished: list[Finished] = []
         self._long: deque[Tokens | Finished] = deque()
 
@@ -44,11 +53,11 @@ class Outbox:
             )
         )
 
-    def show(self, request: Request, hypotheses: list[Hypothesis]) -> None:
-        self._progress.append(Progress(request.id, hypotheses))
+    def show(self, request: Request, hypotheses: list[HypothesisUpdate]) -> None:
+        self._progress.append(SearchUpdate(request.id, hypotheses))
 
     def finish(
-        self, request: Request, now: float, tensors: dict[str, Tensor], prompt_logprobs: list[float | None]
+        self, request: Request, now: float, tensors: dict[str, TensorPiece], prompt_logprobs: list[float | None]
     ) -> None:
         """Tell that all sequences of a request have ended."""
         held = self._held.pop(request.id, [])

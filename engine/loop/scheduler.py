@@ -6,7 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 
 from beamhouse.engine.loop.prefill_pace import Pace
-from beamhouse.engine.loop.step_budget import Limits, Plan, begin, feed_of
+from beamhouse.engine.loop.step_budget import StepBudget, StepLimits, begin, feed_of
 from beamhouse.engine.state.batch import Batch
 from beamhouse.engine.state.block_cache import BlockCache, BlockCopy
 from beamhouse.engine.state.request import Request, Sequence
@@ -29,13 +29,13 @@ class Scheduler:
     blocks and waits; it is computed anew later, from the tokens it has. planned: whom the step was last planned for.
     """
 
-    def __init__(self, cache: BlockCache, limits: Limits) -> None:
+    def __init__(self, cache: BlockCache, limits: StepLimits) -> None:
         self.cache, self.limits = cache, limits
         self.running: list[Request] = []
         self.planned: Request | None = None
         self.num_preemptions = 0
         self._pace = Pace(limits.max_stretch)
-        self._plan = Plan(0.0, 0)
+        self._plan = StepBudget(0.0, 0)
         self._waiting: list[tuple[int, int, Request]] = []
         self._deadlines: list[tuple[float, int, Request]] = []
         self._order: dict[Request, tuple[int, int]] = {}
@@ -152,7 +152,7 @@ class Scheduler:
         self.running.append(request)
         return True
 
-    def _make_room(self, request: Request, shares: Shares, plan: Plan) -> bool:
+    def _make_room(self, request: Request, shares: Shares, plan: StepBudget) -> bool:
         """Preempt later requests until this one can feed; False if it had to give way itself.
 
         Those that stand in the plan keep their blocks: what they feed in this step is written there.
@@ -188,7 +188,7 @@ class Scheduler:
             budget -= share
         return shares
 
-    def _feed(self, request: Request, plan: Plan) -> None:
+    def _feed(self, request: Request, plan: StepBudget) -> None:
         """Add a request's feeds to the step, if it still runs, there is room, and nothing to wait for."""
         self.planned = request
         room = plan.room(request)
@@ -219,7 +219,7 @@ class Scheduler:
             request.started_at = plan.now
         plan.take(request, sum(share for _, share in shares))
 
-    def _is_awaiting(self, request: Request, plan: Plan) -> bool:
+    def _is_awaiting(self, request: Request, plan: StepBudget) -> bool:
         """Whether this step computes for another what the request needs next; what is there already it takes."""
         if request in plan.decoding or not request.reuses_prefixes:
             return False

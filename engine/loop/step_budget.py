@@ -10,7 +10,7 @@ from beamhouse.engine.state.request import Request, Sequence
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StepLimits:
     """max_rows: sequences in one step. step_tokens: tokens in one step, at least `max_rows`. max_waiting: requests.
 
     max_stretch: how many times as long as without prompts a step may take while requests decode.
@@ -23,7 +23,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Plan:
+class StepBudget:
     """The budgets of a step and what they were spent on.
 
     step_tokens: what it had room for, left: what it still has. prompt_left: that for prompts; long_left: of it, for
@@ -61,7 +61,7 @@ class Plan:
         return num_to_start(request) > self.step_tokens
 
 
-def begin(running: Seq[Request], following: Seq[Request], limits: Limits, pace: Pace, now: float) -> Plan:
+def begin(running: Seq[Request], following: Seq[Request], limits: StepLimits, pace: Pace, now: float) -> StepBudget:
     """A plan with its budgets. running: the oldest first. following: those that wait and have rows in this step.
 
     Beside requests that decode, prompts get what the pace allows, and only short ones the part of it that these add.
@@ -69,7 +69,7 @@ def begin(running: Seq[Request], following: Seq[Request], limits: Limits, pace: 
     """
     decoding = frozenset(request for request in running if request.is_decoding)
     starting = [request for request in running if request not in decoding]
-    plan = Plan(now, limits.step_tokens, decoding, sum(map(num_to_feed, decoding)), limits.step_tokens)
+    plan = StepBudget(now, limits.step_tokens, decoding, sum(map(num_to_feed, decoding)), limits.step_tokens)
     short = [request for request in (*starting, *following) if not plan.is_long(request)]
     room = plan.left - plan.num_decoded
     if not decoding:

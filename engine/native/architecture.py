@@ -12,17 +12,17 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from beamhouse.engine.attention.rotary import RotaryRows, Span
+from beamhouse.engine.attention.rotary import PositionRun, RotaryRows
 from beamhouse.engine.native import layouts
-from beamhouse.engine.native.layouts import Attention, FeedForward, Layout
+from beamhouse.engine.native.layouts import Attention, FeedForward, LayerLayout
 from beamhouse.engine.native.linear import weight_of
 from beamhouse.engine.native.parts import (
     Decoder,
     Heads,
     Layer,
+    ModulePlace,
     Norm,
     OtherArchitecture,
-    Place,
     Residual,
     Rotary,
     Scales,
@@ -109,7 +109,7 @@ def query_scales(decoder: Decoder, dtype: torch.dtype) -> Callable[[int], torch.
 def _rotary(decoder: Decoder, kind: str, attention: Any, dtype: torch.dtype) -> Rotary:
     layer_type, example = kind if isinstance(decoder.rotary.rope_type, dict) else None, torch.empty(1, dtype=dtype)
     whole = RotaryRows(decoder.rotary, layer_type, example)
-    some = whole.gathered([Span(0, 8, 0)])
+    some = whole.gathered([PositionRun(0, 8, 0)])
     require(len(some) == 2, "the layout of rotary positions")
     dim = int(some[0].shape[1])
     require(dim % 2 == 0 and dim <= decoder.heads.dim, "the layout of rotary positions")
@@ -119,7 +119,9 @@ def _rotary(decoder: Decoder, kind: str, attention: Any, dtype: torch.dtype) -> 
     return Rotary(RotaryRows(decoder.rotary, layer_type, example, halved), dim, pairing)
 
 
-def _layer(layer: Any, layout: Layout, attention: Attention, mlp: FeedForward, turn: tuple[str | None, int]) -> Layer:
+def _layer(
+    layer: Any, layout: LayerLayout, attention: Attention, mlp: FeedForward, turn: tuple[str | None, int]
+) -> Layer:
     require(not layouts.own_parameters(layer), "a parameter of the layer")
     require(getattr(attention.module.config, "clip_qkv", None) is None, "bounded queries and keys")
     dtype, hidden = attention.out.module.weight.dtype, _sizes(mlp.down)[0]
@@ -179,7 +181,7 @@ def _head_dim(attention: Any) -> int:
     return int(getattr(attention, "head_dim", None) or attention.head_size)
 
 
-def _sizes(place: Place) -> tuple[int, int]:
+def _sizes(place: ModulePlace) -> tuple[int, int]:
     """Outputs and inputs of a linear layer that can be packed. Raises OtherArchitecture."""
     parts = weight_of(place.module)
     if parts is None:
@@ -187,7 +189,7 @@ def _sizes(place: Place) -> tuple[int, int]:
     return int(parts[0].shape[0]), int(parts[0].shape[1])
 
 
-def _residual(layer: Any, layout: Layout, attention: Attention) -> Residual:
+def _residual(layer: Any, layout: LayerLayout, attention: Attention) -> Residual:
     require(getattr(layer, "do_layer_norm_before", True), "norms behind the branches")
     if not getattr(layer, "use_parallel_residual", layout.has_one_stream):
         require(not layout.has_one_stream, "a branch without a norm")
@@ -196,7 +198,7 @@ def _residual(layer: Any, layout: Layout, attention: Attention) -> Residual:
     return Residual.BRANCHES_FIRST if attention.out.name == "dense" else Residual.STREAM_FIRST
 
 
-def _scales(model: Any, decoder: Any, embedding: nn.Embedding, layers: Any, layout: Layout) -> Scales:
+def _scales(model: Any, decoder: Any, embedding: nn.Embedding, layers: Any, layout: LayerLayout) -> Scales:
     config, scale = model.config.get_text_config(decoder=True), 1.0
     if type(embedding) is not nn.Embedding:
         require(hasattr(embedding, "embed_scale"), "the embedding")

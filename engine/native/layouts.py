@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from beamhouse.engine.native.parts import OtherArchitecture, Place, require
+from beamhouse.engine.native.parts import ModulePlace, OtherArchitecture, require
 
 EMBEDDINGS = ("embed_tokens", "wte", "embed_in")
 POSITIONS = ("wpe", "embed_positions")
@@ -24,7 +24,7 @@ ACTIVATIONS = ("act_fn", "act", "activation_fn")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class LayerLayout:
     """Where a layer keeps its parts. mlp: None where its linear layers hang in the layer itself.
 
     scales_queries: queries are scaled, and rounded, before attention, not the logits in it.
@@ -44,22 +44,22 @@ class Layout:
         return self.before_mlp is None and self.after_mlp is None
 
 
-_ONE = Layout("self_attn", before_attention="input_layernorm")
-_TWO = Layout("self_attn", before_attention="input_layernorm", before_mlp="post_attention_layernorm")
-_NEOX = Layout("attention", before_attention="input_layernorm", before_mlp="post_attention_layernorm")
-_GPT2 = Layout("attn", before_attention="ln_1", before_mlp="ln_2")
-_FOUR = Layout(
+_ONE = LayerLayout("self_attn", before_attention="input_layernorm")
+_TWO = LayerLayout("self_attn", before_attention="input_layernorm", before_mlp="post_attention_layernorm")
+_NEOX = LayerLayout("attention", before_attention="input_layernorm", before_mlp="post_attention_layernorm")
+_GPT2 = LayerLayout("attn", before_attention="ln_1", before_mlp="ln_2")
+_FOUR = LayerLayout(
     "self_attn",
     before_attention="input_layernorm",
     after_attention="post_attention_layernorm",
     before_mlp="pre_feedforward_layernorm",
     after_mlp="post_feedforward_layernorm",
 )
-_BEHIND = Layout("self_attn", after_attention="post_attention_layernorm", after_mlp="post_feedforward_layernorm")
-_OPT = Layout(
+_BEHIND = LayerLayout("self_attn", after_attention="post_attention_layernorm", after_mlp="post_feedforward_layernorm")
+_OPT = LayerLayout(
     "self_attn", None, before_attention="self_attn_layer_norm", before_mlp="final_layer_norm", scales_queries=True
 )
-LAYOUTS: dict[frozenset[str], Layout] = {
+LAYOUTS: dict[frozenset[str], LayerLayout] = {
     frozenset({"self_attn", "mlp", "input_layernorm"}): _ONE,
     frozenset({"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}): _TWO,
     frozenset({"attention", "mlp", "input_layernorm", "post_attention_layernorm"}): _NEOX,
@@ -85,8 +85,8 @@ class Attention:
     """What hangs in a module of attention. query_norm, key_norm: or None."""
 
     module: Any  # Any: a module of the architecture
-    qkv: tuple[Place, ...]
-    out: Place
+    qkv: tuple[ModulePlace, ...]
+    out: ModulePlace
     query_norm: Any
     key_norm: Any
 
@@ -100,8 +100,8 @@ class Attention:
 class FeedForward:
     """What hangs in a feed-forward part."""
 
-    up: tuple[Place, ...]
-    down: Place
+    up: tuple[ModulePlace, ...]
+    down: ModulePlace
     is_gated: bool
     activation: Any  # Any: a module of the architecture
 
@@ -114,10 +114,10 @@ def attention_of(module: Any) -> Attention:
     require(found == {*qkv, out, *norms} and len(norms) in (0, 2), "parts of attention")
     require(not own_parameters(module), "a parameter of attention")
     query, key = (getattr(module, only(norms, names)) if norms else None for names in (QUERY_NORMS, KEY_NORMS))
-    return Attention(module, tuple(Place(module, name) for name in qkv), Place(module, out), query, key)
+    return Attention(module, tuple(ModulePlace(module, name) for name in qkv), ModulePlace(module, out), query, key)
 
 
-def mlp_of(layer: Any, layout: Layout) -> FeedForward:
+def mlp_of(layer: Any, layout: LayerLayout) -> FeedForward:
     """Raises OtherArchitecture where something hangs there that has no place."""
     module = layer if layout.mlp is None else getattr(layer, layout.mlp)
     found = children(module)
@@ -126,7 +126,10 @@ def mlp_of(layer: Any, layout: Layout) -> FeedForward:
     require(layout.mlp is None or found == {*up, down, activation}, "parts of the feed-forward layer")
     require(not own_parameters(module), "a parameter of the feed-forward layer")
     return FeedForward(
-        tuple(Place(module, name) for name in up), Place(module, down), is_gated, getattr(module, activation)
+        tuple(ModulePlace(module, name) for name in up),
+        ModulePlace(module, down),
+        is_gated,
+        getattr(module, activation),
     )
 
 

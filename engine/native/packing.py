@@ -9,7 +9,7 @@ from torch import nn
 from beamhouse.engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct
 from beamhouse.engine.native.linear import PackedLinear, weight_of
 from beamhouse.engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
-from beamhouse.engine.native.parts import Layer, Norm, Place
+from beamhouse.engine.native.parts import Layer, ModulePlace, Norm
 
 
 class PackedHalves(nn.Module):
@@ -47,7 +47,7 @@ class Packer:
             *(self.norm(norm) for norm in norms), rotary, layer.window, layer.scaling, layer.cap,
         )  # fmt: skip
 
-    def side_by_side(self, places: Seq[Place]) -> MatrixStruct:
+    def side_by_side(self, places: Seq[ModulePlace]) -> MatrixStruct:
         """Linear layers as one matrix."""
         parts = [_weights(place.module) for place in places]
         matrix = packed_side_by_side(self.kernels, parts, self.quantize)
@@ -81,7 +81,7 @@ class Packer:
         self.kept.append(plain)
         return plain.data_ptr()
 
-    def _in_turns(self, places: Seq[Place]) -> MatrixStruct:
+    def _in_turns(self, places: Seq[ModulePlace]) -> MatrixStruct:
         """A gate and its other half, as two linear layers or one, in panels that take turns."""
         if len(places) == 2:
             gate, up = (place.module for place in places)

@@ -69,7 +69,7 @@ class Rotary:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class ModulePlace:
     """A linear layer, and where it hangs."""
 
     parent: Any  # Any: a module of the architecture
@@ -87,10 +87,10 @@ class Layer:
     window: positions a query sees, 0 where it sees everything. cap: of the logits of attention, 0 for none.
     """
 
-    qkv: tuple[Place, ...]
-    out: Place
-    up: tuple[Place, ...]
-    down: Place
+    qkv: tuple[ModulePlace, ...]
+    out: ModulePlace
+    up: tuple[ModulePlace, ...]
+    down: ModulePlace
     before_attention: Norm | None
     query: Norm | None
     key: Norm | None

@@ -9,7 +9,7 @@ from collections.abc import Sequence as Seq
 import torch
 from transformers import PreTrainedModel
 
-from beamhouse.engine.attention.rotary import Span, spans_of
+from beamhouse.engine.attention.rotary import PositionRun, spans_of
 from beamhouse.engine.native.architecture import query_scales, recognize, rotaries
 from beamhouse.engine.native.library import (
     FORMATS,
@@ -67,7 +67,7 @@ class Turns:
 
     def prepare(self, feeds: Seq[Feed], positions: "array[int]", end: int) -> list[object]:
         """Point to the rows of a step's tokens. positions: (T,), all before `end`. Returns what has to live as long."""
-        spans = spans_of(feeds) if self._is_stretched else [Span(0, end, 0)]
+        spans = spans_of(feeds) if self._is_stretched else [PositionRun(0, end, 0)]
         held: list[object] = []
         for rotary, struct in zip(self._rotaries, self.structs, strict=True):
             rows, places = rotary.rows, positions

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from beamhouse.engine.attention.block_tables import Layout, StepNumbers, stage
+from beamhouse.engine.attention.block_tables import BufferLayout, StepNumbers, stage
 from beamhouse.engine.attention.varlen import VarlenAttention, VarlenKernel
 from beamhouse.engine.runners.check import ALLOWED, ALLOWED_OF_TWO_BYTES
 from beamhouse.engine.runners.cuda_graphs import BUCKETS, Record, StepGraphs
@@ -48,7 +48,7 @@ class CudaBackend:
             logits = self._graphs.run(feeds)
             if logits is not None:
                 return logits if len(kept) == len(feeds) else logits[list(kept)], {}
-        layout, device = Layout.of(feeds, len(kept)), self._model.device
+        layout, device = BufferLayout.of(feeds, len(kept)), self._model.device
         # Nothing of these feeds' numbers is left over, so that the spare block is not needed.
         host = stage(layout, feeds, kept, store.block_size, 0, is_pinned=device.type == "cuda")
         return self._compute(layout.views(host.to(device, non_blocking=True)), feeds, layers, store)

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 
 import torch
 
-from beamhouse.engine.attention.block_tables import Layout, StepNumbers, stage
+from beamhouse.engine.attention.block_tables import BufferLayout, StepNumbers, stage
 from beamhouse.engine.state.batch import Feed
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
@@ -50,9 +50,9 @@ class StepGraphs:
         # The next playback writes over them, but rows of logits may be kept for an answer.
         return logits[: len(feeds)].clone()
 
-    def _layout(self, num_rows: int) -> Layout:
+    def _layout(self, num_rows: int) -> BufferLayout:
         max_keys = self._width * self._block_size
-        return Layout(num_rows, num_rows, self._width, num_rows, max_fed=1, max_keys=max_keys)
+        return BufferLayout(num_rows, num_rows, self._width, num_rows, max_fed=1, max_keys=max_keys)
 
     def _staged(self, num_rows: int, feeds: Seq[Feed], device: torch.device) -> torch.Tensor:
         layout, is_pinned = self._layout(num_rows), device.type == "cuda"

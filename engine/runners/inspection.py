@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.masking_utils import eager_mask
 
 from beamhouse.engine.attention.paged import UnsupportedAttention
-from beamhouse.engine.attention.rotary import Span, Turning, turned
+from beamhouse.engine.attention.rotary import PositionRun, Turning, turned
 from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.runners.torch_backend import attending
 
@@ -63,7 +63,7 @@ class Inspector:
         for start in range(0, end, PIECE_TOKENS):
             piece = token_ids[start : min(end, start + PIECE_TOKENS)]
             places = [place for place in wish.places if start <= place < start + len(piece)]
-            with turned(self._turning, [Span(start, start + len(piece), at_once)]):
+            with turned(self._turning, [PositionRun(start, start + len(piece), at_once)]):
                 seen = self._pass(piece, cache, start, places, wish, plain)
             yield seen
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
-from beamhouse.engine.attention.attention_plan import Plan, build_plan
+from beamhouse.engine.attention.attention_plan import AttentionPlan, build_plan
 from beamhouse.engine.attention.paged import PagedAttention, UnsupportedAttention
 from beamhouse.engine.state.batch import Feed
 from beamhouse.engine.state.block_cache import BlockCache
@@ -120,7 +120,7 @@ class TorchBackend:
         logits = (logits if len(logits) == len(kept) else logits[kept]).float()
         return logits, {layer: out.hidden_states[layer][0] for layer in layers}
 
-    def _positions(self, feeds: Seq[Feed], plan: Plan) -> torch.Tensor:
+    def _positions(self, feeds: Seq[Feed], plan: AttentionPlan) -> torch.Tensor:
         """Where each token stands for the model, (1, T): masked positions before a sequence count."""
         if not any(feed.sequence.num_masked for feed in feeds):
             return plan.positions[None]

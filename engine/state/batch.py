@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from beamhouse.engine.link.messages import FinishReason, Hypothesis, Ranking, TopToken
+from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Ranking, TopToken
 from beamhouse.engine.state.block_cache import BlockCopy
 from beamhouse.engine.state.request import Request, Sequence
 
@@ -101,7 +101,7 @@ class Advance:
     choices: list[Choice]
     gains: list[Gain] = field(default_factory=list)
     kept: list[KeptRow] = field(default_factory=list)
-    progress: list[Hypothesis] = field(default_factory=list)
+    progress: list[HypothesisUpdate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class ModelAnswer(BaseModel):
     kernels: str = Field(description="What computes: a variant of the native kernels and how much it runs, or torch.")
 
 
-class Limits(BaseModel):
+class RequestLimits(BaseModel):
     """What one request may ask for; `max_requests` and `max_waiting` bound all of them together."""
 
     max_requests: int
@@ -71,7 +71,7 @@ class InfoAnswer(BaseModel):
     watermarks: list[str] = Field(default=[], description="Names that `watermarking_config` may hold.")
     default_watermark: str | None = Field(default=None, description="The one of requests that say nothing of it.")
     assistants: list[str] = Field(default=[], description="Draft models that `assistant_model` may name.")
-    limits: Limits | None = None
+    limits: RequestLimits | None = None
 
 
 class DefaultsAnswer(BaseModel):

@@ -49,7 +49,7 @@ SOURCE_OPTIONS = tuple(field.name for field in fields(Source))
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class FileParts:
     """The keys of a configuration file, sorted: fields of generation, metadata, and all others."""
 
     fields: dict[str, Any]
@@ -101,12 +101,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def sort_keys(config: Mapping[str, Any], names: Collection[str]) -> Parts:
+def sort_keys(config: Mapping[str, Any], names: Collection[str]) -> FileParts:
     """Sorts the keys of a configuration. Raises ValueError for arguments that belong to `generate()` itself."""
     misplaced = [key for key in ARGUMENTS_OF_GENERATE if key in config]
     if misplaced:
         raise ValueError(f"{', '.join(misplaced)}: arguments of generate(), not of its configuration")
-    return Parts(
+    return FileParts(
         fields={key: to_plain(value) for key, value in config.items() if key in names},
         metadata={key: value for key, value in config.items() if key in METADATA},
         extras={

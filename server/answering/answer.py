@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from beamhouse.engine.link.messages import Finished, FinishReason, Progress, Ranking, Timings, Tokens, TopToken
+from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, SearchUpdate, Timings, Tokens, TopToken
 from beamhouse.engine.text.tokenizer import Text, TextStream
 from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
-from beamhouse.server.asking.translate import Plan
+from beamhouse.server.asking.translate import AcceptedRequest
 
 
 @dataclass(slots=True)
-class Row:
+class OutputRow:
     """One sequence of the answer while it grows."""
 
     prompt_index: int
@@ -71,7 +71,7 @@ class Row:
         self.pieces.append(piece)
         return piece
 
-    def answer(self, plan: Plan) -> SequenceAnswer:
+    def answer(self, plan: AcceptedRequest) -> SequenceAnswer:
         reason = self.finish_reason or FinishReason("error")
         return SequenceAnswer(
             prompt_index=self.prompt_index,
@@ -106,7 +106,7 @@ def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -
     ]
 
 
-def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> ProgressEvent:
+def say_progress(prompt_index: int, progress: SearchUpdate, text: Text | None) -> ProgressEvent:
     """How a beam search stands, in words."""
     return ProgressEvent(
         prompt_index=prompt_index,
@@ -121,15 +121,15 @@ def say_progress(prompt_index: int, progress: Progress, text: Text | None) -> Pr
     )
 
 
-def make_rows(plan: Plan, text: Text | None) -> list[Row]:
+def make_rows(plan: AcceptedRequest, text: Text | None) -> list[OutputRow]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        Row(index // plan.num_rows, index, text.stream() if text is not None else None)
+        OutputRow(index // plan.num_rows, index, text.stream() if text is not None else None)
         for index in range(plan.num_rows * len(plan.submissions))
     ]
 
 
-def make_answer(plan: Plan, rows: Sequence[Row], finished: Sequence[Finished]) -> Answer:
+def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequence[Finished]) -> Answer:
     """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
     has_logprobs = plan.outputs.prompt_logprobs
     return Answer(

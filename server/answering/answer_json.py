@@ -9,18 +9,18 @@ from typing import Any
 
 import msgspec
 
-from beamhouse.engine.link.messages import Tensor
+from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.generate import Outputs
-from beamhouse.server.answering.answer import Row, say_top_tokens
+from beamhouse.server.answering.answer import OutputRow, say_top_tokens
 from beamhouse.server.answering.tensors import encode_tensors, in_json, read_values
 
 encode_json = msgspec.json.Encoder().encode
 
 
 def answer_json(
-    answer: Answer, outputs: Outputs, rows: Sequence[Row], tensors: Mapping[str, Tensor], text: Text | None
+    answer: Answer, outputs: Outputs, rows: Sequence[OutputRow], tensors: Mapping[str, TensorPiece], text: Text | None
 ) -> bytes:
     """outputs: what was asked for. rows: those of the answer, in order. tensors: by name, those that go into it."""
     content: dict[str, Any] = answer.model_dump(mode="json", exclude_none=True)
@@ -35,12 +35,12 @@ def answer_json(
     return encode_json(content)
 
 
-def top_tokens_json(row: Row, text: Text | None) -> msgspec.Raw:
+def top_tokens_json(row: OutputRow, text: Text | None) -> msgspec.Raw:
     """A list for each position, written one by one."""
     return listed(encode_json(tops) for position in row.top_tokens for tops in say_top_tokens([position], text))
 
 
-def tensor_json(tensor: Tensor) -> msgspec.Raw:
+def tensor_json(tensor: TensorPiece) -> msgspec.Raw:
     """Nested lists of numbers; NaN is null, infinities are the texts `Infinity` and `-Infinity`."""
     return nested_json(read_values(tensor), tensor.shape)
 

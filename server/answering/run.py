@@ -15,17 +15,17 @@ import structlog
 from fastapi import Request
 
 from beamhouse.engine.link.errors import EngineError, invalid
-from beamhouse.engine.link.messages import Finished, Progress, Tensor, Timings, Tokens
+from beamhouse.engine.link.messages import Finished, SearchUpdate, TensorPiece, Timings, Tokens
 from beamhouse.engine.link.stream import Update
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.server.admission import Pass
-from beamhouse.server.answering.answer import Row, make_answer, make_rows, say_progress
+from beamhouse.server.answering.answer import OutputRow, make_answer, make_rows, say_progress
 from beamhouse.server.answering.answer_json import answer_json, encode_json
 from beamhouse.server.answering.tensors import num_bytes
 from beamhouse.server.answering.watermarks import add_flags
-from beamhouse.server.asking.translate import Plan
+from beamhouse.server.asking.translate import AcceptedRequest
 from beamhouse.server.edge.errors import ClientGone, crash_of, problem_of
 from beamhouse.server.edge.event_stream import EventStream, Patience, wait_for_hang_up
 from beamhouse.server.metrics import outcome_of
@@ -49,13 +49,13 @@ class Run:
 
     service: Service
     model: Model
-    plan: Plan
+    plan: AcceptedRequest
     streams: Sequence[TokenStream]
     place: Pass
     request_id: str
     outcome: str = "cancelled"
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    _rows: list[Row] = field(default_factory=list)
+    tensors: dict[str, TensorPiece] = field(default_factory=dict)
+    _rows: list[OutputRow] = field(default_factory=list)
     _last_at: dict[int, float] = field(default_factory=dict)
     _is_closed: bool = False
 
@@ -109,7 +109,7 @@ class Run:
         events: list[Event] = []
         num_entries = 0
         for update in updates:
-            if isinstance(update, Progress):
+            if isinstance(update, SearchUpdate):
                 events.append(await self._progress(prompt_index, update))
                 continue
             if (event := self._add(prompt_index, update)) is not None:
@@ -131,7 +131,7 @@ class Run:
         self._measure(row.index, len(tokens.token_ids))
         return row.say(tokens, self.model.text)
 
-    async def _progress(self, prompt_index: int, progress: Progress) -> ProgressEvent:
+    async def _progress(self, prompt_index: int, progress: SearchUpdate) -> ProgressEvent:
         """Whole hypotheses are decoded at every step, too much for the event loop."""
         return await anyio.to_thread.run_sync(
             say_progress, prompt_index, progress, self.model.text, limiter=self.service.limiter
@@ -183,7 +183,7 @@ class Run:
             self.service.metrics.inter_token.observe((now - before) / num_tokens)
 
 
-def named_tensors(finished: Sequence[Finished]) -> dict[str, Tensor]:
+def named_tensors(finished: Sequence[Finished]) -> dict[str, TensorPiece]:
     """All tensors of a request; with several prompts each name says which one it belongs to."""
     if len(finished) == 1:
         return finished[0].tensors

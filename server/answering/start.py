@@ -20,7 +20,7 @@ from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
 from beamhouse.server.asking.prompts import Prompt, read_prompts
-from beamhouse.server.asking.translate import Plan, healing_submission, make_plan
+from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, make_plan
 from beamhouse.server.edge.errors import Refused
 from beamhouse.server.edge.strict_json import parse_json
 from beamhouse.server.service import Model, Service, TokenStream
@@ -56,7 +56,7 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
     return run
 
 
-async def prepare_in_time(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> Plan:
+async def prepare_in_time(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> AcceptedRequest:
     """As `prepare`, which may wait for threads and for the engine. Raises DeadlinePassed, too."""
     left_s = inf if body.deadline_s is None else body.deadline_s - (time.monotonic() - arrived_at)
     with anyio.move_on_after(left_s):
@@ -64,7 +64,7 @@ async def prepare_in_time(service: Service, model: Model, body: GenerateRequest,
     raise DeadlinePassed.after(time.monotonic() - arrived_at, body.deadline_s or 0.0)
 
 
-async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> Plan:
+async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> AcceptedRequest:
     """The checked plan of a request. Raises InvalidRequest, and what a submission that heals its prompt may meet."""
     asked = await with_force_words(service, model, body, await asked_config(service, body))
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
@@ -82,7 +82,7 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
 
 async def planned(
     service: Service, model: Model, body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt]
-) -> Plan:
+) -> AcceptedRequest:
     """As `make_plan`; where there is much to look through, in a worker thread."""
     if sum(num_items(asked).values()) < MANY_ITEMS:
         return make_plan(body, asked, prompts, model, service.budget)

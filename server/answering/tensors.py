@@ -9,19 +9,19 @@ from typing import Any
 
 import orjson
 
-from beamhouse.engine.link.messages import Tensor
+from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.schemas.judge.budget import NUMBER_BYTES
 
 FILE_DTYPES = {"float32": "F32", "float16": "F16", "int64": "I64", "bfloat16": "BF16"}
 MAX_FLOAT = sys.float_info.max
 
 
-def num_bytes(tensors: Mapping[str, Tensor], form: str) -> int:
+def num_bytes(tensors: Mapping[str, TensorPiece], form: str) -> int:
     """Bytes that tensors take in one of the forms."""
     return round(sum(len(tensor.data) for tensor in tensors.values()) * NUMBER_BYTES[form] / 4)
 
 
-def encode_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def encode_tensors(tensors: Mapping[str, TensorPiece]) -> dict[str, Any]:
     """Tensors as objects with base64 bytes."""
     return {
         name: {"dtype": tensor.dtype, "shape": tensor.shape, "data": base64.b64encode(tensor.data).decode()}
@@ -43,7 +43,7 @@ def nested(values: Sequence[Any], shape: Sequence[int]) -> Any:
     return values if shape else values[0]
 
 
-def read_values(tensor: Tensor) -> Sequence[float]:
+def read_values(tensor: TensorPiece) -> Sequence[float]:
     """The values of a tensor in row-major order."""
     little = sys.byteorder == "little"
     if tensor.dtype == "float16":
@@ -60,7 +60,7 @@ def read_values(tensor: Tensor) -> Sequence[float]:
     return values
 
 
-def write_safetensors(tensors: Mapping[str, Tensor], answer: str) -> bytes:
+def write_safetensors(tensors: Mapping[str, TensorPiece], answer: str) -> bytes:
     """A safetensors file with the JSON answer under the key `answer` of its metadata."""
     header: dict[str, object] = {"__metadata__": {"answer": answer}}
     offset = 0

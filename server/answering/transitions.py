@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.engine.link.messages import Tensor
+from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.schemas.beamhouse.scores import Base64Tensor, TransitionScoresRequest
 from beamhouse.server.answering.tensors import in_json, nested, read_values
 
@@ -101,7 +101,9 @@ def read_base64(given: Base64Tensor) -> Scores:
     if len(data) != expected or not expected:
         message = f"scores.data holds {len(data)} bytes; the shape needs {expected}, and more than none"
         raise invalid("scores.data", "wrong_shape", message)
-    cells: list[float | str | None] = [in_json(value) for value in read_values(Tensor(given.dtype, given.shape, data))]
+    cells: list[float | str | None] = [
+        in_json(value) for value in read_values(TensorPiece(given.dtype, given.shape, data))
+    ]
     scores: Scores = nested(cells, given.shape)
     return scores
 

@@ -22,7 +22,7 @@ from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.judge.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.problems import Problem
 from beamhouse.server.asking.prompts import Prompt
-from beamhouse.server.asking.translate import Plan
+from beamhouse.server.asking.translate import AcceptedRequest
 from beamhouse.server.service import Model, Service
 
 FIELD = "watermarking_config"
@@ -122,7 +122,7 @@ def detect_green_lists(body: DetectRequest, token_ids: list[int], mark: Watermar
     )
 
 
-async def add_flags(service: Service, model: Model, plan: Plan, answer: Answer) -> None:
+async def add_flags(service: Service, model: Model, plan: AcceptedRequest, answer: Answer) -> None:
     """Say of each generated token whether it speaks for the mark, if `outputs.watermark_flags` asks for it."""
     if not plan.outputs.watermark_flags:
         return

@@ -28,7 +28,7 @@ LENGTHS = ("max_length", "min_length", "min_new_tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AcceptedRequest:
     """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts."""
 
     id: str
@@ -62,7 +62,7 @@ class Plan:
 
 def make_plan(
     body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
-) -> Plan:
+) -> AcceptedRequest:
     """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
     info, outputs = model.info, body.outputs or Outputs()
     configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
@@ -77,7 +77,7 @@ def make_plan(
         raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
     answer_id = f"gen-{uuid.uuid4().hex}"
     seed = select_seed(body.seed, body.prng_key)
-    return Plan(
+    return AcceptedRequest(
         id=answer_id,
         model_name=info.model_id,
         mode=str(configs[0].get_generation_mode(body.assistant_model)),

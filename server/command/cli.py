@@ -143,7 +143,7 @@ def doctor(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -
         print(json.dumps([{"subject": f.subject, "verdict": f.verdict, "text": f.text} for f in findings], indent=2))
     else:
         print_table(("subject", "verdict", "finding"), [(f.subject, f.verdict, f.text) for f in findings])
-    if any(finding.verdict is diagnosis.Verdict.PROBLEM for finding in findings):
+    if any(finding.verdict is diagnosis.Outlook.PROBLEM for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 
 

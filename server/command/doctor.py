@@ -26,7 +26,7 @@ LOW_DISK_GIB = 5.0
 UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
-class Verdict(StrEnum):
+class Outlook(StrEnum):
     """How bad a finding is."""
 
     OK = "ok"
@@ -39,7 +39,7 @@ class Finding:
     """What one look found. A problem keeps the server from working; a note is worth knowing."""
 
     subject: str
-    verdict: Verdict
+    verdict: Outlook
     text: str
 
 
@@ -65,15 +65,15 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def ok(subject: str, text: str) -> Finding:
-    return Finding(subject, Verdict.OK, text)
+    return Finding(subject, Outlook.OK, text)
 
 
 def note(subject: str, text: str) -> Finding:
-    return Finding(subject, Verdict.NOTE, text)
+    return Finding(subject, Outlook.NOTE, text)
 
 
 def problem(subject: str, text: str) -> Finding:
-    return Finding(subject, Verdict.PROBLEM, text)
+    return Finding(subject, Outlook.PROBLEM, text)
 
 
 def look_at_versions(_: Settings) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from beamhouse.server.command.failures import CommandFailed
 from beamhouse.server.command.loading_report import LoadingReport, loading_report
 from beamhouse.server.edge.connections import PROBE_PLACES, Bounds, protocol
 from beamhouse.server.edge.open_files import places_for
-from beamhouse.server.service import Engine
+from beamhouse.server.service import EngineLink
 
 EXIT_FAILED = 1
 LAST_WORDS_S = 2  # seconds that answers cut by the end of the drain have to reach their clients
@@ -35,7 +35,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-def run(app: FastAPI, client: Engine, settings: Settings) -> int:
+def run(app: FastAPI, client: EngineLink, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if the engine could not be kept alive."""
     listener = bind(settings.server.host, settings.server.port)
     host, port = listener.getsockname()[:2]
@@ -75,7 +75,7 @@ class DrainingServer(uvicorn.Server):
     The first signal starts that. The second one, or the end of `drain_s`, ends what still runs with an error.
     """
 
-    def __init__(self, config: uvicorn.Config, client: Engine, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, client: EngineLink, address: str) -> None:
         super().__init__(config)
         self.client = client
         self.address = address
@@ -134,7 +134,7 @@ def stopping_line(num_running: int) -> str:
     return f"stopping: {num_running} requests still run; a second signal ends them" if num_running else "stopping"
 
 
-def ready_lines(address: str, client: Engine) -> str:
+def ready_lines(address: str, client: EngineLink) -> str:
     """Where the server is, and one request to try."""
     info = client.info
     what = f" ({info.model_id}, {info.dtype} on {info.device})" if info else ""

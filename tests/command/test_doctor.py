@@ -10,7 +10,7 @@ import pytest
 from beamhouse.config.settings import Settings
 from beamhouse.engine.native.compiler import NoKernels
 from beamhouse.server.command import doctor
-from beamhouse.server.command.doctor import Finding, Verdict, examine
+from beamhouse.server.command.doctor import Finding, Outlook, examine
 
 
 @pytest.fixture
@@ -30,62 +30,62 @@ def findings(directory: Path, /, **parts: Any) -> dict[str, Finding]:
 
 def test_a_good_machine_has_no_problem(model: Path):
     found = findings(model)
-    assert [finding for finding in found.values() if finding.verdict is Verdict.PROBLEM] == []
+    assert [finding for finding in found.values() if finding.verdict is Outlook.PROBLEM] == []
     assert found["model"].text == f"{model}: 1 safetensors, 0.0 MiB"
-    assert found["torch"].verdict is Verdict.OK
+    assert found["torch"].verdict is Outlook.OK
 
 
 def test_a_taken_port_is_a_problem(model: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = findings(model, server={"port": taken.getsockname()[1]})
-    assert found["port"].verdict is Verdict.PROBLEM
+    assert found["port"].verdict is Outlook.PROBLEM
     assert "in use" in found["port"].text
 
 
 def test_weights_that_can_run_code_are_a_problem(model: Path):
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
     found = findings(model)["model"]
-    assert found.verdict is Verdict.PROBLEM
+    assert found.verdict is Outlook.PROBLEM
     assert "pytorch_model.bin could run code" in found.text
 
 
 def test_a_directory_without_a_model_is_a_problem(tmp_path: Path):
     found = findings(tmp_path)["model"]
-    assert (found.verdict, found.text) == (Verdict.PROBLEM, f"{tmp_path} has no readable config.json")
+    assert (found.verdict, found.text) == (Outlook.PROBLEM, f"{tmp_path} has no readable config.json")
 
 
 def test_a_path_that_is_not_there_is_a_problem(tmp_path: Path):
-    assert findings(tmp_path / "none")["model"].verdict is Verdict.PROBLEM
+    assert findings(tmp_path / "none")["model"].verdict is Outlook.PROBLEM
 
 
 def test_a_hub_model_that_is_not_here_is_a_problem_without_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     parts = {"model": {"model": "someone/something", "cache_dir": str(tmp_path)}}
     monkeypatch.setattr(doctor.constants, "HF_HUB_OFFLINE", False)
-    assert findings(tmp_path, **parts)["model"].verdict is Verdict.NOTE
+    assert findings(tmp_path, **parts)["model"].verdict is Outlook.NOTE
     monkeypatch.setattr(doctor.constants, "HF_HUB_OFFLINE", True)
-    assert findings(tmp_path, **parts)["model"].verdict is Verdict.PROBLEM
+    assert findings(tmp_path, **parts)["model"].verdict is Outlook.PROBLEM
 
 
 def test_more_threads_than_cores_are_a_problem(model: Path):
-    assert findings(model, engine={"num_threads": 1024})["threads"].verdict is Verdict.PROBLEM
+    assert findings(model, engine={"num_threads": 1024})["threads"].verdict is Outlook.PROBLEM
 
 
 def test_the_kernels_are_compiled_and_named(model: Path):
     kernels = findings(model)["kernels"]
-    assert kernels.verdict is Verdict.OK
+    assert kernels.verdict is Outlook.OK
     assert Path(kernels.text.split(", in ")[1]).is_file()
 
 
 @pytest.mark.parametrize(
     ("parts", "verdict"),
     [
-        ({}, Verdict.NOTE),
-        ({"engine": {"kernels": "native"}}, Verdict.PROBLEM),
-        ({"engine": {"kernels": "torch"}}, Verdict.NOTE),
+        ({}, Outlook.NOTE),
+        ({"engine": {"kernels": "native"}}, Outlook.PROBLEM),
+        ({"engine": {"kernels": "torch"}}, Outlook.NOTE),
     ],
 )
 def test_missing_kernels_count_as_much_as_they_were_asked_for(
-    model: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], verdict: Verdict
+    model: Path, monkeypatch: pytest.MonkeyPatch, parts: dict[str, Any], verdict: Outlook
 ):
     def missing(directory: Path | None) -> None:
         raise NoKernels("no C++ compiler is installed")
@@ -95,22 +95,22 @@ def test_missing_kernels_count_as_much_as_they_were_asked_for(
 
 
 def test_a_cache_bigger_than_the_memory_is_a_problem(model: Path):
-    assert findings(model, engine={"cache_gib": 65_536})["memory"].verdict is Verdict.PROBLEM
+    assert findings(model, engine={"cache_gib": 65_536})["memory"].verdict is Outlook.PROBLEM
 
 
 @pytest.mark.parametrize(("key", "kind"), [("tries", "trie"), ("watermarks", "watermark")])
 def test_a_missing_file_is_a_problem(model: Path, tmp_path: Path, key: str, kind: str):
     file = tmp_path / "cities.json"
     parts = {"model": {"model": str(model), key: {"cities": str(file)}}}
-    assert findings(model, **parts)[f"{kind} cities"].verdict is Verdict.PROBLEM
+    assert findings(model, **parts)[f"{kind} cities"].verdict is Outlook.PROBLEM
     file.write_text(json.dumps([[1, 2]]), encoding="utf-8")
-    assert findings(model, **parts)[f"{kind} cities"].verdict is Verdict.OK
+    assert findings(model, **parts)[f"{kind} cities"].verdict is Outlook.OK
 
 
 def test_a_gpu_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path):
     monkeypatch.setattr(doctor, "NVIDIA_DRIVER", tmp_path / "none")
     parts = {"model": {"model": str(model), "device": "cuda:0"}}
-    assert findings(model, **parts)["device"].verdict is Verdict.PROBLEM
+    assert findings(model, **parts)["device"].verdict is Outlook.PROBLEM
 
 
 def test_what_kubernetes_injects_is_told(monkeypatch: pytest.MonkeyPatch, model: Path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from beamhouse.engine.link.messages import Tensor
+from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.server.answering.answer_json import tensor_json
 from beamhouse.server.answering.tensors import read_values
 from tests.fakes import fake_info
@@ -89,10 +89,10 @@ async def test_a_stream_cannot_carry_a_file(client):
 def test_half_precision_is_read_exactly():
     values = np.array([1.5, -2.0, np.inf, 0.0], dtype=np.float32)
     short = (values.view(np.uint32) >> 16).astype("<u2")
-    tensor = Tensor("bfloat16", [2, 2], short.tobytes())
+    tensor = TensorPiece("bfloat16", [2, 2], short.tobytes())
     assert list(read_values(tensor)) == values.tolist()
     assert json.loads(bytes(tensor_json(tensor))) == [[1.5, -2.0], ["Infinity", 0.0]]
-    half = Tensor("float16", [1, 2], np.array([0.5, np.nan], dtype="<f2").tobytes())
+    half = TensorPiece("float16", [1, 2], np.array([0.5, np.nan], dtype="<f2").tobytes())
     assert json.loads(bytes(tensor_json(half))) == [[0.5, None]]
-    whole = Tensor("int64", [2], np.array([1, 2], dtype="<i8").tobytes())
+    whole = TensorPiece("int64", [2], np.array([1, 2], dtype="<i8").tobytes())
     assert json.loads(bytes(tensor_json(whole))) == [1, 2]

@@ -2,7 +2,7 @@
 
 import random
 
-from beamhouse.engine.decoding.constraint_progress import Demand, Progress
+from beamhouse.engine.decoding.constraint_progress import ConstraintProgress, Demand
 from beamhouse.engine.logits.constraints.trie import tree_of
 from beamhouse.engine.logits.processors.bias import BiasTable
 
@@ -24,7 +24,7 @@ def phrases(number: int, length: int) -> list[Watched]:
 
 def test_a_choice_of_thousands_of_phrases_is_looked_through_once():
     given = phrases(4000, 8)
-    progress = Progress.start([Demand.of(given)])
+    progress = ConstraintProgress.start([Demand.of(given)])
     Watched.looks = 0
     firsts = {one[0] for one in list(map(tuple, given))}
     for _ in range(50):
@@ -36,7 +36,7 @@ def test_a_choice_of_thousands_of_phrases_is_looked_through_once():
 
 
 def test_the_bank_after_a_token_is_the_one_of_the_place_it_leads_to():
-    progress = Progress.start([Demand.of([[1, 2, 3], [1, 4], [5]]), Demand.of([[6]], Demand.of([[7, 8]]))])
+    progress = ConstraintProgress.start([Demand.of([[1, 2, 3], [1, 4], [5]]), Demand.of([[6]], Demand.of([[7, 8]]))])
     paths = [([1], 1), ([1, 4], 3), ([1, 2], 2), ([1, 9], 0), ([5], 3), ([6, 7], 3 + 2), ([6, 7, 8, 5], 9)]
     for token_ids, bank in paths:
         assert progress.after_all(token_ids[:-1]).bank_after(token_ids[-1]) == bank
@@ -64,7 +64,7 @@ def test_a_tree_knows_where_sequences_end_and_which_tokens_go_on():
 
 
 def test_hypotheses_that_wait_for_the_same_share_what_may_begin():
-    start = Progress.start([Demand.of([[1, 2], [3, 4]]), Demand.of([[5, 6]])])
+    start = ConstraintProgress.start([Demand.of([[1, 2], [3, 4]]), Demand.of([[5, 6]])])
     broken = start.after(5).after(9), start.after(5).after(8)
     assert broken[0].next_by_bank is broken[1].next_by_bank
     assert broken[0].next_by_bank is start.next_by_bank

@@ -15,7 +15,7 @@ from beamhouse.engine.logits.sparse_scores import best
 from beamhouse.engine.state.request import Request, Row, Sequence
 
 
-class Vocabulary(Protocol):
+class DraftVocabulary(Protocol):
     """How the draft model's tokens are named for the main model."""
 
     def context(self, request: Request) -> list[int]:
@@ -32,7 +32,7 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SameVocabulary(Vocabulary):
+class SameVocabulary(DraftVocabulary):
     """Both models name the same tokens alike; the rows of one may be padded to another size."""
 
     vocab_size: int
@@ -67,7 +67,7 @@ class DraftModel(Drafter):
     `assistant_confidence_threshold`, and where the processors leave nothing to choose.
     """
 
-    def __init__(self, runner: DraftRunner, vocabulary: Vocabulary) -> None:
+    def __init__(self, runner: DraftRunner, vocabulary: DraftVocabulary) -> None:
         self._runner, self._vocabulary = runner, vocabulary
 
     def check(self, request: Request) -> None:

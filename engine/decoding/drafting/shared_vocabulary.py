@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer
 
 from beamhouse.engine.decoding.drafting.drafter import drafting_of
-from beamhouse.engine.decoding.drafting.model import Vocabulary
+from beamhouse.engine.decoding.drafting.model import DraftVocabulary
 from beamhouse.engine.state.request import Request
 
 
@@ -45,7 +45,7 @@ def convert(token_ids: list[int], source: Tokenizer, target: Tokenizer, add_spec
     return ids
 
 
-class SharedVocabulary(Vocabulary):
+class SharedVocabulary(DraftVocabulary):
     """Names the draft model's tokens by those of the main model that stand for the same text.
 
     What it draws is distributed over these tokens alone, so that the check by speculative sampling is exact. A prompt

@@ -12,7 +12,7 @@ from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.state.request import Request
 
 
-class PrefixAllowedTokens(Processor):
+class AllowedTokens(Processor):
     """Ban all but the allowed tokens; if that leaves a prompt without any token, earlier bans yield to the allowed set.
 
     Equals transformers.PrefixConstrainedLogitsProcessor, but for a row whose constraint allows nothing, at which the

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.watermark.profiles import MODEL_WATERMARK
-from beamhouse.schemas.beamhouse.service import InfoAnswer, Limits, ModelAnswer
+from beamhouse.schemas.beamhouse.service import InfoAnswer, ModelAnswer, RequestLimits
 from beamhouse.server.edge.strict_json import Served
 from beamhouse.server.service import Service
 
@@ -70,9 +70,9 @@ def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
     )
 
 
-def limits(service: Service, loaded: ModelInfo) -> Limits:
+def limits(service: Service, loaded: ModelInfo) -> RequestLimits:
     server, engine = service.settings.server, service.settings.engine
-    return Limits(
+    return RequestLimits(
         max_requests=server.max_requests,
         max_waiting=engine.max_waiting,
         max_rows=loaded.max_rows,

@@ -14,7 +14,7 @@ import uvloop
 from beamhouse.config.settings import Settings
 from beamhouse.engine.link.client import EngineClient, EngineStatus
 from beamhouse.engine.link.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
-from beamhouse.engine.link.messages import Constraint, Progress, Submission, Tokens, Wanted
+from beamhouse.engine.link.messages import Constraint, SearchUpdate, Submission, Tokens, Wanted
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ async def test_progress_travels_in_the_stream_if_it_is_wanted(client: EngineClie
         beams = Submission(f"p-{wanted.progress}", [1, 400], {"max_length": 6, "num_beams": 2}, wanted=wanted)
         async with client.submit(beams) as stream:
             updates = [update async for updates in stream for update in updates]
-        progress = [update for update in updates if isinstance(update, Progress)]
+        progress = [update for update in updates if isinstance(update, SearchUpdate)]
         assert bool(progress) == wanted.progress
         assert all(len(update.hypotheses) == 2 for update in progress)
         tokens = [token for update in updates if isinstance(update, Tokens) for token in update.token_ids]

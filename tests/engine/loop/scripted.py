@@ -16,7 +16,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.scheduler import Scheduler
-from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
@@ -100,7 +100,7 @@ def make_engine(script: Script = next_number, registry: Registry | None = None, 
     registry = registry or Registry({}, {})
     cache = BlockCache(limits.pop("num_blocks", 64), 4)
     runner = ScriptedRunner(script, cache)
-    bounds = Limits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)
+    bounds = StepLimits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)
     return Engine(
         Parts(
             runner=runner,

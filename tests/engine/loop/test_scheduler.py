@@ -2,7 +2,7 @@
 
 from beamhouse.engine.link.messages import Wanted
 from beamhouse.engine.loop.scheduler import Scheduler
-from beamhouse.engine.loop.step_budget import Limits
+from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.state.batch import Batch
 from beamhouse.engine.state.block_cache import BlockCache, BlockCopy
 from beamhouse.engine.state.request import Request, Sequence
@@ -10,7 +10,9 @@ from tests.engine.loop.making import make_request
 
 
 def make_scheduler(num_blocks: int = 64, max_rows: int = 8, step_tokens: int = 32) -> Scheduler:
-    return Scheduler(BlockCache(num_blocks, 4, prefix_caching=False), Limits(max_rows, step_tokens, max_waiting=100))
+    return Scheduler(
+        BlockCache(num_blocks, 4, prefix_caching=False), StepLimits(max_rows, step_tokens, max_waiting=100)
+    )
 
 
 def run(scheduler: Scheduler, now: float = 0.0) -> Batch:
@@ -133,7 +135,7 @@ def test_removing_frees_everything() -> None:
 
 def make_paced(step_tokens: int = 64, max_rows: int = 8, block_size: int = 4) -> Scheduler:
     """Keeps prompts to a chunk of 8: beside requests that decode each of their tokens takes as long as a whole step."""
-    limits = Limits(max_rows, step_tokens, max_waiting=100, max_stretch=1.8)
+    limits = StepLimits(max_rows, step_tokens, max_waiting=100, max_stretch=1.8)
     return Scheduler(BlockCache(256, block_size), limits)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from beamhouse.engine.attention.block_tables import Layout, stage
+from beamhouse.engine.attention.block_tables import BufferLayout, stage
 from beamhouse.engine.attention.varlen import Varlen, VarlenKernel
 from beamhouse.engine.attention.varlen_plain import varlen_plain
 from beamhouse.engine.runners.backend import Backend
@@ -151,7 +151,7 @@ def test_the_plain_form_equals_the_librarys_attention(window: int | None, kv_hea
 
 def test_rows_that_only_pad_read_and_write_in_the_spare_block() -> None:
     sequence = Sequence([5, 6, 7, 8, 9], num_prompt=5, num_cached=4, block_ids=[3, 1], num_masked=2)
-    layout = Layout(num_tokens=4, num_rows=4, num_blocks=3, num_kept=4, max_fed=1, max_keys=12)
+    layout = BufferLayout(num_tokens=4, num_rows=4, num_blocks=3, num_kept=4, max_fed=1, max_keys=12)
     step = layout.views(stage(layout, [Feed(sequence, [9])], range(4), 4, 64, is_pinned=False))
     assert step.token_ids.tolist() == [9, 0, 0, 0]
     assert step.positions.tolist() == [6, 0, 0, 0]
