@@ -30,9 +30,9 @@ from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopT
 from beamhouse.schemas.judge import budget
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import write_event
-from benchmarks.measures import draw_ids
-from benchmarks.options import positive
-from benchmarks.reports import cpu_name, markdown, show
+from benchmarks.report.measures import draw_ids
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show
 from benchmarks.step import END, make_parts
 
 PROMPT_TOKENS = 1100

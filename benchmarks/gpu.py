@@ -29,9 +29,9 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.cuda_backend import CudaBackend
 from beamhouse.schemas.generation.config import GenerationConfig, resolve
-from benchmarks.measures import draw_ids
-from benchmarks.options import positive
-from benchmarks.reports import markdown, show
+from benchmarks.report.measures import draw_ids
+from benchmarks.report.options import positive
+from benchmarks.report.tables import markdown, show
 
 BLOCK_SIZE = 256
 READ_BYTES = 2 << 30

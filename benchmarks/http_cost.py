@@ -23,12 +23,12 @@ from beamhouse.config.settings import load
 from beamhouse.engine.build import build
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
-from benchmarks.dialects import Native
-from benchmarks.loads import Ask, Lanes
-from benchmarks.options import positive
-from benchmarks.processes import Running, family, started
-from benchmarks.reports import cpu_name, markdown, show, write_json
-from benchmarks.wire import drive
+from benchmarks.cases.loads import Ask, Lanes
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show, write_json
+from benchmarks.serving.dialects import Native
+from benchmarks.serving.processes import Running, family, started
+from benchmarks.serving.wire import drive
 
 SETTLE_S = 0.02
 WAIT_S = 60.0
@@ -86,7 +86,7 @@ def main() -> None:
     costs: list[Cost] = []
     for step_ms in options.step_ms:
         pace = f"{step_ms:g} ms a step" if step_ms else "as fast as it can"
-        with server("benchmarks.fake_server", "{port}", str(step_ms)) as running:
+        with server("benchmarks.fakes.server", "{port}", str(step_ms)) as running:
             for details, more in DETAILS.items():
                 costs += [
                     measure(options, running, f"fake, {pace}", details, n, Detailed(more)) for n in options.streams

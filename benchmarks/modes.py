@@ -25,14 +25,14 @@ from beamhouse.config.settings import load
 from beamhouse.config.sources import InvalidSettings
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, find_model
-from benchmarks.comparisons import Comparison, compare, draft_table, mode_table
-from benchmarks.legacy import Worker, WorkerFailed, started_worker
-from benchmarks.library import InProcess, load_model, unlikely_token, write_text
-from benchmarks.measures import draw_ids
-from benchmarks.options import add_common, positive
-from benchmarks.reports import describe, show, write_json
-from benchmarks.requests import MODES, Drawing, EndedEarly, Mode, Needs
-from benchmarks.served import DRAFT_NAME, ServerFailed, answer_round, server_info, started_server
+from benchmarks.cases.modes import MODES, Drawing, EndedEarly, Mode, Needs
+from benchmarks.library.in_process import InProcess, load_model, unlikely_token, write_text
+from benchmarks.library.legacy import Worker, WorkerFailed, started_worker
+from benchmarks.report.comparisons import Comparison, compare, draft_table, mode_table
+from benchmarks.report.measures import draw_ids
+from benchmarks.report.options import add_common, positive
+from benchmarks.report.tables import describe, show, write_json
+from benchmarks.serving.plain_requests import DRAFT_NAME, ServerFailed, answer_round, server_info, started_server
 
 DTYPE = "float32"
 NUM_PROBES = 8

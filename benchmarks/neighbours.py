@@ -19,10 +19,10 @@ from typing import Any
 
 import httpx
 
-from benchmarks.measures import quantile
-from benchmarks.options import positive
-from benchmarks.reports import cpu_name, markdown, show
-from benchmarks.served import ServerFailed, server_info, started_server
+from benchmarks.report.measures import quantile
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show
+from benchmarks.serving.plain_requests import ServerFailed, server_info, started_server
 
 PROBE_EVERY_S = 0.05
 ALONE = "nobody beside it"

@@ -16,17 +16,17 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from benchmarks.dialects import Native
-from benchmarks.facts import commit
-from benchmarks.loads import Ask, Lanes, burst, word_ids
-from benchmarks.measures import quantile
-from benchmarks.options import positive
+from benchmarks.cases.loads import Ask, Lanes, burst, word_ids
 from benchmarks.peers.catalog import Choice, beamhouse
-from benchmarks.peers.models import GENERATED, Model, generated
-from benchmarks.processes import started
-from benchmarks.reports import cpu_name, markdown, show
+from benchmarks.peers.facts import commit
+from benchmarks.peers.formats import GENERATED, Model, generated
+from benchmarks.report.measures import quantile
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show
+from benchmarks.serving.dialects import Native
+from benchmarks.serving.processes import started
+from benchmarks.serving.wire import Streamed, drive
 from benchmarks.versus import setting
-from benchmarks.wire import Streamed, drive
 
 WAIT_S = 180.0
 SHORT, SHARED, OWN, NUM_TOGETHER = 50, 1000, 50, 4

@@ -14,8 +14,8 @@ from statistics import median
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.ledger import Ledger, sides_of
-from benchmarks.versus_tables import STREAMS, report
+from benchmarks.report.ledger import Ledger, sides_of
+from benchmarks.report.peer_tables import STREAMS, report
 
 COLOURS = {
     "beamhouse": "#0072b2",

@@ -21,9 +21,9 @@ from typing import Any
 
 from beamhouse.config.settings import load
 from beamhouse.engine.loading.files import find_model
-from benchmarks.options import positive
-from benchmarks.processes import NotStarted, family, free_port, status_kib, stop
-from benchmarks.reports import cpu_name, markdown, show, write_json
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show, write_json
+from benchmarks.serving.processes import NotStarted, family, free_port, status_kib, stop
 
 POLL_S = 0.005
 WAIT_S = 600.0

@@ -37,9 +37,9 @@ from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
-from benchmarks.measures import draw_ids
-from benchmarks.options import positive
-from benchmarks.reports import cpu_name, markdown, show
+from benchmarks.report.measures import draw_ids
+from benchmarks.report.options import positive
+from benchmarks.report.tables import cpu_name, markdown, show
 
 WARM_UP = 8
 HIDDEN_SIZE = 896

@@ -17,17 +17,17 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES
-from benchmarks.facts import describe
-from benchmarks.figures import Figures
-from benchmarks.ledger import Ledger, OtherSettings, Run
-from benchmarks.limits import Limits, measured_apart
-from benchmarks.loads import LOADS, Load, burst, word_ids
-from benchmarks.options import positive
+from benchmarks.cases.loads import LOADS, Load, burst, word_ids
+from benchmarks.machine.limits import Limits, measured_apart
 from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
-from benchmarks.peers.models import GENERATED, Model, NotWritten, generated
-from benchmarks.processes import NotStarted, Running, busy_s, started
-from benchmarks.versus_tables import report
-from benchmarks.wire import BadAnswer, collect, drive, read
+from benchmarks.peers.facts import describe
+from benchmarks.peers.formats import GENERATED, Model, NotWritten, generated
+from benchmarks.report.figures import Figures
+from benchmarks.report.ledger import Ledger, OtherSettings, Run
+from benchmarks.report.options import positive
+from benchmarks.report.peer_tables import report
+from benchmarks.serving.processes import NotStarted, Running, busy_s, started
+from benchmarks.serving.wire import BadAnswer, collect, drive, read
 
 HEAD_TOKENS = 8
 WARM_UP = burst("warm-up", "", 8, 64, 8)

@@ -28,7 +28,7 @@ from benchmarks.house.sources import (
     read_sources,
 )
 from benchmarks.house.walk import walk
-from benchmarks.reports import markdown
+from benchmarks.report.tables import markdown
 
 Counts = dict[str, Any]  # Any: figures, names and places, as JSON has them
 

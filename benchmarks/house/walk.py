@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.house import tracer
-from benchmarks.processes import Running, family, started
+from benchmarks.serving.processes import Running, family, started
 
 WARM_UPS = ("The tide came in", "Nobody had seen the lamp", "An old map lay on the table")
 PROMPTS = ("The keeper climbed the stairs", "A letter arrived on Tuesday", "Snow fell on the harbour")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.dialects import Completion, Native, TextCompletion
 from benchmarks.peers.build import FAILED
-from benchmarks.peers.models import Model
-from benchmarks.wire import Dialect
+from benchmarks.peers.formats import Model
+from benchmarks.serving.dialects import Completion, Native, TextCompletion
+from benchmarks.serving.wire import Dialect
 
 MAX_STREAMS = 32
 CACHE_GIB = 1

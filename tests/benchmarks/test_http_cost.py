@@ -3,7 +3,7 @@
 import os
 
 from beamhouse.engine.link.messages import Cancel, Submission, Wanted
-from benchmarks.fake_engine import FakeEngine
+from benchmarks.fakes.engine import FakeEngine
 from benchmarks.http_cost import Cost, cpu_s, prompts, read_options, table
 from benchmarks.startup import Start
 from benchmarks.startup import table as table_of_starts

@@ -9,10 +9,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from beamhouse.engine.loading.files import BUILTIN_FILES
-from benchmarks.figures import Figures, decode_rate
-from benchmarks.llama_shape import SHAPE, num_other_tokens, word_vocabulary, write_tokenizer
-from benchmarks.loads import LOADS, MIXED_NEW, MIXED_PROMPT, arrivals, closed_loop, mixed, word_ids
-from benchmarks.wire import Streamed
+from benchmarks.cases.loads import LOADS, MIXED_NEW, MIXED_PROMPT, arrivals, closed_loop, mixed, word_ids
+from benchmarks.models.llama_shape import SHAPE, num_other_tokens, word_vocabulary, write_tokenizer
+from benchmarks.report.figures import Figures, decode_rate
+from benchmarks.serving.wire import Streamed
 
 WORDS = range(100, 5000)
 BYTES_AND_SPECIAL = 259

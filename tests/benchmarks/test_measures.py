@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.measures import Answer, num_equal, quantile
+from benchmarks.report.measures import Answer, num_equal, quantile
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100)])

@@ -15,12 +15,12 @@ from beamhouse.engine.loading.files import BUILTIN_DRAFT
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import mode_of
-from benchmarks.comparisons import Comparison, compare, draft_table, mode_table
-from benchmarks.legacy import WorkerFailed, serve, started_worker
-from benchmarks.measures import Answer, tokens_per_s
+from benchmarks.cases.modes import MODES, Drawing, EndedEarly, Mode, Request, check_lengths
+from benchmarks.library.legacy import WorkerFailed, serve, started_worker
 from benchmarks.modes import DTYPE, read_options, to_json
-from benchmarks.requests import MODES, Drawing, EndedEarly, Mode, Request, check_lengths
-from benchmarks.served import body_of
+from benchmarks.report.comparisons import Comparison, compare, draft_table, mode_table
+from benchmarks.report.measures import Answer, tokens_per_s
+from benchmarks.serving.plain_requests import body_of
 
 NUM_NEW = 4
 END = 7

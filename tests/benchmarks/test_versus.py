@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from beamhouse.engine.loading.files import BUILTIN_FILES
-from benchmarks.figures import Figures
-from benchmarks.ledger import Ledger, OtherSettings, Run
-from benchmarks.limits import Limits, best_of
-from benchmarks.loads import LOADS
+from benchmarks.cases.loads import LOADS
+from benchmarks.machine.limits import Limits, best_of
 from benchmarks.peers.build import BUILDERS, FAILED, Site, build
 from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, installed, num_weights
-from benchmarks.peers.models import Model
-from benchmarks.processes import NotStarted, family, started
+from benchmarks.peers.formats import Model
 from benchmarks.publish import NoMarks, between_marks, draw
-from benchmarks.shares import bandwidth_share, compute_share
+from benchmarks.report.figures import Figures
+from benchmarks.report.ledger import Ledger, OtherSettings, Run
+from benchmarks.report.peer_tables import report, speed_table
+from benchmarks.report.shares import bandwidth_share, compute_share
+from benchmarks.serving.processes import NotStarted, family, started
 from benchmarks.versus import prepared, read_options
-from benchmarks.versus_tables import report, speed_table
 
 FIGURES = Figures(100.0, 400.0, 200.0, 300.0, 400.0, 20.0, 40.0)
 RUN = Run(1, "streams-8", "beamhouse", FIGURES, Limits(40.0, 400.0), 1234.0, 0.01, 0.0, [[1, 2]])

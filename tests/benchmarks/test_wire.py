@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.dialects import UNKNOWN, Completion, Native, TextCompletion
-from benchmarks.loads import Ask
+from benchmarks.cases.loads import Ask
 from benchmarks.peers.token_server import Emit, Server
-from benchmarks.wire import BadAnswer, Raw, drive, events, read
+from benchmarks.serving.dialects import UNKNOWN, Completion, Native, TextCompletion
+from benchmarks.serving.wire import BadAnswer, Raw, drive, events, read
 
 
 def counted(prompt: list[int], num_new: int, emit: Emit) -> None:

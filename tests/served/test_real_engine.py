@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from benchmarks.wire import events
+from benchmarks.serving.wire import events
 from tests.deploy.processes import Replica
 from tests.parity.running import generate
 

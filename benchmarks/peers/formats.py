@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 GENERATED = {"llama": 24, "small": 2}
@@ -51,7 +51,8 @@ def generated(name: str, peers: Path) -> Model:
     """A model of random weights, of which all tokens are words."""
     folder = peers / "models" / name
     if not (folder / "source" / "config.json").exists():
-        run([sys.executable, "-m", "benchmarks.llama_shape", str(folder / "source"), f"--layers={GENERATED[name]}"])
+        arguments = (str(folder / "source"), f"--layers={GENERATED[name]}")
+        run([sys.executable, "-m", "benchmarks.models.llama_shape", *arguments])
     return Model(folder / "source", folder, peers)
 
 

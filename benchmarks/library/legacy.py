@@ -19,11 +19,11 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from benchmarks.library import InProcess, Library
-from benchmarks.measures import Answer
-from benchmarks.requests import Request
+from benchmarks.cases.modes import Request
+from benchmarks.library.in_process import InProcess, Library
+from benchmarks.report.measures import Answer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class WorkerFailed(Exception):
@@ -53,7 +53,7 @@ class Worker:
 def started_worker(python: Path, model: Path, device: str, dtype: str, num_threads: int) -> Iterator[Worker]:
     """A worker with the model loaded; ended with the block. Raises WorkerFailed."""
     # The worker starts elsewhere; links stay, since an environment is known by the path of its interpreter.
-    paths = str(python.absolute()), "-m", "benchmarks.legacy", str(model.absolute())
+    paths = str(python.absolute()), "-m", "benchmarks.library.legacy", str(model.absolute())
     command = [*paths, f"--device={device}", f"--dtype={dtype}", f"--threads={num_threads}"]
     environment = os.environ | {"TRANSFORMERS_VERBOSITY": "error"}
     try:
@@ -104,7 +104,7 @@ def serve(library: Library, calls: IO[str], answers: IO[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.legacy", description="The worker of benchmarks.modes.")
+    parser = argparse.ArgumentParser(prog="benchmarks.library.legacy", description="The worker of benchmarks.modes.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--device", required=True)
     parser.add_argument("--dtype", required=True)

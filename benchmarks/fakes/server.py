@@ -1,6 +1,6 @@
-"""The real server in front of `benchmarks.fake_engine`.
+"""The real server in front of `benchmarks.fakes.engine`.
 
-python -m benchmarks.fake_server PORT STEP_MS
+python -m benchmarks.fakes.server PORT STEP_MS
 """
 
 import sys
@@ -16,7 +16,7 @@ def main() -> None:
     port, step_ms = sys.argv[1:]
     settings = load({"port": port, "max_requests": 512, "log_level": "warning"})
     configure_logs(settings.server)
-    client = EngineClient(settings, command=(sys.executable, "-m", "benchmarks.fake_engine", step_ms))
+    client = EngineClient(settings, command=(sys.executable, "-m", "benchmarks.fakes.engine", step_ms))
     sys.exit(run(create_app(client, settings), client, settings))
 
 

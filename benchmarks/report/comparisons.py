@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.library import Library
-from benchmarks.measures import Answer, num_equal, tokens_per_s
-from benchmarks.reports import markdown
-from benchmarks.requests import Mode, Request, check_lengths
+from benchmarks.cases.modes import Mode, Request, check_lengths
+from benchmarks.library.in_process import Library
+from benchmarks.report.measures import Answer, num_equal, tokens_per_s
+from benchmarks.report.tables import markdown
 
 Served = Callable[[Sequence[Request]], list[Answer]]
 ABSENT = "-"

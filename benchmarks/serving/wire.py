@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmarks.loads import Ask, Lanes
+from benchmarks.cases.loads import Ask, Lanes
 
 PIECE_BYTES = 1 << 16
 MOST_S = 900.0

@@ -6,8 +6,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Self
 
-from benchmarks.measures import quantile
-from benchmarks.wire import Streamed
+from benchmarks.report.measures import quantile
+from benchmarks.serving.wire import Streamed
 
 MIN_WINDOW_TOKENS = 4
 """A window with fewer tokens of each stream gives no rate."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.measures import Answer
-from benchmarks.requests import Request
+from benchmarks.cases.modes import Request
+from benchmarks.report.measures import Answer
 
 DRAFT_NAME = "draft"
 """Under which the server holds the draft model."""

@@ -1,6 +1,6 @@
 """What this machine can do at best: bytes read a second, and arithmetic of large matrix products.
 
-    python -m benchmarks.limits [--threads 2] [--dtype bfloat16]
+    python -m benchmarks.machine.limits [--threads 2] [--dtype bfloat16]
 
 Decoding reads every weight once a step, so it is bound by the first; prompts and many rows by the second.
 """
@@ -31,7 +31,7 @@ class Limits:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.limits", description="Bandwidth and arithmetic at best.")
+    parser = argparse.ArgumentParser(prog="benchmarks.machine.limits", description="Bandwidth and arithmetic at best.")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--dtype", default="bfloat16")
     options = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> None:
 
 def measured_apart(threads: int, dtype: str) -> Limits:
     """In a process of its own, whose threads end with it."""
-    command = [sys.executable, "-m", "benchmarks.limits", f"--threads={threads}", f"--dtype={dtype}"]
+    command = [sys.executable, "-m", "benchmarks.machine.limits", f"--threads={threads}", f"--dtype={dtype}"]
     return Limits(**json.loads(subprocess.check_output(command, text=True)))
 
 

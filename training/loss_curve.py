@@ -1,6 +1,6 @@
 """Draw the losses that the training of the built-in models recorded.
 
-    python -m benchmarks.loss_curve --out docs/pictures/builtin-loss.svg
+    python -m training.loss_curve --out docs/pictures/builtin-loss.svg
 
 Reads the `training.json` beside each model; nothing is trained.
 """

@@ -1,6 +1,6 @@
 """Writes a deeper model that says the same: the built-in one with layers behind its own that add nothing.
 
-    python -m benchmarks.deepened DIRECTORY [--layers 24]
+    python -m benchmarks.models.deepened DIRECTORY [--layers 24]
 
 Drafts pay where a step of the main model costs much more than one of the draft model, which two small models of this
 package cannot show. The added layers do all their work and write zeros, so that the draft model agrees as often as with
@@ -22,7 +22,7 @@ SILENT = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.deepened", description="A deeper model that says the same.")
+    parser = argparse.ArgumentParser(prog="benchmarks.models.deepened", description="Deeper, and says the same.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--layers", type=int, default=24, help="layers in all")
     options = parser.parse_args()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from benchmarks.measures import Answer, draw_ids
+from benchmarks.report.measures import Answer, draw_ids
 
 PHRASE_TOKENS = 2
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.ledger import Run
+from benchmarks.report.ledger import Run
 
 BYTES = {"bf16": 2.0, "f32": 4.0, "int8": 1.0, "int4": 0.5625, "q8_0": 34 / 32}
 """Of a weight; q8_0 keeps a scale of two bytes for 32 weights."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from benchmarks.dialects import UNKNOWN
-from benchmarks.figures import Figures
-from benchmarks.ledger import Ledger, Run, sides_of
-from benchmarks.reports import markdown
-from benchmarks.shares import bandwidth_share, compute_share
+from benchmarks.report.figures import Figures
+from benchmarks.report.ledger import Ledger, Run, sides_of
+from benchmarks.report.shares import bandwidth_share, compute_share
+from benchmarks.report.tables import markdown
+from benchmarks.serving.dialects import UNKNOWN
 
 ABSENT = "-"
 STREAMS = (1, 8, 32)

@@ -1,6 +1,6 @@
 """A process that answers as the engine does, without a model: tokens at a set pace, so that HTTP alone is measured.
 
-    python -m benchmarks.fake_engine STEP_MS     in place of `python -m beamhouse.engine`; 0: as fast as it can
+    python -m benchmarks.fakes.engine STEP_MS     in place of `python -m beamhouse.engine`; 0: as fast as it can
 
 Each step brings one token to every running request, with scores and likely tokens where they are asked for.
 """

@@ -5,8 +5,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchmarks.loads import Ask
-from benchmarks.wire import BadAnswer
+from benchmarks.cases.loads import Ask
+from benchmarks.serving.wire import BadAnswer
 
 UNKNOWN = -1
 """The token of an event that tells text only."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.catalog import Choice, Side, num_weights
-from benchmarks.reports import cpu_name
+from benchmarks.report.tables import cpu_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers")
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figures
-from benchmarks.limits import Limits
+from benchmarks.machine.limits import Limits
+from benchmarks.report.figures import Figures
 
 
 class OtherSettings(Exception):

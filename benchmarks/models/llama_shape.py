@@ -1,6 +1,6 @@
 """Writes a Llama of 0.4 billion random weights, for measuring speed: what it says means nothing.
 
-    python -m benchmarks.llama_shape DIRECTORY [--seed 0] [--layers 24]
+    python -m benchmarks.models.llama_shape DIRECTORY [--seed 0] [--layers 24]
 
 Each token that can be chosen is a word of letters behind a space, so that every server can be asked in token ids or in
 text, streams a piece of text for each token, and never sees the end token before the asked length.
@@ -41,7 +41,7 @@ CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.llama_shape", description="A Llama of random weights.")
+    parser = argparse.ArgumentParser(prog="benchmarks.models.llama_shape", description="A Llama of random weights.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"])
