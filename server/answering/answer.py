@@ -8,6 +8,7 @@ from beamhouse.engine.text.tokenizer import Text, TextStream
 from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
 from beamhouse.server.asking.translate import AcceptedRequest
+from beamhouse.server.asking.watermark_checks import shown_config
 
 
 @dataclass(slots=True)
@@ -148,7 +149,7 @@ def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequ
         timings=slowest([message.timings for message in finished if message.timings is not None]),
         warnings=list(dict.fromkeys([*plan.warnings, *(text for message in finished for text in message.warnings)])),
         prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
-        generation_config=plan.config.to_dict() if plan.outputs.config else None,
+        generation_config=shown_config(plan.config).to_dict() if plan.outputs.config else None,
     )
 
 

@@ -2,9 +2,11 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import structlog
@@ -20,7 +22,7 @@ from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
 from beamhouse.server.asking.prompts import Prompt, read_prompts
-from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, make_plan
+from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, make_plan, resolve_all
 from beamhouse.server.edge.errors import Refused
 from beamhouse.server.edge.strict_json import parse_json
 from beamhouse.server.service import Model, Service, TokenStream
@@ -28,6 +30,7 @@ from beamhouse.server.service import Model, Service, TokenStream
 MANY_ITEMS = 4096
 """Token ids and phrases of a configuration that are not looked through on the event loop."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+Result = TypeVar("Result")
 log = structlog.get_logger()
 
 
@@ -70,25 +73,25 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
     prompts = await with_negative_prompts(service, model, body, prompts)
-    plan = await planned(service, model, body, asked, prompts)
+
+    def checked() -> list[GenerationConfig]:
+        return resolve_all(body, asked, prompts, model, service.budget)
+
+    configs = await looked_through(service, asked, checked)
+    if configs[0].token_healing:
+        prompts = [await heal(service, model, body, prompt, arrived_at) for prompt in prompts]
+        configs = await looked_through(service, asked, checked)  # lengths count from the healed prompts
+    plan = await looked_through(service, asked, lambda: make_plan(body, asked, prompts, configs, model))
     if plan.constraint is not None:
         await service.client.compile(plan.constraint)
-    if plan.config.token_healing:
-        pairs = zip(plan.submissions, prompts, strict=True)
-        healed = [await heal(service, model, item, prompt, arrived_at) for item, prompt in pairs]
-        plan = await planned(service, model, body, asked, healed)
     return plan
 
 
-async def planned(
-    service: Service, model: Model, body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt]
-) -> AcceptedRequest:
-    """As `make_plan`; where there is much to look through, in a worker thread."""
+async def looked_through(service: Service, asked: GenerationConfig, work: Callable[[], Result]) -> Result:
+    """The result of `work`; where there is much in a configuration to look through, from a worker thread."""
     if sum(num_items(asked).values()) < MANY_ITEMS:
-        return make_plan(body, asked, prompts, model, service.budget)
-    return await anyio.to_thread.run_sync(
-        make_plan, body, asked, prompts, model, service.budget, limiter=service.limiter
-    )
+        return work()
+    return await anyio.to_thread.run_sync(work, limiter=service.limiter)
 
 
 async def asked_config(service: Service, body: GenerateRequest) -> GenerationConfig:
@@ -130,17 +133,17 @@ def read_file(path: Path | None) -> bytes | None:
     return path.read_bytes() if path is not None and path.is_file() else None
 
 
-async def heal(service: Service, model: Model, original: Submission, prompt: Prompt, arrived_at: float) -> Prompt:
-    """The prompt of a submission with its last token chosen anew.
+async def heal(service: Service, model: Model, body: GenerateRequest, prompt: Prompt, arrived_at: float) -> Prompt:
+    """A prompt with its last token chosen anew.
 
     Healing is a request of its own: one greedy token under a bias for the tokens that extend the cut text. The answer's
     `token_ids` are those after the healed prompt.
     """
     text = model.need_text("generation_config.token_healing")
-    healing = await anyio.to_thread.run_sync(text.heal, original.prompt_ids, limiter=service.limiter)
+    healing = await anyio.to_thread.run_sync(text.heal, prompt.token_ids, limiter=service.limiter)
     if not healing.sequence_bias:
-        return replace(prompt, token_ids=healing.kept_ids or original.prompt_ids)
-    submission = healing_submission(original, healing.prompt_ids, healing.sequence_bias)
+        return replace(prompt, token_ids=healing.kept_ids or prompt.token_ids)
+    submission = healing_submission(body, healing.prompt_ids, healing.sequence_bias)
     token_ids = await collect(submit_all(service, [submission], arrived_at)[0])
     return replace(prompt, token_ids=[*healing.kept_ids, *token_ids])
 

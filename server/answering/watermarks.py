@@ -17,7 +17,6 @@ from beamhouse.engine.watermark.detection import (
 from beamhouse.engine.watermark.profiles import Mark, Profile, find_profile
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectRequest
-from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.judge.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.problems import Problem
@@ -126,8 +125,7 @@ async def add_flags(service: Service, model: Model, plan: AcceptedRequest, answe
     """Say of each generated token whether it speaks for the mark, if `outputs.watermark_flags` asks for it."""
     if not plan.outputs.watermark_flags:
         return
-    config = GenerationConfig.from_dict(plan.submissions[0].config)
-    profile = find_profile(config.watermarking_config, model.profiles, PREFIX + FIELD)
+    profile = find_profile(plan.config.watermarking_config, model.profiles, PREFIX + FIELD)
     assert profile is not None, "checked before anything was computed"
 
     def flag_all(mark: Mark) -> list[Flags]:

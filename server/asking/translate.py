@@ -11,7 +11,14 @@ from msgspec import structs
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Constraint, Named, Submission, Wanted
 from beamhouse.engine.link.model_info import ModelInfo
-from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens, TransitionScores
+from beamhouse.schemas.beamhouse.generate import (
+    GenerateRequest,
+    NamedCallable,
+    Outputs,
+    PrefixAllowedTokens,
+    TransitionScores,
+)
+from beamhouse.schemas.beamhouse.scores import ScoreRequest
 from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
 from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
 from beamhouse.schemas.judge.model_rules import length_problems
@@ -19,7 +26,6 @@ from beamhouse.schemas.problems import Problem
 from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
 from beamhouse.server.asking.force_words import by_given_name
 from beamhouse.server.asking.prompts import Prompt
-from beamhouse.server.asking.watermark_checks import shown_config
 from beamhouse.server.service import Model
 
 MASK = 2**64 - 1
@@ -27,9 +33,16 @@ LENGTHS = ("max_length", "min_length", "min_new_tokens")
 """The fields in which the resolved configurations of several prompts may differ."""
 
 
+CARRIED = ("priority", "deadline_s", "cache_salt")
+"""When and beside whom a request runs: the same fields in bodies and in submissions."""
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts."""
+    """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts.
+
+    It may hold the keys of a watermark: what answers show of it is `shown_config`.
+    """
 
     id: str
     model_name: str
@@ -60,11 +73,10 @@ class AcceptedRequest:
         return sum(len(submission.prompt_ids) for submission in self.submissions)
 
 
-def make_plan(
+def resolve_all(
     body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
-) -> AcceptedRequest:
-    """Everything a request asks for, one submission per prompt. Raises InvalidRequest with all problems at once."""
-    info, outputs = model.info, body.outputs or Outputs()
+) -> list[GenerationConfig]:
+    """What runs after each prompt, once all of it is checked. Raises InvalidRequest with all problems at once."""
     configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
     problems = [
         *check_request(body, asked, configs, prompts, model),
@@ -72,18 +84,29 @@ def make_plan(
         *check_models(configs, prompts, model),
     ]
     prompt_lens = [len(prompt.token_ids) for prompt in prompts]
-    problems = problems or [*check_budget(body, configs, prompt_lens, info, budget)]
+    problems = problems or [*check_budget(body, configs, prompt_lens, model.info, budget)]
     if problems:
         raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
+    return configs
+
+
+def make_plan(
+    body: GenerateRequest,
+    asked: GenerationConfig,
+    prompts: list[Prompt],
+    configs: list[GenerationConfig],
+    model: Model,
+) -> AcceptedRequest:
+    """Everything a request asks for, one submission per prompt. configs: those of the prompts, checked."""
+    outputs = body.outputs or Outputs()
     answer_id = f"gen-{uuid.uuid4().hex}"
-    seed = select_seed(body.seed, body.prng_key)
     return AcceptedRequest(
         id=answer_id,
-        model_name=info.model_id,
+        model_name=model.info.model_id,
         mode=str(configs[0].get_generation_mode(body.assistant_model)),
-        config=shown_config(configs[0]),
+        config=configs[0],
         outputs=outputs,
-        submissions=make_submissions(body, answer_id, prompts, configs, seed),
+        submissions=make_submissions(body, answer_id, prompts, configs),
         warnings=[
             *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
             *idle_outputs(configs[0], outputs),
@@ -134,41 +157,44 @@ def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: 
 
 
 def make_submissions(
-    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[GenerationConfig], seed: int | None
+    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[GenerationConfig]
 ) -> list[Submission]:
     """One for each prompt. What they have in common is the same object in all, and so reaches the engine once."""
-    whole = submission(body, answer_id, prompts[0], configs[0], seed)
+    common = Submission(
+        request_id=answer_id,
+        prompt_ids=[],
+        config=plain(configs[0].model_copy(update={"token_healing": None})),
+        seed=select_seed(body.seed, body.prng_key),
+        wanted=wanted(body.outputs or Outputs()),
+        assistant_model=body.assistant_model,
+        constraint=constraint(body.prefix_allowed_tokens),
+        logits_processor=named(body.logits_processor),
+        stopping_criteria=named(body.stopping_criteria),
+        is_streamed=bool(body.stream),
+        **carried(body),
+    )
     return [
         structs.replace(
-            whole,
+            common,
             request_id=f"{answer_id}-{index}",
             prompt_ids=prompt.token_ids,
             negative_prompt_ids=None if prompt.negative is None else prompt.negative.token_ids,
             num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
-            config=whole.config | {name: value for name in LENGTHS if (value := getattr(config, name)) is not None},
+            config=common.config | {name: value for name in LENGTHS if (value := getattr(config, name)) is not None},
         )
         for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
     ]
 
 
-def submission(
-    body: GenerateRequest, request_id: str, prompt: Prompt, config: GenerationConfig, seed: int | None
-) -> Submission:
-    return Submission(
-        request_id=request_id,
-        prompt_ids=prompt.token_ids,
-        config=plain(config.model_copy(update={"token_healing": None})),
-        seed=seed,
-        wanted=wanted(body.outputs or Outputs()),
-        assistant_model=body.assistant_model,
-        constraint=constraint(body.prefix_allowed_tokens),
-        logits_processor=[Named(item.name, item.args) for item in body.logits_processor or []],
-        stopping_criteria=[Named(item.name, item.args) for item in body.stopping_criteria or []],
-        priority=body.priority or 0,
-        deadline_s=body.deadline_s,
-        cache_salt=body.cache_salt or "",
-        is_streamed=bool(body.stream),
-    )
+def healing_submission(body: GenerateRequest, prompt_ids: list[int], bias: list[tuple[list[int], float]]) -> Submission:
+    """The greedy choice of one token that heals a prompt."""
+    config = GenerationConfig(do_sample=False, sequence_bias=bias, max_length=len(prompt_ids) + 1)
+    return Submission(f"{uuid.uuid4().hex}-heal", prompt_ids, plain(config), **carried(body))
+
+
+def carried(body: GenerateRequest | ScoreRequest) -> dict[str, Any]:
+    """When and beside whom a submission of this body runs, as far as that is said."""
+    return {name: value for name in CARRIED if (value := getattr(body, name)) is not None}
 
 
 def plain(config: GenerationConfig) -> dict[str, Any]:
@@ -187,6 +213,10 @@ def wanted(outputs: Outputs) -> Wanted:
         positions=outputs.positions,
         layers=outputs.layers,
     )
+
+
+def named(given: list[NamedCallable] | None) -> list[Named]:
+    return [Named(item.name, item.args) for item in given or ()]
 
 
 def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
@@ -221,16 +251,3 @@ def select_seed(seed: int | list[int] | None, prng_key: list[int] | None) -> int
     mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & MASK
     mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & MASK
     return (mixed ^ mixed >> 31) >> 32
-
-
-def healing_submission(original: Submission, prompt_ids: list[int], bias: list[tuple[list[int], float]]) -> Submission:
-    """The greedy choice of one token that heals a prompt."""
-    config = GenerationConfig(do_sample=False, sequence_bias=bias, max_length=len(prompt_ids) + 1)
-    return Submission(
-        request_id=f"{original.request_id}-heal",
-        prompt_ids=prompt_ids,
-        config=plain(config),
-        priority=original.priority,
-        deadline_s=original.deadline_s,
-        cache_salt=original.cache_salt,
-    )

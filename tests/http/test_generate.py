@@ -193,6 +193,12 @@ async def test_a_healed_prompt_takes_two_submissions(client, engine, encode, tok
     assert engine.submissions[-1].config["max_length"] == len(engine.submissions[-1].prompt_ids) + 1
 
 
+async def test_what_is_refused_is_not_healed_first(client, engine):
+    config = {"token_healing": True, "max_length": 100_000}
+    assert (await client.post("/generate", json={"inputs": "ab", "generation_config": config})).status_code == 422
+    assert engine.submissions == []
+
+
 async def test_a_model_without_tokenizer_takes_ids_and_answers_without_text(connect, engine):
     engine.info = fake_info(None)
     client = await connect()

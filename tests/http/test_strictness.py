@@ -304,10 +304,15 @@ async def test_a_large_body_is_made_a_model_beside_the_event_loop(client, monkey
 
 async def test_a_large_configuration_is_looked_through_beside_the_event_loop(client, monkeypatch):
     threads = []
-    make_plan = start.make_plan
-    monkeypatch.setattr(start, "make_plan", lambda *given: threads.append(threading.get_ident()) or make_plan(*given))
+
+    def noting(work):
+        return lambda *given: threads.append(threading.get_ident()) or work(*given)
+
+    for name in ("resolve_all", "make_plan"):
+        monkeypatch.setattr(start, name, noting(getattr(start, name)))
     for words in ([[5, 6]], [[place % 200, place // 200] for place in range(2000)]):
-        await client.post("/generate", json={"inputs": [7], "generation_config": {"bad_words_ids": words}})
-    assert threads[0] == threading.get_ident()
-    assert threading.get_ident() not in threads[1:]
-    assert len(threads) == 2
+        config = {"max_new_tokens": 1, "sequence_bias": [[ids, -1.0] for ids in words]}
+        await client.post("/generate", json={"inputs": [7], "generation_config": config})
+    assert threads[:2] == [threading.get_ident()] * 2
+    assert threading.get_ident() not in threads[2:]
+    assert len(threads) == 4

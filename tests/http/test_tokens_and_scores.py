@@ -27,7 +27,7 @@ async def test_texts_become_tokens_and_back(client, encode):
 
 
 @pytest.mark.parametrize(
-    ("writer", "body"), [("written", {"inputs": "ab"}), ("decoded", {"token_ids": [1, 2]})], ids=["ids", "text"]
+    ("writer", "body"), [("tokenize_json", {"inputs": "ab"}), ("decoded", {"token_ids": [1, 2]})], ids=["ids", "text"]
 )
 async def test_a_long_answer_is_written_off_the_event_loop(client, monkeypatch, writer, body):
     threads = []

@@ -34,24 +34,23 @@ async def generate(body: GenerateRequest, request: StrictRequest, service: Serve
     A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`. A beam
     search says what all its live hypotheses agree on, and with `outputs.progress` how they stand (`progress` events).
     """
-    accepts_events = "text/event-stream" in request.headers.get("accept", "")
-    is_stream = accepts_events if body.stream is None else body.stream
-    checked = body.model_copy(update={"stream": is_stream})
-    run = await unless_gone(request, start(service, checked, request.arrived_at, request_id_of(request)))
-    return respond_as_events(run) if is_stream else await plain(request, run)
+    if body.stream is None:
+        body.stream = "text/event-stream" in request.headers.get("accept", "")
+    run = await unless_gone(request, start(service, body, request.arrived_at, request_id_of(request)))
+    return respond_as_events(run) if body.stream else await respond_whole(request, run)
 
 
-async def plain(request: Request, run: Run) -> Response:
+async def respond_whole(request: Request, run: Run) -> Response:
     """The answer in one piece; a client that hangs up before it is ready ends the run."""
     with closing(run):
         final = await unless_gone(request, run.result())
         if isinstance(final, ProblemJson):
             return respond(final, run.service.retry_headers(final.status))
-        content, media_type = await anyio.to_thread.run_sync(written, run, final, limiter=run.service.limiter)
+        content, media_type = await anyio.to_thread.run_sync(content_of, run, final, limiter=run.service.limiter)
         return Response(content, media_type=media_type)
 
 
-def written(run: Run, answer: Answer) -> tuple[bytes, str]:
+def content_of(run: Run, answer: Answer) -> tuple[bytes, str]:
     """The JSON, or a safetensors file that holds it, and its media type."""
     content = run.answer_json(answer)
     if run.plan.outputs.tensors == "safetensors" and run.tensors:

@@ -94,10 +94,10 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget
         is_valid=not problems,
         mode=str(config.get_generation_mode(assistant_model)),  # type: ignore[arg-type]  # the same words
         generation_config=plain(shown_config(config)),
-        problems=shown(problems),
+        problems=field_problems(problems),
         warnings=config.warnings(asked.set_fields().keys(), assistant_model),
     )
 
 
-def shown(problems: list[Problem]) -> list[FieldProblem]:
+def field_problems(problems: list[Problem]) -> list[FieldProblem]:
     return [field_problem(problem) for problem in dict.fromkeys(problems)]

@@ -23,7 +23,7 @@ from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
-from beamhouse.server.asking.translate import plain
+from beamhouse.server.asking.translate import carried, plain
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 from beamhouse.server.service import Model, Service
 
@@ -110,9 +110,7 @@ def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: 
         prompt_ids=ids,
         config=plain(config),
         wanted=Wanted(prompt_logprobs=True),
-        priority=body.priority or 0,
-        deadline_s=body.deadline_s,
-        cache_salt=body.cache_salt or "",
+        **carried(body),
     )
 
 

@@ -29,11 +29,11 @@ async def tokenize(body: TokenizeRequest, service: Served) -> Response:
             encoded = await encode(service, model, texts, add_special_tokens=body.add_special_tokens is not False)
         text = model.need_text("inputs")
         # A long text has so many tokens that writing them down would hold the event loop.
-        content = await anyio.to_thread.run_sync(written, encoded, text, limiter=service.limiter)
+        content = await anyio.to_thread.run_sync(tokenize_json, encoded, text, limiter=service.limiter)
         return Response(content, media_type="application/json")
 
 
-def written(encoded: list[list[int]], text: Text) -> bytes:
+def tokenize_json(encoded: list[list[int]], text: Text) -> bytes:
     """A `TokenizeAnswer` as JSON. So large a one is not first made and checked as a model, in one breath."""
     listed = [[text.token_text(token_id) for token_id in ids] for ids in encoded]
     sequences = [
