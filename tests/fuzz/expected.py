@@ -13,7 +13,9 @@ from tests.fuzz.requests import Asked
 from tests.parity.allowing import Allowed, callable_of
 from tests.parity.drafting import generate_assisted
 from tests.parity.models import BUILTIN, reference
-from tests.parity.plain import Task, contrastive, dola
+from tests.parity.plain.contrastive import contrastive
+from tests.parity.plain.dola import dola
+from tests.parity.plain.task import Task
 from tests.parity.running import library_config, until_end
 
 _DRAFTING = ("lookup", "drafted", "own layers")

@@ -12,11 +12,33 @@ from transformers.generation import AssistedCandidateGenerator
 
 from beamhouse.config.settings import EngineSettings
 from beamhouse.engine.build import Extensions, assemble
+from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loading.draft_models import DRAFT_FIELDS, Assistant
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import reference, served
-from tests.parity.running import SETTINGS, library_config
+from tests.parity.running import SETTINGS, library_config, prompt, submission
+
+DRAFTERS: dict[str, dict[str, Any]] = {
+    "prompt lookup": {"prompt_lookup_num_tokens": 6},
+    "long n-grams": {"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 4},
+    "model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.0},
+    "unsure model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.5},
+    "heuristic": {"num_assistant_tokens": 2, "num_assistant_tokens_schedule": "heuristic"},
+    "ensemble": {"num_assistant_tokens": 4, "assistant_ensemble_weight": 0.6},
+    "early exit": {"assistant_early_exit": 1, "num_assistant_tokens": 3},
+}
+BASES: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "sample": {"do_sample": True, "top_k": 0},
+    "warped sample": {"do_sample": True, "temperature": 0.7, "top_k": 30},
+    "processors": {
+        "repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_new_tokens": 9, "eos_token_id": [2, 7, 9],
+    },
+    "sample, processors": {
+        "do_sample": True, "min_p": 0.01, "bad_words_ids": [[5], [6, 7]], "min_length": 20, "eos_token_id": [2, 7, 9],
+    },
+}  # fmt: skip
 
 _get_candidates = AssistedCandidateGenerator.get_candidates
 
@@ -90,3 +112,16 @@ def generate_assisted(
     finally:
         drafting.generation_config.update(**before)
     return out.sequences[0, len(prompt_ids) :].tolist(), torch.cat(out.scores)
+
+
+def asks_for_a_model(fields: dict[str, Any]) -> bool:
+    return not {"prompt_lookup_num_tokens", "assistant_early_exit"} & set(fields)
+
+
+def assisted(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
+    name = "draft" if asks_for_a_model(fields) else None
+    return submission(family, prompt_ids, fields, assistant_model=name, **outside)
+
+
+def repeating(seed: int, family: str = "llama") -> list[int]:
+    return prompt(seed, 7, family) * 4

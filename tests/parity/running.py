@@ -72,6 +72,12 @@ def engine_of(family: str) -> Engine:
     return engine
 
 
+def prompt(seed: int, length: int, family: str) -> list[int]:
+    """Random tokens, none of them special."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, reference(family).config.vocab_size, (length,), generator=generator).tolist()
+
+
 def submission(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
     """A submission as the server would make it."""
     model = GenerationConfig.from_dict(reference(family).generation_config.to_diff_dict())

@@ -7,50 +7,26 @@ import torch
 
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
-from tests.parity.drafting import assisted_engine, generate_assisted, make_engine
+from tests.parity.drafting import (
+    BASES,
+    DRAFTERS,
+    asks_for_a_model,
+    assisted,
+    assisted_engine,
+    generate_assisted,
+    make_engine,
+    repeating,
+)
 from tests.parity.models import reference
-from tests.parity.running import alone, engine_of, run, submission
-from tests.parity.test_modes import assert_same_scores, prompt
+from tests.parity.rounding import assert_same_scores
+from tests.parity.running import alone, engine_of, prompt, run, submission
 
-DRAFTERS: dict[str, dict[str, Any]] = {
-    "prompt lookup": {"prompt_lookup_num_tokens": 6},
-    "long n-grams": {"prompt_lookup_num_tokens": 3, "max_matching_ngram_size": 4},
-    "model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.0},
-    "unsure model": {"num_assistant_tokens": 5, "assistant_confidence_threshold": 0.5},
-    "heuristic": {"num_assistant_tokens": 2, "num_assistant_tokens_schedule": "heuristic"},
-    "ensemble": {"num_assistant_tokens": 4, "assistant_ensemble_weight": 0.6},
-    "early exit": {"assistant_early_exit": 1, "num_assistant_tokens": 3},
-}
-BASES: dict[str, dict[str, Any]] = {
-    "greedy": {},
-    "sample": {"do_sample": True, "top_k": 0},
-    "warped sample": {"do_sample": True, "temperature": 0.7, "top_k": 30},
-    "processors": {
-        "repetition_penalty": 1.3, "no_repeat_ngram_size": 3, "min_new_tokens": 9, "eos_token_id": [2, 7, 9],
-    },
-    "sample, processors": {
-        "do_sample": True, "min_p": 0.01, "bad_words_ids": [[5], [6, 7]], "min_length": 20, "eos_token_id": [2, 7, 9],
-    },
-}  # fmt: skip
 # The library runs all layers of GPT-2 for an early exit, over a cache for the first ones, and fails.
 CASES = [
     *(("llama", drafter, base) for drafter in DRAFTERS for base in BASES),
     *(("gpt2", drafter, base) for drafter in ("prompt lookup", "model") for base in BASES),
     *(("gemma3", drafter, base) for drafter in ("heuristic", "early exit") for base in ("greedy", "sample")),
 ]
-
-
-def asks_for_a_model(fields: dict[str, Any]) -> bool:
-    return not {"prompt_lookup_num_tokens", "assistant_early_exit"} & set(fields)
-
-
-def assisted(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
-    name = "draft" if asks_for_a_model(fields) else None
-    return submission(family, prompt_ids, fields, assistant_model=name, **outside)
-
-
-def repeating(seed: int, family: str = "llama") -> list[int]:
-    return prompt(seed, 7, family) * 4
 
 
 def used_blocks(engine: Engine) -> tuple[int, ...]:

@@ -12,10 +12,9 @@ from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.cuda_backend import CudaBackend
 from beamhouse.engine.runners.torch_backend import TorchBackend
 from tests.gpu_stand_ins import KERNEL, Recorder
-from tests.parity import test_mixed as mixed
+from tests.parity import mixed
 from tests.parity.models import served
-from tests.parity.running import SETTINGS, generate, run, submission
-from tests.parity.test_modes import prompt
+from tests.parity.running import SETTINGS, generate, prompt, run, submission
 
 CASES: list[dict[str, Any]] = [
     {},

@@ -12,9 +12,8 @@ from beamhouse.engine.link.messages import Submission, Wanted
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.text.tokenizer import Text
 from tests.parity.models import BUILTIN, FAMILIES, reference, served
-from tests.parity.rounding import drift, times_as_far
-from tests.parity.running import SETTINGS, Answer, alone, engine_of, run, submission
-from tests.parity.test_modes import assert_same_scores, prompt
+from tests.parity.rounding import assert_same_scores, drift, times_as_far
+from tests.parity.running import SETTINGS, Answer, alone, engine_of, prompt, run, submission
 
 NUM_NEW = 14
 SEVERAL_ENDS = {"eos_token_id": [2, 17, 30, 45]}

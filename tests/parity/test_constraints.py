@@ -18,7 +18,9 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.parity.allowing import TOKENIZER_JSON, callable_of, token_bytes
 from tests.parity.models import reference, served
-from tests.parity.plain import Task, contrastive, dola
+from tests.parity.plain.contrastive import contrastive
+from tests.parity.plain.dola import dola
+from tests.parity.plain.task import Task
 from tests.parity.running import SETTINGS, Answer, alone, submission
 
 IS_COMPLETE = FinishReason("stopping_criterion", name="prefix_allowed_tokens")

@@ -10,10 +10,10 @@ from beamhouse.engine.link.messages import Submission, Wanted
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import FAMILIES, reference, served
-from tests.parity.plain import Found, Task, contrastive
+from tests.parity.plain.contrastive import contrastive
+from tests.parity.plain.task import Found, Task
 from tests.parity.rounding import assert_close, drift
-from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, run, submission
-from tests.parity.test_modes import prompt
+from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, prompt, run, submission
 
 NUM_NEW = 12
 SEVERAL_ENDS = {"eos_token_id": [2, 17, 30, 45]}

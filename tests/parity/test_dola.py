@@ -11,10 +11,10 @@ from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.logits.registered.registry import Registry
 from tests.parity.models import FAMILIES, reference, served
-from tests.parity.plain import Found, Task, dola
+from tests.parity.plain.dola import dola
+from tests.parity.plain.task import Found, Task
 from tests.parity.rounding import assert_close
-from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, run, submission
-from tests.parity.test_modes import prompt
+from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, prompt, run, submission
 
 NUM_NEW = 12
 NEGATIVE = [7, 11, 13]

@@ -26,7 +26,7 @@ from tests.parity.golden.case import Case, read_cases
 from tests.parity.golden.models import DRAFT, FAMILIES, draft, sha256_of
 from tests.parity.models import reference, served
 from tests.parity.rounding import drift, times_as_far
-from tests.parity.running import SETTINGS, Answer, run, submission
+from tests.parity.running import SETTINGS, Answer, run, submission, until_end
 
 CASES = {case.id: case for case in read_cases()}
 OLD, NEW = golden.VERSIONS
@@ -69,11 +69,6 @@ SUPERSEDED = (
 
 
 @cache
-def golden_of(version: str) -> golden.Golden:
-    return golden.read_golden(golden.golden_file(version))
-
-
-@cache
 def engine_for(family: str) -> Engine:
     """An engine that has the draft model too."""
     assistants = {DRAFT: Assistant(copy.deepcopy(draft(family)))}
@@ -113,25 +108,10 @@ def answer_to(case: Case) -> Answer:
     return answer
 
 
-def end_ids(case: Case) -> list[int]:
-    ends = case.fields["eos_token_id"]
-    return ends if isinstance(ends, list) else [ends]
-
-
 def writes_first_end(version: str, case: Case) -> bool:
     """Whether a search wrote the first end token at every end, whichever ended it. Group and constrained ones always
     did, the others until 4.49; the score at that place is that of the wrong token then."""
     return case.mode in BEAMS and (version == OLD or case.mode in {"group_beam_search", "constrained_beam_search"})
-
-
-def until_end(token_ids: list[int], ends: list[int]) -> list[int]:
-    """Up to the first end token: the library fills up what is shorter than the longest."""
-    places = [place for place, token in enumerate(token_ids) if token in ends]
-    return token_ids[: places[0] + 1] if places else token_ids
-
-
-def with_first_end(token_ids: list[int], ends: list[int]) -> list[int]:
-    return [*token_ids[:-1], ends[0]] if token_ids[-1] in ends else token_ids
 
 
 def close(actual: Seq[float | None], expected: Seq[float | str], largest: float) -> None:
@@ -158,11 +138,11 @@ def every_case() -> list[object]:
 
 @pytest.mark.parametrize(("version", "case"), every_case())
 def test_tokens_equal(version: str, case: Case) -> None:
-    expected, ends = golden_of(version).answers[case.id], end_ids(case)
+    expected, ends = golden.golden_of(version).answers[case.id], case.end_ids
     answer = answer_to(case)
     sequences = answer.sequences
     if writes_first_end(version, case):
-        sequences = [with_first_end(sequence, ends) for sequence in sequences]
+        sequences = [golden.with_first_end(sequence, ends) for sequence in sequences]
     assert sequences == [until_end(sequence, ends) for sequence in expected.sequences]
     for index, sequence in enumerate(answer.sequences):
         reason = answer.reasons[index]
@@ -173,7 +153,7 @@ def test_tokens_equal(version: str, case: Case) -> None:
 
 @pytest.mark.parametrize(("version", "case"), every_case())
 def test_scores_of_sequences_and_their_tokens_equal(version: str, case: Case) -> None:
-    expected = golden_of(version).answers[case.id]
+    expected = golden.golden_of(version).answers[case.id]
     answer = answer_to(case)
     largest = largest_of(expected)
     for index, sequence in enumerate(answer.sequences):
@@ -205,7 +185,7 @@ def running_totals(scores: list[float | None]) -> list[float | None]:
 
 @pytest.mark.parametrize(("version", "case"), every_case())
 def test_likeliest_scores_of_every_row_equal(version: str, case: Case) -> None:
-    expected = golden_of(version).answers[case.id]
+    expected = golden.golden_of(version).answers[case.id]
     scores = answer_to(case).tensor("scores")
     num_compared = 0
     for step, rows in zip(scores, expected.scores, strict=False):
@@ -219,27 +199,27 @@ def test_likeliest_scores_of_every_row_equal(version: str, case: Case) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("version", golden.VERSIONS)
 def test_the_models_are_those_the_answers_were_made_with(version: str, family: str) -> None:
-    weights = golden_of(version).weights
+    weights = golden.golden_of(version).weights
     assert sha256_of(reference(family)) == weights[family]
     assert sha256_of(draft(family)) == weights[f"{family}-{DRAFT}"]
 
 
 @pytest.mark.parametrize("version", golden.VERSIONS)
 def test_every_mode_and_case_has_an_answer(version: str) -> None:
-    assert golden_of(version).transformers == version
-    assert golden_of(version).answers.keys() == CASES.keys()
+    assert golden.golden_of(version).transformers == version
+    assert golden.golden_of(version).answers.keys() == CASES.keys()
     for family in FAMILIES:
         assert {case.mode for case in CASES.values() if case.family == family} == set(GenerationMode)
-    assert all(golden_of(version).answers[name].mode == case.mode for name, case in CASES.items())
+    assert all(golden.golden_of(version).answers[name].mode == case.mode for name, case in CASES.items())
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_one_of_several_end_tokens_ends_some_sequence_of_each_mode(mode: str) -> None:
     ended = set()
     for case in CASES.values():
-        if case.mode == mode and len(end_ids(case)) > 1:
-            rows = golden_of(NEW).answers[case.id].sequences
-            ended |= {case.id for row in rows if set(row) & set(end_ids(case))}
+        if case.mode == mode and len(case.end_ids) > 1:
+            rows = golden.golden_of(NEW).answers[case.id].sequences
+            ended |= {case.id for row in rows if set(row) & set(case.end_ids)}
     assert ended
 
 
@@ -258,7 +238,7 @@ def live(case: Case) -> list[list[int]]:
             generation_config=LibraryConfig(**case.fields),
             assistant_model=drafting if case.draft is not None else None,
         )
-    return [until_end(row[len(case.prompt_ids) :].tolist(), end_ids(case)) for row in rows]
+    return [until_end(row[len(case.prompt_ids) :].tolist(), case.end_ids) for row in rows]
 
 
 def superseded_everywhere() -> list[Case]:
@@ -279,7 +259,7 @@ def test_what_is_superseded_really_differs(rule: Superseded) -> None:
 
 
 def rows_of(version: str, case: Case) -> list[list[int]]:
-    return [until_end(row, end_ids(case)) for row in golden_of(version).answers[case.id].sequences]
+    return [until_end(row, case.end_ids) for row in golden.golden_of(version).answers[case.id].sequences]
 
 
 @pytest.mark.parametrize("mode", sorted(BEAMS))
@@ -287,8 +267,8 @@ def test_4_x_writes_the_first_end_token_where_another_ended(mode: str) -> None:
     differing = [
         case.id
         for case in CASES.values()
-        if case.mode == mode and writes_first_end(OLD, case) and len(end_ids(case)) > 1
+        if case.mode == mode and writes_first_end(OLD, case) and len(case.end_ids) > 1
         for sequence in answer_to(case).sequences
-        if sequence[-1] in end_ids(case)[1:]
+        if sequence[-1] in case.end_ids[1:]
     ]
     assert differing

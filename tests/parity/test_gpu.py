@@ -25,8 +25,8 @@ from beamhouse.engine.runners.torch_backend import TorchBackend
 from beamhouse.engine.state.batch import Batch, Feed
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
-from tests.engine.runners.test_varlen import mixed_steps
-from tests.parity import test_mixed as mixed
+from tests.engine.runners.mixed_steps import mixed_steps
+from tests.parity import mixed
 from tests.parity.models import served
 from tests.parity.running import SETTINGS, run, submission
 

@@ -8,8 +8,8 @@ import torch
 from beamhouse.engine.link.messages import Submission, Wanted
 from tests.parity.drafting import make_engine
 from tests.parity.models import FAMILIES, reference
-from tests.parity.running import Answer, alone, engine_of, run, submission
-from tests.parity.test_modes import assert_same_scores, prompt
+from tests.parity.rounding import assert_same_scores
+from tests.parity.running import Answer, alone, engine_of, prompt, run, submission
 
 NUM_NEW = 12
 CASES: dict[str, dict[str, Any]] = {

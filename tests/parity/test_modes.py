@@ -7,8 +7,8 @@ import torch
 
 from beamhouse.engine.link.messages import Wanted
 from tests.parity.models import FAMILIES, reference
-from tests.parity.rounding import assert_close
-from tests.parity.running import alone, engine_of, generate, run, submission
+from tests.parity.rounding import assert_close, assert_same_scores
+from tests.parity.running import alone, engine_of, generate, prompt, run, submission
 
 CASES: dict[str, dict[str, Any]] = {
     "greedy": {"max_new_tokens": 24},
@@ -19,17 +19,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "sample, three sequences": {"do_sample": True, "max_new_tokens": 24, "num_return_sequences": 3, "top_k": 0},
 }  # fmt: skip
-
-
-def prompt(seed: int, length: int, family: str) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(3, reference(family).config.vocab_size, (length,), generator=generator).tolist()
-
-
-def assert_same_scores(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal where our rows still live: the library goes on scoring rows that have ended."""
-    lives = ~actual.isnan()
-    assert_close(actual[lives], expected[lives])
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -10,8 +10,8 @@ from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.parity.models import served
-from tests.parity.running import SETTINGS, Answer, run, submission
-from tests.parity.test_modes import assert_same_scores, prompt
+from tests.parity.rounding import assert_same_scores
+from tests.parity.running import SETTINGS, Answer, prompt, run, submission
 
 FAMILY = "llama"
 MODES: list[dict[str, Any]] = [

@@ -19,9 +19,9 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.parity.drafting import draft_model
 from tests.parity.models import STRETCHED, TRAINED, reference, served
-from tests.parity.plain import Task, dola
-from tests.parity.running import SETTINGS, Expected, alone, generate, run, submission
-from tests.parity.test_modes import prompt
+from tests.parity.plain.dola import dola
+from tests.parity.plain.task import Task
+from tests.parity.running import SETTINGS, Expected, alone, generate, prompt, run, submission
 
 KERNELS = ("auto", "torch")
 USUAL = ("phi3, longrope", "llama, dynamic")

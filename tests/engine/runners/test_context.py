@@ -11,8 +11,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.context import end_of, made_for, num_positions
 from tests.parity.models import TRAINED, VOCAB_SIZE, served
-from tests.parity.running import SETTINGS, alone, generate, submission
-from tests.parity.test_modes import prompt
+from tests.parity.running import SETTINGS, alone, generate, prompt, submission
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,14 @@ def read_golden(path: Path) -> Golden:
     content: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
     answers = {name: Answer(**answer) for name, answer in content.pop("answers").items()}
     return Golden(answers=answers, **content)
+
+
+@cache
+def golden_of(version: str) -> Golden:
+    """What a version answered."""
+    return read_golden(golden_file(version))
+
+
+def with_first_end(token_ids: list[int], ends: list[int]) -> list[int]:
+    """As the searches of 4.x write it: whichever token ended a sequence, the first end token stands in its place."""
+    return [*token_ids[:-1], ends[0]] if token_ids[-1] in ends else token_ids

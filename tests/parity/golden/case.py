@@ -25,6 +25,11 @@ class Case:
     draft: dict[str, Any] | None = None
     negative_prompt_ids: list[int] = field(default_factory=list)
 
+    @property
+    def end_ids(self) -> list[int]:
+        ends = self.fields["eos_token_id"]
+        return ends if isinstance(ends, list) else [ends]
+
 
 def read_cases() -> list[Case]:
     """All committed cases, in their order."""
