@@ -6,16 +6,15 @@ import pytest
 import torch
 
 from beamhouse.engine.build import Extensions, assemble
-from beamhouse.engine.link.messages import Submission, Wanted
+from beamhouse.engine.link.messages import Wanted
 from beamhouse.engine.logits.registered.registry import Registry
-from beamhouse.engine.loop.engine import Engine
+from tests.parity.against_plain import NEGATIVE, NUM_NEW, asked, assert_crowd_gets_the_same, assert_same, small_engine
 from tests.parity.models import FAMILIES, reference, served
 from tests.parity.plain.contrastive import contrastive
 from tests.parity.plain.task import Found, Task
-from tests.parity.rounding import assert_close, drift
-from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, prompt, run, submission
+from tests.parity.rounding import drift
+from tests.parity.running import SETTINGS, alone, engine_of, prompt, run, submission
 
-NUM_NEW = 12
 SEVERAL_ENDS = {"eos_token_id": [2, 17, 30, 45]}
 CASES: dict[str, dict[str, Any]] = {
     "four candidates": {"penalty_alpha": 0.6, "top_k": 4},
@@ -28,28 +27,10 @@ CASES: dict[str, dict[str, Any]] = {
     "forced end": {"penalty_alpha": 0.5, "top_k": 3, "forced_eos_token_id": 2},
     "guided": {"penalty_alpha": 0.4, "top_k": 3, "guidance_scale": 1.5},
 }  # fmt: skip
-NEGATIVE = [7, 11, 13]
 
 
-def expected_of(family: str, prompt_ids: list[int], fields: dict[str, Any]) -> Found:
-    return contrastive(Task(family, prompt_ids, fields, NUM_NEW, NEGATIVE))
-
-
-def asked(family: str, prompt_ids: list[int], fields: dict[str, Any], **outside: Any) -> Submission:
-    if "guidance_scale" in fields:
-        outside["negative_prompt_ids"] = NEGATIVE
-    return submission(family, prompt_ids, fields | {"max_new_tokens": NUM_NEW}, **outside)
-
-
-def small_engine(family: str, **limits: Any) -> Engine:
-    _, engine = assemble(served(family), SETTINGS.model_copy(update=limits), Extensions(Registry({}, {}), {}))
-    return engine
-
-
-def assert_same(answer: Answer, found: Found) -> None:
-    assert answer.sequences == [found.token_ids]
-    assert_close(answer.tensor("scores")[:, 0], torch.stack(found.scores))
-    assert_close(answer.tensor("logits")[:, 0], torch.stack(found.logits))
+def expected_of(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int = 0) -> list[Found]:
+    return [contrastive(Task(family, prompt_ids, fields, NUM_NEW, NEGATIVE))]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -66,28 +47,11 @@ def test_alone_equals_a_plain_search(family: str, case: str) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
 def test_in_company_with_chunked_prompts_and_too_few_blocks_equals_a_plain_search(family: str) -> None:
     engine = small_engine(family, max_rows=24, step_tokens=24, cache_tokens=8 * 40)
-    others: list[dict[str, Any]] = [{}, {"do_sample": True, "num_return_sequences": 3}, {"repetition_penalty": 1.3}]
-    arrivals: dict[int, list[Submission]] = {}
-    expected: dict[str, list[list[int]]] = {}
-    for number in range(18):
-        prompt_ids = prompt(60 + number, 1 + (number * 11) % 40, family)
-        if number % 3:
-            fields = list(CASES.values())[number % len(CASES)]
-            one = asked(family, prompt_ids, fields)
-            expected[one.request_id] = [expected_of(family, prompt_ids, fields).token_ids]
-        else:
-            fields = others[number // 3 % len(others)] | {"max_new_tokens": NUM_NEW}
-            one = submission(family, prompt_ids, fields, seed=number)
-            expected[one.request_id] = generate(family, prompt_ids, fields, number).token_ids
-        arrivals.setdefault((number * 5) % 13, []).append(one)
-    answers = run(engine, arrivals)
-    assert {name: answer.sequences for name, answer in answers.items()} == expected
-    assert engine._parts.scheduler.num_preemptions
-    assert engine._parts.cache.num_used == 0
+    assert_crowd_gets_the_same(family, engine, CASES, expected_of)
 
 
 def test_each_step_streams_one_token() -> None:
-    engine, found = engine_of("llama"), expected_of("llama", prompt(2, 5, "llama"), CASES["four candidates"])
+    engine, (found,) = engine_of("llama"), expected_of("llama", prompt(2, 5, "llama"), CASES["four candidates"])
     engine.submit(asked("llama", prompt(2, 5, "llama"), CASES["four candidates"]))
     pieces = []
     while engine.has_work:
@@ -98,7 +62,7 @@ def test_each_step_streams_one_token() -> None:
 
 def test_transition_scores_are_those_the_tokens_were_drawn_from() -> None:
     prompt_ids = prompt(3, 9, "llama")
-    found = expected_of("llama", prompt_ids, CASES["processors"])
+    (found,) = expected_of("llama", prompt_ids, CASES["processors"])
     wanted = Wanted(transition_scores=True, normalize_logits=True, top_n_tokens=1)
     answer = alone(engine_of("llama"), asked("llama", prompt_ids, CASES["processors"], wanted=wanted))
     rows = torch.stack(found.scores).log_softmax(-1)

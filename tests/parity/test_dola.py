@@ -3,21 +3,15 @@
 from typing import Any
 
 import pytest
-import torch
 
-from beamhouse.engine.build import Extensions, assemble
 from beamhouse.engine.decoding.dola import ModelFacts, candidate_layers
 from beamhouse.engine.link.errors import InvalidRequest
-from beamhouse.engine.link.messages import Submission
-from beamhouse.engine.logits.registered.registry import Registry
-from tests.parity.models import FAMILIES, reference, served
+from tests.parity.against_plain import NEGATIVE, NUM_NEW, asked, assert_crowd_gets_the_same, assert_same, small_engine
+from tests.parity.models import FAMILIES, reference
 from tests.parity.plain.dola import dola
 from tests.parity.plain.task import Found, Task
-from tests.parity.rounding import assert_close
-from tests.parity.running import SETTINGS, Answer, alone, engine_of, generate, prompt, run, submission
+from tests.parity.running import alone, engine_of, prompt, run
 
-NUM_NEW = 12
-NEGATIVE = [7, 11, 13]
 SEVERAL_ENDS = {"eos_token_id": [2, *range(17, 60)]}
 # The layers the words stand for, by the number of layers and whether embeddings are tied.
 LOW = {(2, False): [0], (2, True): [1], (4, True): [2]}
@@ -45,18 +39,6 @@ def expected_of(family: str, prompt_ids: list[int], fields: dict[str, Any], seed
     return dola(Task(family, prompt_ids, {"top_k": 50} | fields, NUM_NEW, NEGATIVE), layers, seed)
 
 
-def asked(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: int) -> Submission:
-    outside: dict[str, Any] = {"negative_prompt_ids": NEGATIVE} if "guidance_scale" in fields else {}
-    return submission(family, prompt_ids, fields | {"max_new_tokens": NUM_NEW}, seed=seed, **outside)
-
-
-def assert_same(answer: Answer, expected: list[Found]) -> None:
-    assert answer.sequences == [found.token_ids for found in expected]
-    for index, found in enumerate(expected):
-        assert_close(answer.tensor("scores")[: len(found.scores), index], torch.stack(found.scores))
-        assert_close(answer.tensor("logits")[: len(found.logits), index], torch.stack(found.logits))
-
-
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_alone_equals_a_plain_implementation(family: str, case: str) -> None:
@@ -70,25 +52,8 @@ def test_alone_equals_a_plain_implementation(family: str, case: str) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
 def test_in_company_with_chunked_prompts_and_too_few_blocks_equals_a_plain_implementation(family: str) -> None:
-    limits = {"max_rows": 24, "step_tokens": 24, "block_size": 4, "cache_tokens": 4 * 44}
-    _, engine = assemble(served(family), SETTINGS.model_copy(update=limits), Extensions(Registry({}, {}), {}))
-    arrivals: dict[int, list[Submission]] = {}
-    expected: dict[str, list[list[int]]] = {}
-    for number in range(18):
-        prompt_ids = prompt(60 + number, 1 + (number * 11) % 40, family)
-        if number % 3:
-            fields = list(CASES.values())[number % len(CASES)]
-            one = asked(family, prompt_ids, fields, number)
-            expected[one.request_id] = [found.token_ids for found in expected_of(family, prompt_ids, fields, number)]
-        else:
-            fields = {"max_new_tokens": NUM_NEW, "do_sample": bool(number % 2)}
-            one = submission(family, prompt_ids, fields, seed=number)
-            expected[one.request_id] = generate(family, prompt_ids, fields, number).token_ids
-        arrivals.setdefault((number * 5) % 7, []).append(one)
-    answers = run(engine, arrivals)
-    assert {name: answer.sequences for name, answer in answers.items()} == expected
-    assert engine._parts.scheduler.num_preemptions
-    assert engine._parts.cache.num_used == 0
+    engine = small_engine(family, max_rows=24, step_tokens=24, block_size=4, cache_tokens=4 * 44)
+    assert_crowd_gets_the_same(family, engine, CASES, expected_of)
 
 
 def test_layers_that_differ_between_requests_do_not_mix() -> None:
