@@ -30,9 +30,10 @@ from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopT
 from beamhouse.schemas.judge import budget
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import write_event
-from benchmarks.report.measures import draw_ids
+from benchmarks.cases.prompts import draw_ids
+from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show
+from benchmarks.report.tables import markdown, show
 from benchmarks.step import END, make_parts
 
 PROMPT_TOKENS = 1100
@@ -48,7 +49,7 @@ class Never:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BudgetOptions:
     vocab_size: int
     rows: int
     steps: int
@@ -93,7 +94,7 @@ def byte_rows() -> Iterator[list[str]]:
         yield [name, f"{getattr(budget, name)} B", f"{size / len(token_ids):.1f} B"]
 
 
-def cases(options: Options) -> Iterator[Case]:
+def cases(options: BudgetOptions) -> Iterator[Case]:
     rows, entries = options.rows, options.rows * options.vocab_size
     draw, beams = Random(0), {"num_beams": options.rows}
     phrases = [draw_ids(draw, 4, options.vocab_size) for _ in range(MANY)]
@@ -117,7 +118,7 @@ def cases(options: Options) -> Iterator[Case]:
     yield Case("DOLA_ENTRY_NS", budget.DOLA_ENTRY_NS, entries * 4, {"dola_layers": [0, 2, 4, 6]})
 
 
-def step_s(options: Options, case: Case, fields: dict[str, Any], outside: dict[str, Any]) -> float:
+def step_s(options: BudgetOptions, case: Case, fields: dict[str, Any], outside: dict[str, Any]) -> float:
     """Median seconds of a step of these requests."""
     length = PROMPT_TOKENS + options.steps + 2
     kernels = load_kernels(1)
@@ -138,7 +139,7 @@ def step_s(options: Options, case: Case, fields: dict[str, Any], outside: dict[s
     return median(times[2:])
 
 
-def time_rows(options: Options) -> Iterator[list[str]]:
+def time_rows(options: BudgetOptions) -> Iterator[list[str]]:
     for case in cases(options):
         with_it = step_s(options, case, case.fields or case.without, case.outside)
         spent = max(0.0, with_it - step_s(options, case, case.without, {}))
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=positive, default=32_000)
     parser.add_argument("--rows", type=positive, default=8)
     parser.add_argument("--steps", type=positive, default=5)
-    options = Options(**vars(parser.parse_args()))
+    options = BudgetOptions(**vars(parser.parse_args()))
     torch.set_num_threads(1)
     show({"machine": cpu_name(), "vocabulary": options.vocab_size, "rows": options.rows})
     print(markdown([["weight", "budget", "measured"], *byte_rows(), *time_rows(options)], names=1))

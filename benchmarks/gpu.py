@@ -29,7 +29,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.cuda_backend import CudaBackend
 from beamhouse.schemas.generation.config import GenerationConfig, resolve
-from benchmarks.report.measures import draw_ids
+from benchmarks.cases.prompts import draw_ids
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show
 

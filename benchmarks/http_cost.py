@@ -9,11 +9,9 @@ usual number of threads, and so has the engine alone. Last, what both processes 
 
 import argparse
 import random
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -24,10 +22,11 @@ from beamhouse.engine.build import build
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
 from benchmarks.cases.loads import Ask, Lanes
+from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show, write_json
+from benchmarks.report.tables import markdown, show, write_json
 from benchmarks.serving.dialects import Native
-from benchmarks.serving.processes import Running, family, started
+from benchmarks.serving.processes import Running, family, serve_module, started_module
 from benchmarks.serving.wire import drive
 
 SETTLE_S = 0.02
@@ -56,7 +55,7 @@ class Detailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class HttpCostOptions:
     """step_ms: paces of the fake engine, 0 for as fast as it can."""
 
     streams: list[int]
@@ -86,13 +85,13 @@ def main() -> None:
     costs: list[Cost] = []
     for step_ms in options.step_ms:
         pace = f"{step_ms:g} ms a step" if step_ms else "as fast as it can"
-        with server("benchmarks.fakes.server", "{port}", str(step_ms)) as running:
+        with started_module("benchmarks.fakes.server", "{port}", str(step_ms), wait_s=WAIT_S) as running:
             for details, more in DETAILS.items():
                 costs += [
                     measure(options, running, f"fake, {pace}", details, n, Detailed(more)) for n in options.streams
                 ]
     alone = engine_alone()
-    with server("server", "serve", "--port={port}", "--log-level=warning") as running:
+    with started_module(*serve_module({}), wait_s=WAIT_S) as running:
         costs += [compare(options, running, alone, n) for n in options.streams]
         idle = idle_shares(running)
     facts = {"settings": options, "cpu": cpu_name(), "CPU share at rest": idle}
@@ -102,7 +101,7 @@ def main() -> None:
         write_json(options.json, facts | {"settings": str(options)}, [asdict(cost) for cost in costs])
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> HttpCostOptions:
     parser = argparse.ArgumentParser(prog="benchmarks.http_cost", description="What the HTTP process costs.")
     parser.add_argument("--streams", type=positive, nargs="+", default=[1, 8, 32], help="numbers of requests at once")
     parser.add_argument("--step-ms", type=float, nargs="+", default=[20.0, 0.0], help="paces of the fake engine")
@@ -111,25 +110,19 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    return Options(**vars(parser.parse_args(arguments)))
+    return HttpCostOptions(**vars(parser.parse_args(arguments)))
 
 
-@contextmanager
-def server(*module: str) -> Iterator[Running]:
-    with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", *module]
-        with started(command, {}, "/health/ready", WAIT_S, Path(directory) / "log") as running:
-            yield running
-
-
-def prompts(options: Options, num_streams: int, number: int) -> list[list[int]]:
+def prompts(options: HttpCostOptions, num_streams: int, number: int) -> list[list[int]]:
     """Never the same twice, so that no cache of prefixes answers."""
     draw = random.Random(f"{options.seed} {num_streams} {number}")
     ids = range(FIRST_ID, FIRST_ID + NUM_IDS)
     return [draw.choices(ids, k=options.prompt_tokens) for _ in range(num_streams)]
 
 
-def measure(options: Options, running: Running, engine: str, details: str, num_streams: int, dialect: Detailed) -> Cost:
+def measure(
+    options: HttpCostOptions, running: Running, engine: str, details: str, num_streams: int, dialect: Detailed
+) -> Cost:
     """Medians over the rounds, after one that is not counted."""
     one_round(running, dialect, lanes(options, num_streams, 0, 8))
     rounds = [
@@ -141,7 +134,7 @@ def measure(options: Options, running: Running, engine: str, details: str, num_s
     return Cost(engine, details, num_streams, median(rates), median(costs) * 1e6, per_request * 1e3)
 
 
-def compare(options: Options, running: Running, alone: Engine, num_streams: int) -> Cost:
+def compare(options: HttpCostOptions, running: Running, alone: Engine, num_streams: int) -> Cost:
     """The built-in model over HTTP and alone, on the same prompts, alternating."""
     pairs, costs = [], []
     for number in range(options.rounds + 1):
@@ -153,7 +146,7 @@ def compare(options: Options, running: Running, alone: Engine, num_streams: int)
     return Cost("built-in", "text", num_streams, served, median(costs[1:]) * 1e6, per_request * 1e3, own)
 
 
-def lanes(options: Options, num_streams: int, number: int, num_new: int) -> Lanes:
+def lanes(options: HttpCostOptions, num_streams: int, number: int, num_new: int) -> Lanes:
     return [[Ask(prompt, num_new)] for prompt in prompts(options, num_streams, number)]
 
 

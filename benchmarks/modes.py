@@ -26,20 +26,23 @@ from beamhouse.config.sources import InvalidSettings
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, find_model
 from benchmarks.cases.modes import MODES, Drawing, EndedEarly, Mode, Needs
+from benchmarks.cases.prompts import draw_ids
+from benchmarks.library.facts import describe
 from benchmarks.library.in_process import InProcess, load_model, unlikely_token, write_text
 from benchmarks.library.legacy import Worker, WorkerFailed, started_worker
 from benchmarks.report.comparisons import Comparison, compare, draft_table, mode_table
-from benchmarks.report.measures import draw_ids
-from benchmarks.report.options import add_common, positive
-from benchmarks.report.tables import describe, show, write_json
-from benchmarks.serving.plain_requests import DRAFT_NAME, ServerFailed, answer_round, server_info, started_server
+from benchmarks.report.options import positive
+from benchmarks.report.tables import show, write_json
+from benchmarks.serving.plain_requests import DRAFT_NAME, ServerFailed, answer_round, server_info
+from benchmarks.serving.processes import NotStarted, serve_module, started_module
 
 DTYPE = "float32"
 NUM_PROBES = 8
+FAILURES = (NotStarted, ServerFailed, WorkerFailed, EndedEarly, EngineError, InvalidSettings, httpx.HTTPError)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ModesOptions:
     """What the command line asks for. threads: 0 lets each side choose. draft: None where there is no draft model."""
 
     model: str
@@ -73,11 +76,11 @@ def main() -> None:
     """What goes wrong with the model, the server or the worker is one line, not a traceback."""
     try:
         run(read_options())
-    except (ServerFailed, WorkerFailed, EndedEarly, EngineError, InvalidSettings, httpx.HTTPError) as error:
+    except FAILURES as error:
         sys.exit(f"benchmarks.modes: {error}")
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> ModesOptions:
     names = [mode.name for mode in MODES]
     parser = argparse.ArgumentParser(prog="benchmarks.modes", description="Decoding modes beside model.generate().")
     parser.add_argument("--modes", nargs="+", choices=names, default=names, metavar="MODE", help=", ".join(names))
@@ -87,7 +90,15 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--draft-tokens", type=positive, default=5, help="tokens drafted at once, on both sides")
     parser.add_argument("--draft-threshold", type=float, default=0.4, help="confidence below which a draft ends")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default=DTYPE, help=f"of both sides ({DTYPE})")
-    add_common(parser, device="cpu", new_tokens=48, threads=1)
+    parser.add_argument("--model", default=BUILTIN, help="directory, Hub id or builtin (default)")
+    parser.add_argument("--prompt-tokens", type=positive, default=64)
+    parser.add_argument("--new-tokens", type=positive, default=48)
+    parser.add_argument("--rounds", type=positive, default=3, help="of each side, alternating")
+    parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
+    parser.add_argument("--threads", type=int, default=1, help="of each side; 0: its own choice (1)")
+    parser.add_argument("--device", default="cpu", help="as the server takes it (cpu)")
+    parser.add_argument("--wait-s", type=float, default=600.0, help="how long the server may take to get ready")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     chosen = vars(parser.parse_args(arguments))
     if chosen["draft"] is None and chosen["model"] == BUILTIN:
         chosen["draft"] = BUILTIN_DRAFT
@@ -95,10 +106,10 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         if chosen["modes"] is not names:
             parser.error("draft_model needs --draft")
         chosen["modes"] = [name for name in names if name != "draft_model"]
-    return Options(**chosen)
+    return ModesOptions(**chosen)
 
 
-def run(options: Options) -> None:
+def run(options: ModesOptions) -> None:
     modes = [mode for mode in MODES if mode.name in options.modes]
     with started_sides(options, modes) as sides:
         info = server_info(sides.address)
@@ -121,7 +132,7 @@ def run(options: Options) -> None:
 
 
 @contextmanager
-def started_sides(options: Options, modes: Sequence[Mode]) -> Iterator[Sides]:
+def started_sides(options: ModesOptions, modes: Sequence[Mode]) -> Iterator[Sides]:
     """Every process and model that these modes need."""
     settings = load({"model": options.model, "device": options.device})
     path = find_model(settings.model, lambda stage, share: None)
@@ -130,8 +141,8 @@ def started_sides(options: Options, modes: Sequence[Mode]) -> Iterator[Sides]:
     server |= {"num_threads": str(options.threads)} if options.threads else {}
     server |= {"assistant": f"{DRAFT_NAME}={draft}"} if draft else {}
     python = options.legacy_python if any(mode.is_legacy for mode in modes) else None
-    with started_server(server, options.wait_s) as address:
-        device = server_info(address)["model"]["device"]
+    with started_module(*serve_module(server), wait_s=options.wait_s) as running:
+        device = server_info(running.address)["model"]["device"]
         library = InProcess(
             load_model(path, options.dtype, device, options.threads),
             load_model(draft, options.dtype, device, options.threads) if draft else None,
@@ -139,10 +150,10 @@ def started_sides(options: Options, modes: Sequence[Mode]) -> Iterator[Sides]:
         with (
             started_worker(python, path, device, options.dtype, options.threads) if python else nullcontext() as worker
         ):
-            yield Sides(address, library, worker)
+            yield Sides(running.address, library, worker)
 
 
-def draw_like(options: Options, vocab_size: int, library: InProcess) -> Drawing:
+def draw_like(options: ModesOptions, vocab_size: int, library: InProcess) -> Drawing:
     """How the requests of these options are drawn, with an end token that the model does not lead to."""
     draw = Random(options.seed)
     probes = [draw_ids(draw, options.prompt_tokens, vocab_size) for _ in range(NUM_PROBES)]

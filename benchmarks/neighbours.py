@@ -19,22 +19,18 @@ from typing import Any
 
 import httpx
 
+from benchmarks.machine.facts import cpu_name
 from benchmarks.report.measures import quantile
 from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show
-from benchmarks.serving.plain_requests import ServerFailed, server_info, started_server
+from benchmarks.report.tables import markdown, show
+from benchmarks.serving.plain_requests import ServerFailed, server_info
+from benchmarks.serving.processes import serve_module, started_module
 
 PROBE_EVERY_S = 0.05
 ALONE = "nobody beside it"
 ALONE_S = 0.5
 NUM_NEW = 400
 WAIT_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    model: str
-    rounds: int
 
 
 def worst_requests(vocab_size: int, context_len: int) -> dict[str, dict[str, Any]]:
@@ -144,13 +140,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--rounds", type=positive, default=1, help="times that each request is sent")
-    options = Options(**vars(parser.parse_args()))
+    options = parser.parse_args()
     show({"machine": cpu_name(), "model": options.model})
     heads = ["beside", "slowest probe, ms", "median gap, ms", "99th percentile, ms", "of the median"]
-    with started_server({"model": options.model}, WAIT_S) as address:
-        model = server_info(address)["model"]
+    with started_module(*serve_module({"model": options.model}), wait_s=WAIT_S) as server:
+        model = server_info(server.address)["model"]
         cases = worst_requests(model["vocab_size"], model["context_len"])
-        lines = [[name, *asyncio.run(beside(address, body, options.rounds)).cells] for name, body in cases.items()]
+        lines = [
+            [name, *asyncio.run(beside(server.address, body, options.rounds)).cells] for name, body in cases.items()
+        ]
     print(markdown([heads, *lines], names=1))
 
 

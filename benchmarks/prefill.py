@@ -17,16 +17,15 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cases.loads import Ask, Lanes, burst, word_ids
+from benchmarks.machine.facts import commit, cpu_name
 from benchmarks.peers.catalog import Choice, beamhouse
-from benchmarks.peers.facts import commit
-from benchmarks.peers.formats import GENERATED, Model, generated
+from benchmarks.peers.formats import chosen_model
 from benchmarks.report.measures import quantile
-from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show
+from benchmarks.report.options import positive, setting
+from benchmarks.report.tables import markdown, show
 from benchmarks.serving.dialects import Native
 from benchmarks.serving.processes import started
 from benchmarks.serving.wire import Streamed, drive
-from benchmarks.versus import setting
 
 WAIT_S = 180.0
 SHORT, SHARED, OWN, NUM_TOGETHER = 50, 1000, 50, 4
@@ -41,7 +40,7 @@ OTHER_NEW = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class PrefillOptions:
     model: str
     streams: list[int]
     rounds: int
@@ -77,7 +76,7 @@ class Long:
 
 def main() -> None:
     options = read_options()
-    choice = Choice(find(options), options.peers, options.threads, options.set)
+    choice = Choice(chosen_model(options.model, options.peers), options.peers, options.threads, options.set)
     side, words = beamhouse(choice), word_ids(choice.model.source)
     logs = options.peers / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -89,7 +88,7 @@ def main() -> None:
         print(table_of_long({num: long(server.port, rng, words, num) for num in options.streams}))
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> PrefillOptions:
     parser = argparse.ArgumentParser(prog="benchmarks.prefill", description="Long prompts and shared ones.")
     parser.add_argument("--model", default="llama", help="llama (default) or small, generated; a directory")
     parser.add_argument("--streams", type=positive, nargs="+", default=[1, 8, 32], help="beside long prompts (1 8 32)")
@@ -99,13 +98,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--peers", type=Path, default=Path(".peers"), help="where the generated models are")
     parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="KEY=VALUE", help="more for the server")
     chosen = vars(parser.parse_args(arguments))
-    return Options(**chosen | {"set": dict(chosen["set"]), "peers": chosen["peers"].resolve()})
-
-
-def find(options: Options) -> Model:
-    if options.model in GENERATED:
-        return generated(options.model, options.peers)
-    return Model(Path(options.model), options.peers / "models" / Path(options.model).name, options.peers)
+    return PrefillOptions(**chosen | {"set": dict(chosen["set"]), "peers": chosen["peers"].resolve()})
 
 
 def shared(port: int, rng: random.Random, words: Sequence[int]) -> Shared:

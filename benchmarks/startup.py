@@ -21,8 +21,9 @@ from typing import Any
 
 from beamhouse.config.settings import load
 from beamhouse.engine.loading.files import find_model
+from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show, write_json
+from benchmarks.report.tables import markdown, show, write_json
 from benchmarks.serving.processes import NotStarted, family, free_port, status_kib, stop
 
 POLL_S = 0.005
@@ -31,7 +32,7 @@ LISTENING = "listening"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class StartupOptions:
     model: str
     rounds: int
     json: Path | None
@@ -57,12 +58,12 @@ def main() -> None:
         write_json(options.json, facts, [asdict(start) for start in starts])
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> StartupOptions:
     parser = argparse.ArgumentParser(prog="benchmarks.startup", description="From the start to readiness.")
     parser.add_argument("--model", default="builtin", help="directory, Hub id or builtin (default)")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    return Options(**vars(parser.parse_args(arguments)))
+    return StartupOptions(**vars(parser.parse_args(arguments)))
 
 
 def start_once(model: str) -> Start:

@@ -37,9 +37,10 @@ from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
-from benchmarks.report.measures import draw_ids
+from benchmarks.cases.prompts import draw_ids
+from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
-from benchmarks.report.tables import cpu_name, markdown, show
+from benchmarks.report.tables import markdown, show
 
 WARM_UP = 8
 HIDDEN_SIZE = 896
@@ -135,7 +136,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class StepOptions:
     cases: list[str]
     rows: list[int]
     waiting: list[int]
@@ -179,7 +180,7 @@ def watch_all(clock: Clock) -> None:
         clock.watch(type(processor), "__call__", f"{type(processor).__name__}()")
 
 
-def measure(options: Options, clock: Clock, case: str, rows: int, waiting: int) -> dict[str, float] | None:
+def measure(options: StepOptions, clock: Clock, case: str, rows: int, waiting: int) -> dict[str, float] | None:
     """Seconds of each phase in a step, and of the whole; None where a request of the case has more rows than asked."""
     config = CASES[case]
     width = config.get("num_beams") or (config["top_k"] if "penalty_alpha" in config else 1)
@@ -221,7 +222,7 @@ def details(spent: dict[str, float]) -> str:
     return ", ".join(f"{name} {1e6 * value:.0f}" for name, value in sorted(named.items(), key=lambda item: -item[1]))
 
 
-def read_options(arguments: Seq[str] | None = None) -> Options:
+def read_options(arguments: Seq[str] | None = None) -> StepOptions:
     parser = argparse.ArgumentParser(prog="benchmarks.step", description="The cost of a step beside its forward pass.")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="by name")
     parser.add_argument("--rows", type=positive, nargs="+", default=[1, 8, 32, 64])
@@ -232,7 +233,7 @@ def read_options(arguments: Seq[str] | None = None) -> Options:
     parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--detail", action="store_true", help="name the processors")
     parser.add_argument("--kernels", choices=["native", "torch"], default="native", help="what may serve torch's place")
-    return Options(**vars(parser.parse_args(arguments)))
+    return StepOptions(**vars(parser.parse_args(arguments)))
 
 
 def main() -> None:

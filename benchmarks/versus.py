@@ -16,15 +16,14 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES
 from benchmarks.cases.loads import LOADS, Load, burst, word_ids
 from benchmarks.machine.limits import Limits, measured_apart
 from benchmarks.peers.catalog import SIDES, Choice, NotInstalled, Side
 from benchmarks.peers.facts import describe
-from benchmarks.peers.formats import GENERATED, Model, NotWritten, generated
+from benchmarks.peers.formats import NotWritten, chosen_model
 from benchmarks.report.figures import Figures
 from benchmarks.report.ledger import Ledger, OtherSettings, Run
-from benchmarks.report.options import positive
+from benchmarks.report.options import positive, setting
 from benchmarks.report.peer_tables import report
 from benchmarks.serving.processes import NotStarted, Running, busy_s, started
 from benchmarks.serving.wire import BadAnswer, collect, drive, read
@@ -34,7 +33,7 @@ WARM_UP = burst("warm-up", "", 8, 64, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class VersusOptions:
     """What the command line asks for. for_s: begin no run later than so many seconds after the start."""
 
     model: str
@@ -63,7 +62,7 @@ def main() -> None:
         sys.exit("benchmarks.versus: the time is up; the same command goes on")
 
 
-def read_options(arguments: Sequence[str] | None = None) -> Options:
+def read_options(arguments: Sequence[str] | None = None) -> VersusOptions:
     loads = [load.name for load in LOADS]
     parser = argparse.ArgumentParser(prog="benchmarks.versus", description="This server beside its peers.")
     parser.add_argument("--model", default="llama", help="llama (default) or small, generated; builtin; a directory")
@@ -79,19 +78,12 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--for-s", type=float, default=float("inf"), help="begin no run later than this")
     parser.add_argument("--wait-s", type=float, default=180.0, help="how long a server may take to get ready")
     chosen = vars(parser.parse_args(arguments))
-    return Options(**chosen | {"set": dict(chosen["set"]), "peers": chosen["peers"].resolve()})
+    return VersusOptions(**chosen | {"set": dict(chosen["set"]), "peers": chosen["peers"].resolve()})
 
 
-def setting(text: str) -> tuple[str, str]:
-    key, mark, value = text.partition("=")
-    if not mark:
-        raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE")
-    return key, value
-
-
-def run(options: Options) -> Ledger:
+def run(options: VersusOptions) -> Ledger:
     """Every run that the ledger lacks."""
-    model = find(options)
+    model = chosen_model(options.model, options.peers)
     choice = Choice(model, options.peers, options.threads, options.set)
     sides, left_out = prepared(options.sides, choice)
     path = options.out or options.peers / "runs" / f"{Path(options.model).name}.jsonl"
@@ -106,13 +98,6 @@ def run(options: Options) -> Ledger:
             for load in loads:
                 bench.put(load, number)
     return ledger
-
-
-def find(options: Options) -> Model:
-    if options.model in GENERATED:
-        return generated(options.model, options.peers)
-    source = BUILTIN_FILES if options.model == BUILTIN else Path(options.model)
-    return Model(source, options.peers / "models" / Path(options.model).name, options.peers)
 
 
 def prepared(names: Sequence[str], choice: Choice) -> tuple[list[Side], dict[str, str]]:
@@ -154,7 +139,7 @@ class Bench:
 
     ledger: Ledger
     sides: list[Side]
-    options: Options
+    options: VersusOptions
     dtype: str
     words: list[int]
     stack: ExitStack

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from benchmarks.report.measures import Answer, draw_ids
+from benchmarks.cases.prompts import draw_ids
+from benchmarks.report.measures import Answer
 
 PHRASE_TOKENS = 2
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.house import tracer
-from benchmarks.serving.processes import Running, family, started
+from benchmarks.serving.processes import Running, family, serve_module, started
 
 WARM_UPS = ("The tide came in", "Nobody had seen the lamp", "An old map lay on the table")
 PROMPTS = ("The keeper climbed the stairs", "A letter arrived on Tuesday", "Snow fell on the harbour")
@@ -51,8 +51,8 @@ def walk(root: Path) -> Walk:
     """Raises NotStarted, NotNoted."""
     with tempfile.TemporaryDirectory() as directory:
         notes = Path(directory)
-        module = "beamhouse.server" if (root / "beamhouse").exists() else "server"
-        command = [sys.executable, "-m", module, "serve", "--port={port}", "--log-level=warning"]
+        package = "beamhouse." if (root / "beamhouse").exists() else ""
+        command = [sys.executable, "-m", *serve_module({}, package)]
         with (
             started(command, watched(root, notes), "/health/ready", START_S, notes / "log") as running,
             closing(HTTPConnection("127.0.0.1", running.port, timeout=NOTE_S)) as connection,

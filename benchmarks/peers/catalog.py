@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from benchmarks.peers.build import FAILED
 from benchmarks.peers.formats import Model
 from benchmarks.serving.dialects import Completion, Native, TextCompletion
+from benchmarks.serving.processes import serve_module
 from benchmarks.serving.wire import Dialect
 
 MAX_STREAMS = 32
@@ -89,8 +90,7 @@ SHAPE = (
 
 def beamhouse(choice: Choice, name: str = "beamhouse", precision: str = "", **extra: str) -> Side:
     settings = {"model": str(choice.model.source), "num_threads": str(choice.threads), "cache_gib": str(CACHE_GIB)}
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in (settings | extra | choice.settings).items()]
-    command = [sys.executable, "-m", "beamhouse.server", "serve", "--port={port}", "--log-level=warning", *options]
+    command = [sys.executable, "-m", *serve_module(settings | extra | choice.settings)]
     loads = QUANTISED_LOADS if precision else None
     return Side(name, precision or choice.precision, command, Native(), ready="/health/ready", loads=loads)
 

@@ -1,17 +1,15 @@
-"""What decides the figures of a comparison: machine, versions, settings."""
+"""What decides the figures of a comparison with peers: machine, versions, settings."""
 
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine.facts import commit, cpu_name, memory_gib
 from benchmarks.peers.catalog import Choice, Side, num_weights
-from benchmarks.report.tables import cpu_name
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers")
 
 
@@ -39,16 +37,3 @@ def told(side: Side, choice: Choice) -> dict[str, Any]:
         words = [word.replace(place, name) for word in words]
     environment = [f"{key}={value}" for key, value in side.environment.items()]
     return {"precision": side.precision, "command": " ".join(environment + words), "note": side.note}
-
-
-def commit() -> str:
-    """The commit of the working tree, marked where files differ from it; empty outside of one."""
-    try:
-        asked = ("git", "describe", "--always", "--dirty", "--exclude=*")
-        return subprocess.check_output(asked, cwd=ROOT, text=True, stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def memory_gib() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES
+
 ROOT = Path(__file__).parents[2]
-
-
 GENERATED = {"llama": 24, "small": 2}
 """Layers: 0.4 billion weights, and few enough for every day."""
 
@@ -45,6 +45,13 @@ class Model:
             write(part)
             part.rename(path)
         return path
+
+
+def chosen_model(name: str, peers: Path) -> Model:
+    """name: one of GENERATED, builtin, or a directory."""
+    if name in GENERATED:
+        return generated(name, peers)
+    return Model(BUILTIN_FILES if name == BUILTIN else Path(name), peers / "models" / Path(name).name, peers)
 
 
 def generated(name: str, peers: Path) -> Model:

@@ -1,7 +1,6 @@
 """What a round of requests measures, and the figures drawn from it."""
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +16,6 @@ class Answer:
     arrived_s: list[float]
     num_drafted: int = 0
     num_accepted: int = 0
-
-
-def draw_ids(draw: random.Random, num_tokens: int, vocab_size: int) -> list[int]:
-    """Random tokens without the first tenth of the vocabulary, where special tokens mostly are."""
-    return [draw.randrange(vocab_size // 10, vocab_size) for _ in range(num_tokens)]
 
 
 def tokens_per_s(answers: Sequence[Answer]) -> float:

@@ -1,12 +1,8 @@
 """The server's side of a round of modes: concurrent plain requests over HTTP."""
 
 import asyncio
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -17,46 +13,9 @@ from benchmarks.report.measures import Answer
 DRAFT_NAME = "draft"
 """Under which the server holds the draft model."""
 
-STOP_S = 40.0
-POLL_S = 0.2
-
 
 class ServerFailed(Exception):
-    """The server ended, did not get ready, or answered with an error."""
-
-
-@contextmanager
-def started_server(options: dict[str, str], wait_s: float) -> Iterator[str]:
-    """A server with these settings on a free port, stopped at the end; its address, once it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    arguments = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    command = [sys.executable, "-m", "beamhouse.server", "serve", f"--port={port}", "--log-level=warning", *arguments]
-    with subprocess.Popen(command) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until_ready(address, process, wait_s)
-            yield address
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def wait_until_ready(address: str, process: subprocess.Popen[bytes], wait_s: float) -> None:
-    end = time.monotonic() + wait_s
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise ServerFailed(f"the server ended with exit status {process.returncode}")
-        try:
-            if httpx.get(f"{address}/health/ready").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(POLL_S)
-    raise ServerFailed(f"the server was not ready within {wait_s} s")
+    """The server answered with an error, or in another mode."""
 
 
 def server_info(address: str) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -27,6 +29,10 @@ class Running:
 
     port: int
     pid: int
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def peak_mib(self) -> float:
         """The most memory that its processes held so far, each at its own time, in MiB."""
@@ -54,6 +60,21 @@ def started(command: list[str], environment: dict[str, str], ready: str, wait_s:
         yield Running(port, process.pid)
     finally:
         stop(process)
+
+
+@contextmanager
+def started_module(*module: str, wait_s: float) -> Iterator[Running]:
+    """`python -m` with these words, as a server that answers `/health/ready`. Raises NotStarted."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", *module]
+        with started(command, {}, "/health/ready", wait_s, Path(directory) / "log") as running:
+            yield running
+
+
+def serve_module(settings: Mapping[str, str], package: str = "beamhouse.") -> list[str]:
+    """The words behind `python -m` that start this server on the port `{port}`. settings: by their names."""
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+    return [f"{package}server", "serve", "--port={port}", "--log-level=warning", *options]
 
 
 def free_port() -> int:
