@@ -40,6 +40,7 @@ from beamhouse.engine.text.token_spelling import Spelling
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, check_default, load_profiles
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.words import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     tokenizer = load_tokenizer(path, work)
     model = load_model(path, model_settings, progress)
     torch.set_num_threads(num_threads(model, settings))
-    progress("check", 0.0)
+    progress(Stage.CHECK, 0.0)
     text_config = model.config.get_text_config(decoder=True)
     defaults = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers)
     extensions = replace(

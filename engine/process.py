@@ -39,6 +39,7 @@ from beamhouse.engine.link.sharing import Restorer
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.preparing import Preparing, is_large
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 logger = logging.getLogger("engine")
 
@@ -121,7 +122,9 @@ class Loop:
             answer = Compiled(message.compile_id, error.problems)
         except Exception as error:
             logger.exception("a constraint could not be compiled")
-            problem = Problem("prefix_allowed_tokens", "not_supported", f"it cannot be built: {type(error).__name__}")
+            problem = Problem(
+                "prefix_allowed_tokens", ProblemCode.NOT_SUPPORTED, f"it cannot be built: {type(error).__name__}"
+            )
             answer = Compiled(message.compile_id, [problem])
         self._compiled.put(answer)
         self._channel.wake()

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
+from beamhouse.schemas.words import ProblemCode
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with one field.
 
     field: dotted path of the field inside the request, as `generation_config.top_p` or `inputs`.
-    code: stable word for programs, as `out_of_range`, `not_supported`, `unknown_field`, `conflict`.
     message: one sentence for people: what was given, what is allowed.
     """
 
     field: str
-    code: str
+    code: ProblemCode
     message: str

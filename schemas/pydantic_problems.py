@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 MAX_SHOWN = 64
 RANGE_ERRORS = frozenset(
-    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "literal_error", "finite_number"}
+    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "literal_error", "enum", "finite_number"}
 )
 LENGTH_ERRORS = frozenset({"too_long", "too_short", "string_too_long", "string_too_short"})
 LOWS = (("minimum", "<="), ("exclusiveMinimum", "<"))
@@ -26,19 +27,19 @@ def explain(errors: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> list
     for error in errors:
         field = str(error["loc"][0]) if error["loc"] else ""
         problem = _problem(field, error, model)
-        if field not in problems or problems[field].code == "wrong_type":
+        if field not in problems or problems[field].code is ProblemCode.WRONG_TYPE:
             problems[field] = problem
     return list(problems.values())
 
 
 def _problem(field: str, error: Mapping[str, Any], model: type[BaseModel]) -> Problem:
     kind, inner = error["type"], ".".join(str(step) for step in error["loc"][1:])
-    if kind == "out_of_range":
-        return Problem(field, kind, error["msg"])
+    if kind == ProblemCode.OUT_OF_RANGE:
+        return Problem(field, ProblemCode.OUT_OF_RANGE, error["msg"])
     if kind in RANGE_ERRORS or kind in LENGTH_ERRORS:
-        code = "out_of_range"
+        code = ProblemCode.OUT_OF_RANGE
     else:
-        code = "unknown_field" if kind == "extra_forbidden" else "wrong_type"
+        code = ProblemCode.UNKNOWN_FIELD if kind == "extra_forbidden" else ProblemCode.WRONG_TYPE
     allowed = "" if inner else _range(field, model)
     if kind in RANGE_ERRORS and allowed:
         return Problem(field, code, f"{field} is {shown(error['input'])}; allowed: {allowed}")

@@ -16,6 +16,7 @@ from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget import Budget
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import Gate
 from beamhouse.server.metrics import Metrics
 
@@ -61,7 +62,7 @@ class Model:
     def need_text(self, what: str) -> Text:
         """The tokenizer, or InvalidRequest naming the field that needs one."""
         if self.text is None:
-            raise invalid(what, "no_tokenizer", "this model has no tokenizer; give token ids")
+            raise invalid(what, ProblemCode.NO_TOKENIZER, "this model has no tokenizer; give token ids")
         return self.text
 
 

@@ -26,6 +26,7 @@ from beamhouse.engine.link.messages import (
 from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.engine.link.stream import Update
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.words import FinishType, Stage
 
 Script = Callable[[Submission], list[Update | EngineError]]
 
@@ -37,7 +38,7 @@ def tokens_of(submission: Submission, *steps: list[int]) -> list[Update | Engine
             request_id=submission.request_id,
             sequence=0,
             token_ids=step,
-            finish_reason=FinishReason("length") if step is steps[-1] else None,
+            finish_reason=FinishReason(FinishType.LENGTH) if step is steps[-1] else None,
         )
         for step in steps
     ]
@@ -54,7 +55,7 @@ def count_up(submission: Submission) -> list[Update | EngineError]:
             token_ids=[token_id],
             scores=[-0.5 - step] if wanted.transition_scores else [],
             top_tokens=[top_tokens(token_id, wanted.top_n_tokens)] if wanted.top_n_tokens else [],
-            finish_reason=FinishReason("length") if step == num_new - 1 else None,
+            finish_reason=FinishReason(FinishType.LENGTH) if step == num_new - 1 else None,
         )
         for step in range(num_new)
         for row in range(config.get("num_return_sequences", 1))
@@ -83,7 +84,7 @@ def search(submission: Submission) -> list[Update | EngineError]:
             scores=[-0.5 - step for step in range(num_new)] if wanted.transition_scores else [],
             top_tokens=[top_tokens(last, wanted.top_n_tokens)] * num_new if wanted.top_n_tokens else [],
         )
-        reason = FinishReason("length")
+        reason = FinishReason(FinishType.LENGTH)
         messages.append(Tokens(submission.request_id, row, [last], finish_reason=reason, ranking=ranking))
     return messages
 
@@ -93,7 +94,7 @@ def top_tokens(token_id: int, number: int) -> list[TopToken]:
     return (likely * number)[:number]
 
 
-READY = EngineStatus("ready", 1.0)
+READY = EngineStatus(Stage.READY, 1.0)
 BUSY = Load(running_requests=2, waiting_requests=3, batch_rows=4, used_blocks=1, total_blocks=4, slow_steps=7)
 
 

@@ -30,6 +30,7 @@ from beamhouse.engine.link.messages import (
 )
 from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.engine.loading.files import BUILTIN_FILES
+from beamhouse.schemas.words import FinishType
 
 FIRST_ID, NUM_IDS = 300, 3700
 FIELDS = ["do_sample", "max_length", "max_new_tokens", "min_length", "min_new_tokens", "num_return_sequences"]
@@ -59,7 +60,7 @@ class Running:
             [token_id],
             scores=[-0.4375 - self.num_generated / 1024] if wanted.transition_scores else [],
             top_tokens=[[TopToken(token_id, -0.4375)] * wanted.top_n_tokens] if wanted.top_n_tokens else [],
-            finish_reason=FinishReason("length") if self.num_generated == self.num_new else None,
+            finish_reason=FinishReason(FinishType.LENGTH) if self.num_generated == self.num_new else None,
         )
 
 

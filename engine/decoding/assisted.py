@@ -15,6 +15,7 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.batch import Advance, Outcome
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.words import ProblemCode
 
 READS = frozenset(
     {
@@ -68,7 +69,7 @@ class Assisted(Strategy):
         wanted = min(num_tokens, (config.max_length or 0) - request.num_prompt - 1)
         if wanted > most:
             text = f"{field_name} is {num_tokens}; allowed by the size of a step: at most {most}"
-            raise invalid(f"generation_config.{field_name}", "out_of_range", text)
+            raise invalid(f"generation_config.{field_name}", ProblemCode.OUT_OF_RANGE, text)
         request.state = Drafting(drafter, num_tokens, most)
         drafter.check(request)
 
@@ -115,22 +116,26 @@ class Assisted(Strategy):
         }
         asked = [path for path, value in given.items() if value is not None]
         if len(asked) > 1:
-            raise invalid(asked[0], "conflict", f"{' and '.join(asked)} draft in different ways; allowed: one of them")
+            raise invalid(
+                asked[0], ProblemCode.CONFLICT, f"{' and '.join(asked)} draft in different ways; allowed: one of them"
+            )
         if config.prompt_lookup_num_tokens is not None:
             return self._lookup
         if config.assistant_early_exit is not None:
             return self._early_exit()
         if name is None:
-            raise invalid("generation_config.use_mtp", "not_supported", "this model has no layers that draft")
+            raise invalid("generation_config.use_mtp", ProblemCode.NOT_SUPPORTED, "this model has no layers that draft")
         if name not in self._assistants.models:
             known = ", ".join(sorted(self._assistants.models)) or "none"
-            raise invalid("assistant_model", "unknown_name", f"there is no draft model {name[:64]!r}; loaded: {known}")
+            raise invalid(
+                "assistant_model", ProblemCode.UNKNOWN_NAME, f"there is no draft model {name[:64]!r}; loaded: {known}"
+            )
         return self._assistants.models[name]
 
     def _early_exit(self) -> Drafter:
         if self._assistants.early_exit is None:
             text = "this model cannot be left after its first layers"
-            raise invalid("generation_config.assistant_early_exit", "not_supported", text)
+            raise invalid("generation_config.assistant_early_exit", ProblemCode.NOT_SUPPORTED, text)
         return self._assistants.early_exit
 
 

@@ -15,6 +15,7 @@ from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints.constraint import FIELD
 from beamhouse.engine.state.batch import Advance, Choice, Gain, KeptRow
 from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.schemas.words import FinishType
 
 
 @dataclass(slots=True)
@@ -192,7 +193,7 @@ def _finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
     for index, (output, best) in enumerate(zip(request.outputs, ranked, strict=False)):
         told = len(output.token_ids)
         new = best.token_ids[told:] if best.token_ids[:told] == output.token_ids else []
-        reason = best.reason or FinishReason("length")
+        reason = best.reason or FinishReason(FinishType.LENGTH)
         advance.gains.append(Gain(index, new, finish_reason=reason, ranking=best.ranking()))
 
 

@@ -17,6 +17,7 @@ from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.state.batch import Outcome
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.words import FinishType
 
 _PROGRESS = "constraints"
 _BANK_WEIGHT = 100.0
@@ -166,5 +167,5 @@ def close(one: Search, candidates: list[Candidate]) -> None:
     is_enough = len(complete) >= len(one.request.outputs)
     others = [] if is_enough else [candidate for candidate in candidates if candidate not in complete]
     for candidate in [*complete, *others]:
-        one.finish(candidate, one.ends(candidate) or FinishReason("length"))
+        one.finish(candidate, one.ends(candidate) or FinishReason(FinishType.LENGTH))
     one.beams.is_done = True

@@ -15,6 +15,7 @@ from beamhouse.engine.logits.sparse_scores import at_least, keep
 from beamhouse.engine.state.batch import Outcome
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.words import ProblemCode
 
 LEAST_SHARE = 0.1
 """Tokens less probable than this share of the likeliest one's probability in the last layer are dropped."""
@@ -75,7 +76,9 @@ def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ..
     if isinstance(asked, list):
         outside = next((layer for layer in asked if not 0 <= layer < last), None)
         if outside is not None:
-            raise invalid(_FIELD, "out_of_range", f"dola_layers holds {outside}; allowed: 0 <= layer < {last}")
+            raise invalid(
+                _FIELD, ProblemCode.OUT_OF_RANGE, f"dola_layers holds {outside}; allowed: 0 <= layer < {last}"
+            )
         return tuple(dict.fromkeys(asked))
     if asked == "high":
         return tuple(range(last // 2 if last <= _DEEP else last - _SPAN, last, 2))
@@ -85,7 +88,7 @@ def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ..
     layers = tuple(range(first, last // 2 if last <= _DEEP else _SPAN, 2))
     if not layers:
         text = f"dola_layers is low; a model of {last} layers with tied embeddings has no such layer"
-        raise invalid(_FIELD, "not_supported", text)
+        raise invalid(_FIELD, ProblemCode.NOT_SUPPORTED, text)
     return layers
 
 

@@ -14,6 +14,7 @@ from beamhouse.engine.logits.constraints.constraint import FIELD as CONSTRAINT
 from beamhouse.engine.logits.constraints.constraint import is_complete
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.words import FinishType, ProblemCode
 
 logger = logging.getLogger(__name__)
 
@@ -125,27 +126,27 @@ class Stopping:
                 return num_kept, reason
         max_time, start = request.config.max_time, request.started_at
         if max_time is not None and start is not None and now - start > max_time:
-            return len(added), FinishReason("time")
+            return len(added), FinishReason(FinishType.TIME)
         return None
 
 
 def _reason(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> FinishReason | None:
     """Why the last of the added tokens ends the row. All tokens are put together only where somebody reads them."""
     if added[-1] in request.ends:
-        return FinishReason("eos_token", token_id=added[-1])
+        return FinishReason(FinishType.EOS_TOKEN, token_id=added[-1])
     matcher: StopStrings | None = request.prepared.get(_STOP_STRINGS)
     stop_string = matcher.completed_by_last(known[-matcher.longest :] + added) if matcher else None
     if stop_string is not None:
-        return FinishReason("stop_string", stop_string=stop_string)
+        return FinishReason(FinishType.STOP_STRING, stop_string=stop_string)
     criteria = request.prepared.get(_CRITERIA)
     reason = _registered(criteria, known + added) if criteria else None
     if reason is not None:
         return reason
     if is_complete(request, known, added, memory):
-        return FinishReason("stopping_criterion", name=CONSTRAINT)
+        return FinishReason(FinishType.STOPPING_CRITERION, name=CONSTRAINT)
     max_length = request.config.max_length
     if max_length is not None and len(known) + len(added) >= max_length:
-        return FinishReason("length")
+        return FinishReason(FinishType.LENGTH)
     return None
 
 
@@ -156,9 +157,9 @@ def _registered(criteria: list[tuple[str, Any]], token_ids: list[int]) -> Finish
             is_done = bool(torch.as_tensor(criterion(input_ids.clone(), None)).any())
         except Exception:  # foreign code may raise anything; only its own request may suffer
             logger.exception("the stopping criterion %s failed", name)
-            return FinishReason("error", name=name)
+            return FinishReason(FinishType.ERROR, name=name)
         if is_done:
-            return FinishReason("stopping_criterion", name=name)
+            return FinishReason(FinishType.STOPPING_CRITERION, name=name)
     return None
 
 
@@ -166,5 +167,5 @@ def _stop_strings(texts: Seq[str], token_bytes: Seq[bytes] | None) -> StopString
     field = "generation_config.stop_strings"
     if token_bytes is None:
         text = "stop_strings need a tokenizer, and this model has none"
-        raise invalid(field, "not_supported", text)
+        raise invalid(field, ProblemCode.NOT_SUPPORTED, text)
     return StopStrings.build(texts, token_bytes)

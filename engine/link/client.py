@@ -37,6 +37,7 @@ from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.link.pulse import Pulse
 from beamhouse.engine.link.stream import Stream, Update
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +49,15 @@ WATCH_EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """stage: starting, resolve, download, weights, check, ready, stalled, stopping or failed. share: of the stage."""
+    """share: of the stage."""
 
-    stage: str
+    stage: Stage
     share: float = 0.0
     error: str | None = None
 
     @property
     def is_ready(self) -> bool:
-        return self.stage == "ready"
+        return self.stage is Stage.READY
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class EngineClient:
     ahead: Child | None = None
     command: Sequence[str] = COMMAND
     hear: Callable[[BinaryIO], None] | None = None
-    status: EngineStatus = EngineStatus("starting")
+    status: EngineStatus = EngineStatus(Stage.STARTING)
     info: ModelInfo | None = None
     load: Load = field(default_factory=Load)
     _streams: dict[str, Stream] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class EngineClient:
 
     async def stop(self) -> None:
         """End the engine process and every stream."""
-        self._set(EngineStatus("stopping"))
+        self._set(EngineStatus(Stage.STOPPING))
         self._drop_all(EngineUnavailable("the server is stopping"))
         if self._process is not None:
             self._say(Shutdown())
@@ -110,7 +111,7 @@ class EngineClient:
     async def loaded(self) -> ModelInfo:
         """Wait until the model is loaded. Raises EngineUnavailable with the reason if that fails."""
         async for status in self.changes():
-            if status.stage in ("failed", "stopping"):
+            if status.stage in (Stage.FAILED, Stage.STOPPING):
                 break
         if self.info is None:
             raise EngineUnavailable(self.status.error or "the engine is stopping")
@@ -121,7 +122,7 @@ class EngineClient:
         while True:
             changed, status = self._changed, self.status
             yield status
-            if status.stage in ("ready", "failed", "stopping"):
+            if status.stage in (Stage.READY, Stage.FAILED, Stage.STOPPING):
                 return
             await changed.wait()
 
@@ -177,17 +178,17 @@ class EngineClient:
                 self._process = None
                 await started.clear()
             failures = 0 if was_ready else failures + 1
-            if self.status.stage == "stopping":
+            if self.status.stage is Stage.STOPPING:
                 return
             error = started.fault or f"the engine process ended with exit code {started.child.returncode}"
-            if self.status.stage == "failed":
+            if self.status.stage is Stage.FAILED:
                 error = self.status.error or error
             self._drop_all(EngineUnavailable(error))
-            if self.status.stage == "failed" or failures >= len(RESTARTS):
-                self._set(EngineStatus("failed", error=error))
+            if self.status.stage is Stage.FAILED or failures >= len(RESTARTS):
+                self._set(EngineStatus(Stage.FAILED, error=error))
                 return
             logger.error("%s; starting it again", error)
-            self._set(EngineStatus("starting", error=error))
+            self._set(EngineStatus(Stage.STARTING, error=error))
             await asyncio.sleep(RESTARTS[failures])
 
     async def _listen(self, process: Life) -> bool:
@@ -228,9 +229,9 @@ class EngineClient:
         if self.status.is_ready and pulse.is_stalled:
             error = f"no step for {pulse.silence_s:.0f} s"
             logger.warning("the engine stalls: %s", error)
-            self._set(EngineStatus("stalled", 1.0, error))
-        elif self.status.stage == "stalled" and not pulse.is_stalled:
-            self._set(EngineStatus("ready", 1.0))
+            self._set(EngineStatus(Stage.STALLED, 1.0, error))
+        elif self.status.stage is Stage.STALLED and not pulse.is_stalled:
+            self._set(EngineStatus(Stage.READY, 1.0))
 
     def _take(self, message: Outbound) -> None:
         match message:
@@ -255,9 +256,9 @@ class EngineClient:
                 self._set(EngineStatus(message.stage, message.share))
             case ModelInfo():
                 self.info = message
-                self._set(EngineStatus("ready", 1.0))
+                self._set(EngineStatus(Stage.READY, 1.0))
             case LoadFailed():
-                self._set(EngineStatus("failed", error=message.error))
+                self._set(EngineStatus(Stage.FAILED, error=message.error))
 
     def _drop_all(self, error: EngineError) -> None:
         streams, self._streams = self._streams, {}
@@ -270,7 +271,7 @@ class EngineClient:
         self._awaits_word = False
 
     def _set(self, status: EngineStatus) -> None:
-        if self.status.stage == "stopping":
+        if self.status.stage is Stage.STOPPING:
             return
         self.status = status
         self._changed.set()

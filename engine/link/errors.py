@@ -4,26 +4,27 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ErrorCode, ProblemCode
 
 
 class EngineError(Exception):
     """Base of all faults a caller may meet. `code` is stable; `is_retryable` says whether trying again can help."""
 
-    code: ClassVar[str] = "engine_error"
+    code: ClassVar[ErrorCode] = ErrorCode.ENGINE_ERROR
     is_retryable: ClassVar[bool] = False
 
 
 class InvalidRequest(EngineError):
     """The request asks for something impossible, unknown or not supported; every problem names its field."""
 
-    code = "invalid_request"
+    code = ErrorCode.INVALID_REQUEST
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
 
 
-def invalid(field: str, code: str, message: str) -> InvalidRequest:
+def invalid(field: str, code: ProblemCode, message: str) -> InvalidRequest:
     """An InvalidRequest with one problem."""
     return InvalidRequest([Problem(field, code, message)])
 
@@ -31,34 +32,34 @@ def invalid(field: str, code: str, message: str) -> InvalidRequest:
 class RequestFailed(EngineError):
     """A fault of this request alone while it was running: a row of NaN, a constraint that allows no token."""
 
-    code = "request_failed"
+    code = ErrorCode.REQUEST_FAILED
 
 
 class BatchFailed(EngineError):
     """The forward pass failed; all requests that were running end with this."""
 
-    code = "batch_failed"
+    code = ErrorCode.BATCH_FAILED
     is_retryable = True
 
 
 class EngineUnavailable(EngineError):
     """The engine is still loading, is stopping, or has died."""
 
-    code = "engine_unavailable"
+    code = ErrorCode.ENGINE_UNAVAILABLE
     is_retryable = True
 
 
 class QueueFull(EngineError):
     """There is no room for another waiting request."""
 
-    code = "queue_full"
+    code = ErrorCode.QUEUE_FULL
     is_retryable = True
 
 
 class DeadlinePassed(EngineError):
     """The request waited longer than its `deadline_s`."""
 
-    code = "deadline_passed"
+    code = ErrorCode.DEADLINE_PASSED
     is_retryable = True
 
     @classmethod
@@ -69,10 +70,10 @@ class DeadlinePassed(EngineError):
 class ModelUnsupported(EngineError):
     """The model cannot be served: wrong architecture, missing files, unsafe weights. Raised while loading."""
 
-    code = "model_unsupported"
+    code = ErrorCode.MODEL_UNSUPPORTED
 
 
-BY_CODE: dict[str, type[EngineError]] = {
+BY_CODE: dict[ErrorCode, type[EngineError]] = {
     kind.code: kind
     for kind in (RequestFailed, BatchFailed, EngineUnavailable, QueueFull, DeadlinePassed, ModelUnsupported)
 }

@@ -10,6 +10,7 @@ import msgspec
 
 from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ErrorCode, FinishType, Stage
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -110,13 +111,9 @@ Inbound = Submission | Compile | Cancel | Shutdown
 
 
 class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a sequence ended.
+    """Why a sequence ended, and the token, the string or the name of the criterion that ended it."""
 
-    type: eos_token (with token_id), stop_string (with stop_string), length, time, stopping_criterion (with name),
-    cancelled, error.
-    """
-
-    type: str
+    type: FinishType
     token_id: int | None = None
     stop_string: str | None = None
     name: str | None = None
@@ -212,7 +209,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: list[str] = []
     tensors: dict[str, TensorPiece] = {}
     prompt_logprobs: list[float | None] = []
-    error_code: str | None = None
+    error_code: ErrorCode | None = None
     error: str | None = None
     problems: list[Problem] = []
 
@@ -248,9 +245,9 @@ class Compiled(msgspec.Struct, tag=True, frozen=True):
 
 
 class Loading(msgspec.Struct, tag=True, frozen=True):
-    """Progress while the model loads. stage: resolve, download, weights, check. share: 0 to 1."""
+    """Progress while the model loads. share: of the stage, 0 to 1."""
 
-    stage: str
+    stage: Stage
     share: float
 
 

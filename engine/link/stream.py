@@ -6,6 +6,7 @@ from types import TracebackType
 
 from beamhouse.engine.link.errors import BY_CODE, EngineError, InvalidRequest, RequestFailed
 from beamhouse.engine.link.messages import Finished, SearchUpdate, Tokens
+from beamhouse.schemas.words import ErrorCode
 
 Update = Tokens | SearchUpdate
 """What a submission brings while it runs."""
@@ -72,4 +73,4 @@ class Stream:
 def _error_of(message: Finished) -> EngineError:
     if message.error_code == InvalidRequest.code:
         return InvalidRequest(message.problems)
-    return BY_CODE.get(message.error_code or "", RequestFailed)(message.error or "")
+    return BY_CODE.get(message.error_code or ErrorCode.REQUEST_FAILED, RequestFailed)(message.error or "")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.schemas.generation.files import read_json
+from beamhouse.schemas.words import Stage
 
 BUILTIN = "builtin"
 BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"
@@ -18,13 +19,13 @@ BUILTIN_DRAFT = BUILTIN_FILES.parent / "draft"
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
 """What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
 
-ReportProgress = Callable[[str, float], None]
+ReportProgress = Callable[[Stage, float], None]
 """Takes a stage of loading and the share of it that is done."""
 
 
 def find_model(settings: ModelSettings, progress: ReportProgress) -> Path:
     """The directory that holds the model, fetched first where it is a hub id. Raises ModelUnsupported."""
-    progress("resolve", 0.0)
+    progress(Stage.RESOLVE, 0.0)
     if settings.model == BUILTIN:
         path = BUILTIN_FILES
     elif Path(settings.model).is_dir():
@@ -45,7 +46,7 @@ def find_model(settings: ModelSettings, progress: ReportProgress) -> Path:
 
 
 def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
-    progress("download", 0.0)
+    progress(Stage.DOWNLOAD, 0.0)
 
     class Bar(tqdm):  # type: ignore[type-arg]  # generic in its type stubs alone
         """Tells the progress of the download instead of drawing it."""
@@ -53,7 +54,7 @@ def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
         def update(self, n: float | None = 1) -> bool | None:
             updated: bool | None = super().update(n)
             if self.total:
-                progress("download", min(1.0, self.n / self.total))
+                progress(Stage.DOWNLOAD, min(1.0, self.n / self.total))
             return updated
 
         def display(self, *args: Any, **kwargs: Any) -> None:  # Any: tqdm's own signature

@@ -10,6 +10,7 @@ from transformers.utils import logging as library_logging
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.files import ReportProgress
+from beamhouse.schemas.words import Stage
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -23,7 +24,7 @@ def load_model(path: Path, settings: ModelSettings, progress: ReportProgress) ->
     if config.is_encoder_decoder:
         raise ModelUnsupported(f"not supported yet: encoder-decoder models ({config.model_type})")
     device = pick_device(settings.device)
-    progress("weights", 0.0)
+    progress(Stage.WEIGHTS, 0.0)
     previous = library_logging.set_tqdm_hook(_counting(progress))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(  # Any: the library declares no pair
@@ -109,4 +110,4 @@ class _Counted:
         for number, item in enumerate(self._items, 1):
             yield item
             if number == len(self._items) or number % max(1, len(self._items) // 100) == 0:
-                self._progress("weights", number / len(self._items))
+                self._progress(Stage.WEIGHTS, number / len(self._items))

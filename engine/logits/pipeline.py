@@ -31,6 +31,7 @@ from beamhouse.engine.native.library import Kernels
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.watermark.profiles import Profiles
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 _PREPARED = "processors"
 
@@ -200,7 +201,9 @@ class Pipeline:
             kind = type(instance)
             if kind.__module__.startswith("transformers.") and kind.__name__ in doubled:
                 raise invalid(
-                    "logits_processor", "conflict", f"{name} does what {doubled[kind.__name__]} asks for already"
+                    "logits_processor",
+                    ProblemCode.CONFLICT,
+                    f"{name} does what {doubled[kind.__name__]} asks for already",
                 )
 
 

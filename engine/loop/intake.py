@@ -13,6 +13,7 @@ from beamhouse.engine.state.request import Output, Request
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import row_field
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 
 class Intake:
@@ -69,18 +70,18 @@ class Intake:
         config, cache, limits = request.config, self._parts.cache, self._parts.scheduler.limits
         problems = []
         if not request.submission.prompt_ids:
-            problems.append(Problem("inputs", "empty", "the prompt has no tokens"))
+            problems.append(Problem("inputs", ProblemCode.EMPTY, "the prompt has no tokens"))
         rows, length = request.width, config.max_length or 0
         if rows > limits.max_rows:
             field = row_field(request.mode)
             guided = " with guidance" if request.sequences[0].shadow is not None else ""
             text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
             problem = f"{text}; allowed: at most {limits.max_rows}"
-            problems.append(Problem(f"generation_config.{field}", "out_of_range", problem))
+            problems.append(Problem(f"generation_config.{field}", ProblemCode.OUT_OF_RANGE, problem))
         elif self._most_blocks(request) > cache.num_blocks:
             room = cache.num_blocks * cache.block_size
             text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"
-            problems.append(Problem("generation_config.max_length", "out_of_range", text))
+            problems.append(Problem("generation_config.max_length", ProblemCode.OUT_OF_RANGE, text))
         if problems:
             raise InvalidRequest(problems)
 

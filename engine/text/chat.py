@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
+from beamhouse.schemas.words import ProblemCode
 
 MAX_CHARACTERS = 8_000_000
 """Longest prompt a template may write, and longest text a single multiplication in it may make."""
@@ -118,7 +119,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _refused(message: str, field: str = "messages", code: str = "chat_template") -> InvalidRequest:
+def _refused(message: str, field: str = "messages", code: ProblemCode = ProblemCode.CHAT_TEMPLATE) -> InvalidRequest:
     return invalid(field, code, message)
 
 
@@ -160,9 +161,9 @@ class ChatTemplate:
         does not accept raises InvalidRequest.
         """
         if self._template is None:
-            raise _refused(self._fault, code="not_supported")
+            raise _refused(self._fault, code=ProblemCode.NOT_SUPPORTED)
         if not messages:
-            raise _refused("give at least one message", code="too_few")
+            raise _refused("give at least one message", code=ProblemCode.TOO_FEW)
         self._check_variables(variables or {})
         chat = [_with_reasoning({k: v for k, v in message.items() if v is not None}) for message in messages]
         if ending == "continue":
@@ -183,7 +184,9 @@ class ChatTemplate:
         for name in variables:
             if name not in allowed:
                 known = ", ".join(sorted(allowed)) or "none"
-                raise _refused(f"the chat template reads no such variable; it reads: {known}", name, "unknown_field")
+                raise _refused(
+                    f"the chat template reads no such variable; it reads: {known}", name, ProblemCode.UNKNOWN_FIELD
+                )
 
 
 def _literals(tree: jinja2.nodes.Template) -> str:
@@ -200,9 +203,11 @@ def _collected(pieces: Iterator[str]) -> str:
             written.append(piece)
             num_characters += len(piece)
             if num_characters > MAX_CHARACTERS:
-                raise _refused(f"the chat template writes more than {MAX_CHARACTERS} characters", code="too_long")
+                raise _refused(
+                    f"the chat template writes more than {MAX_CHARACTERS} characters", code=ProblemCode.TOO_LONG
+                )
             if time.monotonic() > end:
-                raise _refused(f"the chat template takes more than {MAX_S} s", code="too_long")
+                raise _refused(f"the chat template takes more than {MAX_S} s", code=ProblemCode.TOO_LONG)
     except InvalidRequest:
         raise
     except Exception as fault:

@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from beamhouse.engine.link.errors import invalid
+from beamhouse.schemas.words import ProblemCode
 
 START, END = "\U000f0000", "\U000f0001"
 HIDDEN_START, HIDDEN_END = "\U000f0002", "\U000f0003"
@@ -65,7 +66,7 @@ class ControlTokens:
         made = next((token for token in self._added if _is_built(token, role, self._template_text)), None)
         if made is not None:
             message = f"the chat template would make the control token {made} of the role {role[:64]!r}"
-            raise invalid("messages", "control_token", message)
+            raise invalid("messages", ProblemCode.CONTROL_TOKEN, message)
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """The ids of a text with markers. A marker that a template tore from its partner still parts the text."""
@@ -115,7 +116,7 @@ class ControlTokens:
             return ids
         if len(token) == 1:
             message = f"messages hold {token!r}, which this model's tokenizer knows as a control token alone"
-            raise invalid("messages", "control_token", message)
+            raise invalid("messages", ProblemCode.CONTROL_TOKEN, message)
         return [token_id for character in token for token_id in self._as_text(character)]
 
     def _plain(self, text: str) -> list[int]:

@@ -16,6 +16,7 @@ from beamhouse.engine.text.detokenizer import build_stages
 from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, Stage, replaced
 from beamhouse.engine.text.token_healing import Healer, Healing
 from beamhouse.engine.text.token_spelling import Decoding, Spelling, spell_out
+from beamhouse.schemas.words import ProblemCode
 
 
 class _FaultsAs:
@@ -115,7 +116,7 @@ class Text:
         """
         for text in texts:
             _check_unicode(text, field)
-        with _FaultsAs(lambda fault: invalid(field, "not_tokenizable", f"tokenizer: {fault}")):
+        with _FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
             return [encoding.ids for encoding in encodings]
 
@@ -187,14 +188,14 @@ class Text:
         for message in messages:
             if isinstance(role := message.get("role"), str):
                 self._control.check_role(role)
-        with _FaultsAs(lambda fault: invalid("messages", "not_tokenizable", f"tokenizer: {fault}")):
+        with _FaultsAs(lambda fault: invalid("messages", ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             marked: list[dict[str, Any]] = self._control.mark(messages)
         return marked
 
     def encode_marked(self, prompt: str, add_special_tokens: bool = False) -> list[int]:
         """The token ids of a conversation that was marked and rendered. Raises InvalidRequest."""
         _check_unicode(prompt, "messages")
-        with _FaultsAs(lambda fault: invalid("messages", "not_tokenizable", f"tokenizer: {fault}")):
+        with _FaultsAs(lambda fault: invalid("messages", ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             return self._control.encode(prompt, add_special_tokens)
 
     def heal(self, prompt_ids: list[int]) -> Healing:
@@ -233,7 +234,7 @@ class Text:
 
 
 def _not_an_id(message: str) -> InvalidRequest:
-    return invalid("token_ids", "out_of_range", message)
+    return invalid("token_ids", ProblemCode.OUT_OF_RANGE, message)
 
 
 def _check_unicode(text: str, field: str) -> None:
@@ -243,4 +244,4 @@ def _check_unicode(text: str, field: str) -> None:
         message = (
             f"character {fault.start} is a lone surrogate (U+{ord(text[fault.start]):04X}), which is no Unicode text"
         )
-        raise invalid(field, "not_unicode", message) from fault
+        raise invalid(field, ProblemCode.NOT_UNICODE, message) from fault

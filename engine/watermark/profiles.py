@@ -13,6 +13,7 @@ from beamhouse.engine.watermark.bayesian import BayesianWeights
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from beamhouse.schemas.judge.model_rules import watermark_problems
+from beamhouse.schemas.words import ProblemCode
 
 Mark = WatermarkingConfig | SynthIDTextWatermarkingConfig
 
@@ -65,7 +66,7 @@ def find_profile(named: Mark | str | None, profiles: Profiles, field: str) -> Pr
         return Profile(named)
     if named not in profiles:
         known = ", ".join(sorted(profiles)) or "none"
-        raise invalid(field, "unknown_name", f"no watermark is called {named[:64]} here; known: {known}")
+        raise invalid(field, ProblemCode.UNKNOWN_NAME, f"no watermark is called {named[:64]} here; known: {known}")
     return profiles[named]
 
 

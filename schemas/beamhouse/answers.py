@@ -1,8 +1,10 @@
 """What `POST /generate` answers; the last event of a stream holds the same. Fields nobody asked for are absent."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from beamhouse.schemas.words import FinishType
 
 
 class Part(BaseModel):
@@ -14,7 +16,7 @@ class Part(BaseModel):
 class FinishReasonAnswer(Part):
     """Why a sequence ended."""
 
-    type: Literal["eos_token", "stop_string", "length", "time", "stopping_criterion", "cancelled", "error"]
+    type: FinishType
     token_id: int | None = None
     stop_string: str | None = None
     name: str | None = None

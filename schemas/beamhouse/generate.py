@@ -8,24 +8,15 @@ from pydantic.functional_validators import AfterValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from beamhouse.schemas.generation.bounds import TokenId, pass_ids
-from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
+from beamhouse.schemas.words import ProblemCode
 
 MAX_LISTED = 4096
 MAX_TOP_TOKENS = 100
 MAX_WORD_CHARS = 1024
 MAX_FORCED = 256
 
-Mode = Literal[
-    "greedy_search",
-    "sample",
-    "beam_search",
-    "beam_sample",
-    "group_beam_search",
-    "constrained_beam_search",
-    "contrastive_search",
-    "dola_generation",
-    "assisted_generation",
-]
+Mode = Annotated[GenerationMode, Field(strict=False)]
 TokenIds = Annotated[list[TokenId], Field(fail_fast=True), pass_ids()]
 Text = str
 Uint32 = Annotated[int, Field(ge=0, lt=2**32)]
@@ -61,14 +52,14 @@ def inputs_kind(value: Any) -> str:
 
 
 def refuse_media(_: object) -> NoReturn:
-    raise PydanticCustomError("not_supported", "not supported yet: inputs other than text and token ids")
+    raise PydanticCustomError(ProblemCode.NOT_SUPPORTED, "not supported yet: inputs other than text and token ids")
 
 
 def check_distinct(numbers: list[int]) -> list[int]:
     for number, count in Counter(numbers).items():
         if count > 1:
             message = f"{number} is given {count} times; give each number once"
-            raise PydanticCustomError("conflict", "{message}", {"message": message})
+            raise PydanticCustomError(ProblemCode.CONFLICT, "{message}", {"message": message})
     return numbers
 
 
@@ -169,9 +160,11 @@ class PrefixAllowedTokens(Body):
         if len(given) != 1:
             names = ", ".join(kinds)
             message = f"exactly one of {names} is needed; given: {', '.join(given) or 'none'}"
-            raise PydanticCustomError("conflict", "{message}", {"message": message})
+            raise PydanticCustomError(ProblemCode.CONFLICT, "{message}", {"message": message})
         if self.whitespace is not None and self.json_schema is None and "%json" not in (self.grammar or ""):
-            raise PydanticCustomError("conflict", "whitespace acts on json_schema, and on a grammar that holds %json")
+            raise PydanticCustomError(
+                ProblemCode.CONFLICT, "whitespace acts on json_schema, and on a grammar that holds %json"
+            )
         return self
 
 
@@ -292,5 +285,7 @@ class GenerateRequest(Body):
     def check_pairs(self) -> "GenerateRequest":
         for first, second in EXCLUSIVE:
             if getattr(self, first) is not None and getattr(self, second) is not None:
-                raise PydanticCustomError("conflict", f"{first} and {second} exclude each other; give one of them")
+                raise PydanticCustomError(
+                    ProblemCode.CONFLICT, f"{first} and {second} exclude each other; give one of them"
+                )
         return self

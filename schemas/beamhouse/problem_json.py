@@ -2,12 +2,14 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from beamhouse.schemas.words import ErrorCode, ProblemCode
+
 
 class FieldProblem(BaseModel):
     """One thing wrong with one field of the body."""
 
     pointer: str = Field(description="JSON pointer to the field, as `/generation_config/top_p`; empty: the whole body.")
-    code: str = Field(description="Stable word for programs, as `out_of_range`, `unknown_field`, `not_supported`.")
+    code: ProblemCode
     message: str = Field(description="One sentence for people: what was given, what is allowed.")
 
 
@@ -20,7 +22,7 @@ class ProblemJson(BaseModel):
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status; inside an event stream, the one it would have had.")
     detail: str = Field(description="This problem in a sentence.")
-    code: str = Field(description="Stable word for programs.")
+    code: ErrorCode
     request_id: str = Field(description="The value of X-Request-Id, for reports and logs.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
     errors: list[FieldProblem] = Field(default=[], description="At most ten fields that are wrong.")

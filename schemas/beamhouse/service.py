@@ -4,15 +4,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from beamhouse.schemas.beamhouse.generate import Body, Mode
+from beamhouse.schemas.beamhouse.generate import Body
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem
+from beamhouse.schemas.generation.modes import GenerationMode
+from beamhouse.schemas.words import Stage
 
 
 class Health(BaseModel):
     """Whether requests are answered, and where loading stands."""
 
     status: Literal["ready", "not_ready", "alive"]
-    stage: str
+    stage: Stage
     share: float = Field(description="How much of the stage is done, 0 to 1.")
     error: str | None = None
 
@@ -61,7 +63,7 @@ class InfoAnswer(BaseModel):
     """What this server is and can do. Everything that depends on the model is absent until it is loaded."""
 
     version: str
-    status: str
+    status: Stage
     model: ModelAnswer | None = None
     modes: list[str] = []
     fields: list[str] = Field(default=[], description="Fields of GenerationConfig that are obeyed.")
@@ -78,7 +80,7 @@ class DefaultsAnswer(BaseModel):
     """The configuration in force where a request is silent, and the names of stored ones."""
 
     generation_config: dict[str, Any]
-    mode: Mode
+    mode: GenerationMode
     stored: list[str]
 
 
@@ -94,7 +96,7 @@ class ValidateAnswer(BaseModel):
     """What would run. `mode` and `generation_config` are absent if the fields could not be read."""
 
     is_valid: bool
-    mode: Mode | None = None
+    mode: GenerationMode | None = None
     generation_config: dict[str, Any] | None = None
     problems: list[FieldProblem]
     warnings: list[str]

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from beamhouse.schemas.beamhouse.generate import MAX_LISTED, Body, Message, Text, TokenIds, inputs_kind
+from beamhouse.schemas.words import ProblemCode
 
 
 class TokenizeRequest(Body):
@@ -28,7 +29,7 @@ class TokenizeRequest(Body):
     @model_validator(mode="after")
     def check_one(self) -> "TokenizeRequest":
         if (self.inputs is None) == (self.messages is None):
-            raise PydanticCustomError("conflict", "exactly one of inputs and messages is needed")
+            raise PydanticCustomError(ProblemCode.CONFLICT, "exactly one of inputs and messages is needed")
         return self
 
 

@@ -22,6 +22,7 @@ from beamhouse.schemas.judge.model_rules import (
 )
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
+from beamhouse.schemas.words import ProblemCode
 
 __all__ = [
     "LIBRARY_DEFAULTS",
@@ -254,7 +255,7 @@ class GenerationConfig(GenerationFields):
         self.validate()
         idle = self.warnings() if self.to_json_string(ignore_metadata=True) != self._loaded else []
         if idle:
-            raise InvalidGenerationConfig([Problem(text.split()[0], "conflict", text) for text in idle])
+            raise InvalidGenerationConfig([Problem(text.split()[0], ProblemCode.CONFLICT, text) for text in idle])
         if Path(save_directory).is_file():
             raise NotADirectoryError(f"{save_directory} is a file; a directory is needed")
         Path(save_directory).mkdir(parents=True, exist_ok=True)

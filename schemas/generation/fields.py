@@ -38,6 +38,7 @@ from beamhouse.schemas.generation.parts import (
     Temperature,
     Watermark,
 )
+from beamhouse.schemas.words import ProblemCode
 
 
 class GenerationFields(BaseModel):
@@ -54,7 +55,7 @@ class GenerationFields(BaseModel):
     @classmethod
     def _refuse_crowds(cls, fields: Any) -> Any:
         if isinstance(fields, dict) and len(fields) > MAX_FIELDS:
-            raise PydanticCustomError("out_of_range", f"{len(fields)} fields; allowed: at most {MAX_FIELDS}")
+            raise PydanticCustomError(ProblemCode.OUT_OF_RANGE, f"{len(fields)} fields; allowed: at most {MAX_FIELDS}")
         return fields
 
     # Length and stopping

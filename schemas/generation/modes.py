@@ -8,15 +8,15 @@ from beamhouse.schemas.generation.fields import GenerationFields
 class GenerationMode(StrEnum):
     """The decoding modes of `generate()`."""
 
-    CONTRASTIVE_SEARCH = "contrastive_search"
     GREEDY_SEARCH = "greedy_search"
     SAMPLE = "sample"
-    ASSISTED_GENERATION = "assisted_generation"
-    DOLA_GENERATION = "dola_generation"
     BEAM_SEARCH = "beam_search"
     BEAM_SAMPLE = "beam_sample"
-    CONSTRAINED_BEAM_SEARCH = "constrained_beam_search"
     GROUP_BEAM_SEARCH = "group_beam_search"
+    CONSTRAINED_BEAM_SEARCH = "constrained_beam_search"
+    CONTRASTIVE_SEARCH = "contrastive_search"
+    DOLA_GENERATION = "dola_generation"
+    ASSISTED_GENERATION = "assisted_generation"
 
 
 TELLING_FIELDS: dict[GenerationMode, tuple[str, ...]] = {

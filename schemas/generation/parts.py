@@ -16,6 +16,7 @@ from beamhouse.schemas.generation.bounds import (
     TokenId,
 )
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.words import ProblemCode
 
 PART = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -100,7 +101,7 @@ class CompileConfig(BaseModel):
 def _refuse_zero(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and value == 0:
         raise PydanticCustomError(
-            "out_of_range",
+            ProblemCode.OUT_OF_RANGE,
             "temperature is 0; allowed: 1e-06 <= temperature <= 1000000; for greedy, set do_sample=false",
         )
     return value

@@ -16,6 +16,7 @@ from beamhouse.schemas.generation.modes import BEAM_MODES, GenerationMode, mode_
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from beamhouse.schemas.judge.budget_items import num_ids, num_items, num_phrases
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 PREFIX = "generation_config."
 NUMBER_BYTES = {"json": 20.0, "base64": 16 / 3, "safetensors": 4.0}
@@ -136,7 +137,7 @@ def _problem(charges: Iterable[Charge], limit: float, what: str) -> Iterator[Pro
     if total <= limit:
         return
     worst = max(known, key=lambda charge: charge.cost)
-    name, code = worst.field.removeprefix(PREFIX).removeprefix("outputs."), "out_of_range"
+    name = worst.field.removeprefix(PREFIX).removeprefix("outputs.")
     message = f"{name} asks for {what.format(worst.cost)}"
     if len(known) > 1:
         message += f", the whole request for {total:.0f}"
@@ -144,7 +145,7 @@ def _problem(charges: Iterable[Charge], limit: float, what: str) -> Iterator[Pro
     if worst.given:
         most = max(0, int(worst.given * (limit - total + worst.cost) / worst.cost))
         message += f", which is {most} instead of {worst.given} here" if most else ", less than one here"
-    yield Problem(worst.field, code, message + " (fewer tokens, sequences or prompts cost less)")
+    yield Problem(worst.field, ProblemCode.OUT_OF_RANGE, message + " (fewer tokens, sequences or prompts cost less)")
 
 
 def answer_charges(asked: AskedFor) -> Iterator[Charge]:
@@ -268,4 +269,4 @@ def tensor_problems(asked: AskedFor, facts: Facts) -> Iterator[Problem]:
             f"{field} would return up to {sizes[field]} bytes, and all tensors {sum(sizes.values())}; allowed: at most "
             f"{limit} (fewer new tokens, outputs.positions and outputs.layers make it smaller)"
         )
-        yield Problem(f"{PREFIX}{field}", "out_of_range", message)
+        yield Problem(f"{PREFIX}{field}", ProblemCode.OUT_OF_RANGE, message)

@@ -9,6 +9,7 @@ from beamhouse.schemas.generation.parts import DisjunctiveConstraint
 from beamhouse.schemas.generation.resolution import is_neutral
 from beamhouse.schemas.generation.yielding import CACHES_WITH_OPTIONS
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 Fault = tuple[str, str]
 
@@ -58,7 +59,7 @@ def find_problems(config: GenerationFields, assistant_model: object | None, pref
     )
     # A draft model is named beside the configuration, not in it.
     places = ((field if field == "assistant_model" else prefix + field, message) for field, message in faults)
-    return [Problem(place, "conflict", message) for place, message in places]
+    return [Problem(place, ProblemCode.CONFLICT, message) for place, message in places]
 
 
 def _length_faults(config: GenerationFields) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from beamhouse.schemas.generation.modes import GenerationMode, mode_of
 from beamhouse.schemas.generation.parts import AnyConstraint, DisjunctiveConstraint, PhrasalConstraint
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 
 PREFIX = "generation_config."
 SELFHASH_CANDIDATES = 40
@@ -89,26 +90,28 @@ def length_problems(
     limit = config.max_length
     if context_len is not None and prompt_len >= context_len:
         message = f"prompt has {prompt_len} tokens; allowed: at most {context_len - 1}"
-        yield Problem(prompt_field, "out_of_range", message)
+        yield Problem(prompt_field, ProblemCode.OUT_OF_RANGE, message)
         return
     if limit is None:
         return
     if prompt_len >= limit:
         message = f"max_length is {limit}; allowed: more than the {prompt_len} tokens of the prompt"
-        yield Problem(PREFIX + "max_length", "out_of_range", message)
+        yield Problem(PREFIX + "max_length", ProblemCode.OUT_OF_RANGE, message)
     elif context_len is not None and limit > context_len:
         if config.max_new_tokens is not None:
             most = context_len - prompt_len
             message = f"max_new_tokens is {config.max_new_tokens}; allowed: at most {most} after this prompt"
-            yield Problem(PREFIX + "max_new_tokens", "out_of_range", message)
+            yield Problem(PREFIX + "max_new_tokens", ProblemCode.OUT_OF_RANGE, message)
         else:
             message = f"max_length is {limit}; allowed: at most {context_len}"
-            yield Problem(PREFIX + "max_length", "out_of_range", message)
+            yield Problem(PREFIX + "max_length", ProblemCode.OUT_OF_RANGE, message)
     least = config.min_length or 0
     if least > limit > prompt_len:
         field = "min_length" if config.min_new_tokens is None else "min_new_tokens"
         shown, most = (least, limit) if field == "min_length" else (config.min_new_tokens, limit - prompt_len)
-        yield Problem(PREFIX + field, "conflict", f"{field} is {shown}; allowed: at most {most}, where generation ends")
+        yield Problem(
+            PREFIX + field, ProblemCode.CONFLICT, f"{field} is {shown}; allowed: at most {most}, where generation ends"
+        )
 
 
 def id_problems(config: GenerationFields, vocab_size: int, prefix: str = PREFIX) -> Iterator[Problem]:
@@ -118,7 +121,7 @@ def id_problems(config: GenerationFields, vocab_size: int, prefix: str = PREFIX)
         if outside is not None:
             holds = "is" if isinstance(getattr(config, field), int) else "holds"
             message = f"{field} {holds} {outside}; allowed: 0 <= id < {vocab_size}, the size of the vocabulary"
-            yield Problem(prefix + field, "out_of_range", message)
+            yield Problem(prefix + field, ProblemCode.OUT_OF_RANGE, message)
 
 
 def without_foreign_ids(config: GenerationFields, vocab_size: int) -> dict[str, Any]:
@@ -146,37 +149,37 @@ def without_negative_ids(content: Mapping[str, Any]) -> tuple[dict[str, Any], li
         negative = next((token_id for token_id in value if token_id < 0), None)
         if negative is not None:
             kept[field] = [token_id for token_id in value if token_id >= 0] or None
-            problems.append(Problem(field, "out_of_range", f"{field} holds {negative}; allowed: 0 <= id"))
+            problems.append(Problem(field, ProblemCode.OUT_OF_RANGE, f"{field} holds {negative}; allowed: 0 <= id"))
     return kept, problems
 
 
 def _vocabulary_problems(config: GenerationFields, vocab_size: int) -> Iterator[Problem]:
     suppressed = set(config.suppress_tokens or ())
     if len(suppressed) >= vocab_size:
-        yield Problem(PREFIX + "suppress_tokens", "conflict", "suppress_tokens leaves no token to choose")
+        yield Problem(PREFIX + "suppress_tokens", ProblemCode.CONFLICT, "suppress_tokens leaves no token to choose")
     elif len(suppressed | set(config.begin_suppress_tokens or ())) >= vocab_size:
         message = "begin_suppress_tokens and suppress_tokens leave no first token to choose"
-        yield Problem(PREFIX + "begin_suppress_tokens", "conflict", message)
+        yield Problem(PREFIX + "begin_suppress_tokens", ProblemCode.CONFLICT, message)
     if config.exponential_decay_length_penalty is not None and config.eos_token_id is None:
         message = "exponential_decay_length_penalty needs eos_token_id"
-        yield Problem(PREFIX + "exponential_decay_length_penalty", "conflict", message)
+        yield Problem(PREFIX + "exponential_decay_length_penalty", ProblemCode.CONFLICT, message)
     is_contrastive = mode_of(config) is GenerationMode.CONTRASTIVE_SEARCH
     if is_contrastive and config.top_k is not None and config.top_k > vocab_size:
         message = f"top_k is {config.top_k}; allowed in contrastive search: at most {vocab_size}"
-        yield Problem(PREFIX + "top_k", "out_of_range", message)
+        yield Problem(PREFIX + "top_k", ProblemCode.OUT_OF_RANGE, message)
 
 
 def _layer_problems(config: GenerationFields, num_layers: int) -> Iterator[Problem]:
     exit_layer = config.assistant_early_exit
     if exit_layer is not None and exit_layer > num_layers:
         message = f"assistant_early_exit is {exit_layer}; allowed: at most {num_layers}, the layers of the model"
-        yield Problem(PREFIX + "assistant_early_exit", "out_of_range", message)
+        yield Problem(PREFIX + "assistant_early_exit", ProblemCode.OUT_OF_RANGE, message)
     layers = config.dola_layers if isinstance(config.dola_layers, list) else []
     outside = next((layer for layer in layers if layer >= num_layers), None)
     if outside is not None:
         # The library leaves such a layer out without a word.
         message = f"dola_layers holds {outside}; allowed: 0 <= layer < {num_layers}, the last layer"
-        yield Problem(PREFIX + "dola_layers", "out_of_range", message)
+        yield Problem(PREFIX + "dola_layers", ProblemCode.OUT_OF_RANGE, message)
 
 
 def watermark_problems(mark: object, vocab_size: int) -> Iterator[Problem]:
@@ -185,7 +188,7 @@ def watermark_problems(mark: object, vocab_size: int) -> Iterator[Problem]:
         return
     if int(vocab_size * mark.greenlist_ratio) < 1:
         message = f"greenlist_ratio is {mark.greenlist_ratio}; no token of {vocab_size} would be green"
-        yield Problem(PREFIX + "watermarking_config.greenlist_ratio", "out_of_range", message)
+        yield Problem(PREFIX + "watermarking_config.greenlist_ratio", ProblemCode.OUT_OF_RANGE, message)
     if mark.seeding_scheme == "selfhash" and vocab_size < SELFHASH_CANDIDATES:
         message = f"seeding_scheme is selfhash; it needs a vocabulary of {SELFHASH_CANDIDATES} tokens"
-        yield Problem(PREFIX + "watermarking_config.seeding_scheme", "conflict", message)
+        yield Problem(PREFIX + "watermarking_config.seeding_scheme", ProblemCode.CONFLICT, message)

@@ -7,6 +7,7 @@ from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, Sear
 from beamhouse.engine.text.tokenizer import Text, TextStream
 from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
+from beamhouse.schemas.words import FinishType
 from beamhouse.server.asking.translate import AcceptedRequest
 from beamhouse.server.asking.watermark_checks import shown_config
 
@@ -73,7 +74,7 @@ class OutputRow:
         return piece
 
     def answer(self, plan: AcceptedRequest) -> SequenceAnswer:
-        reason = self.finish_reason or FinishReason("error")
+        reason = self.finish_reason or FinishReason(FinishType.ERROR)
         return SequenceAnswer(
             prompt_index=self.prompt_index,
             index=self.index,
@@ -81,7 +82,7 @@ class OutputRow:
             token_ids=self.token_ids,
             num_tokens=len(self.token_ids),
             finish_reason=FinishReasonAnswer(
-                type=reason.type,  # type: ignore[arg-type]  # the engine's closed set, checked by the model
+                type=reason.type,
                 token_id=reason.token_id,
                 stop_string=reason.stop_string,
                 name=reason.name,

@@ -20,6 +20,7 @@ from beamhouse.engine.link.stream import Update
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import Pass
 from beamhouse.server.answering.answer import OutputRow, make_answer, make_rows, say_progress
 from beamhouse.server.answering.answer_json import answer_json, encode_json
@@ -160,7 +161,7 @@ class Run:
         limit = self.service.settings.server.max_tensor_bytes
         if size > limit:
             message = f"the tensors take {size} bytes; allowed: at most {limit}"
-            raise invalid("outputs.tensors", "out_of_range", message)
+            raise invalid("outputs.tensors", ProblemCode.OUT_OF_RANGE, message)
 
     def _observe(self, timings: Timings) -> None:
         """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""

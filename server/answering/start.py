@@ -18,6 +18,7 @@ from beamhouse.engine.link.messages import Submission, Tokens
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget_items import num_items
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
@@ -113,12 +114,12 @@ async def stored_config(service: Service, name: str) -> GenerationConfig:
     if content is None:
         known = ", ".join(await stored_names(service)) or "none"
         message = f"no configuration is stored under {name[:64]}; known: {known}"
-        raise invalid("generation_config", "unknown_name", message)
+        raise invalid("generation_config", ProblemCode.UNKNOWN_NAME, message)
     try:
         return GenerationConfig.model_validate(parse_json(content)).without_origin()
     except (ValidationError, Refused):
         message = f"the configuration stored under {name} is broken; the server's operator must repair it"
-        raise invalid("generation_config", "broken_config", message) from None
+        raise invalid("generation_config", ProblemCode.BROKEN_CONFIG, message) from None
 
 
 async def stored_names(service: Service) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.schemas.beamhouse.scores import Base64Tensor, TransitionScoresRequest
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.tensors import in_json, nested, read_values
 
 WORDS: dict[str | None, float] = {None: math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -45,10 +46,10 @@ def one_score(
     source = max(beam, 0)
     if source >= len(rows):
         message = f"beam_indices[{sequence}][{step}] is {beam}; allowed: less than {len(rows)}"
-        raise invalid(f"beam_indices.{sequence}.{step}", "out_of_range", message)
+        raise invalid(f"beam_indices.{sequence}.{step}", ProblemCode.OUT_OF_RANGE, message)
     if token_id >= len(rows[source]):
         message = f"sequences[{sequence}][{first + step}] is {token_id}; allowed: less than {len(rows[source])}"
-        raise invalid(f"sequences.{sequence}.{first + step}", "out_of_range", message)
+        raise invalid(f"sequences.{sequence}.{first + step}", ProblemCode.OUT_OF_RANGE, message)
     if beam < 0:
         return 0.0
     score = number(rows[source][token_id])
@@ -69,7 +70,9 @@ def number(cell: Any) -> float:
 
 def same_lengths(rows: list[list[int]], field: str) -> list[list[int]]:
     if len({len(row) for row in rows}) > 1:
-        raise invalid(field, "wrong_shape", f"the rows of {field} differ in length; allowed: one length for all")
+        raise invalid(
+            field, ProblemCode.WRONG_SHAPE, f"the rows of {field} differ in length; allowed: one length for all"
+        )
     return rows
 
 
@@ -80,11 +83,13 @@ def read_scores(given: list[Any] | Base64Tensor) -> Scores:
     rows = [row for step in given if isinstance(step, list) for row in step]
     shapes = {(len(step), len(row)) if isinstance(row, list) else None for step in given for row in lists_in(step)}
     if len(shapes) != 1 or None in shapes or not all(map(lists_in, given)) or not rows[0]:
-        raise invalid("scores", "wrong_shape", "scores are not a full steps x rows x vocabulary array")
+        raise invalid("scores", ProblemCode.WRONG_SHAPE, "scores are not a full steps x rows x vocabulary array")
     for row in rows:
         words = (cell for cell in row if isinstance(cell, str))
         if not CELL_KINDS.issuperset(map(type, row)) or any(word not in WORDS for word in words):
-            raise invalid("scores", "wrong_type", 'scores hold something else than numbers, null and "-Infinity"')
+            raise invalid(
+                "scores", ProblemCode.WRONG_TYPE, 'scores hold something else than numbers, null and "-Infinity"'
+            )
     return given
 
 
@@ -96,11 +101,11 @@ def read_base64(given: Base64Tensor) -> Scores:
     try:
         data = base64.b64decode(given.data, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid("scores.data", "wrong_type", "scores.data is not base64") from None
+        raise invalid("scores.data", ProblemCode.WRONG_TYPE, "scores.data is not base64") from None
     expected = math.prod(given.shape) * ITEM_BYTES[given.dtype]
     if len(data) != expected or not expected:
         message = f"scores.data holds {len(data)} bytes; the shape needs {expected}, and more than none"
-        raise invalid("scores.data", "wrong_shape", message)
+        raise invalid("scores.data", ProblemCode.WRONG_SHAPE, message)
     cells: list[float | str | None] = [
         in_json(value) for value in read_values(TensorPiece(given.dtype, given.shape, data))
     ]
@@ -111,10 +116,10 @@ def read_base64(given: Base64Tensor) -> Scores:
 def check_shapes(sequences: list[list[int]], beams: list[list[int]], scores: Scores, num_generated: int) -> None:
     if len(beams) != len(sequences):
         message = f"there are {len(sequences)} sequences, but {len(beams)} rows of beam_indices or scores"
-        raise invalid("sequences", "wrong_shape", message)
+        raise invalid("sequences", ProblemCode.WRONG_SHAPE, message)
     if num_generated > len(scores):
         message = f"beam_indices cover {num_generated} steps; there are scores of {len(scores)}"
-        raise invalid("beam_indices", "wrong_shape", message)
+        raise invalid("beam_indices", ProblemCode.WRONG_SHAPE, message)
     if num_generated > len(sequences[0]):
         message = f"sequences have {len(sequences[0])} tokens; {num_generated} were generated"
-        raise invalid("sequences", "wrong_shape", message)
+        raise invalid("sequences", ProblemCode.WRONG_SHAPE, message)

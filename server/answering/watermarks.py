@@ -20,6 +20,7 @@ from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectReq
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.judge.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.prompts import Prompt
 from beamhouse.server.asking.translate import AcceptedRequest
 from beamhouse.server.service import Model, Service
@@ -38,7 +39,7 @@ def wanted_profile(body: DetectRequest, model: Model) -> Profile:
     if profile is None:
         known = ", ".join(sorted(model.profiles)) or "none"
         message = f"{FIELD} says no watermark to look for; give one, or the name of one of the server's: {known}"
-        raise invalid(FIELD, "missing", message)
+        raise invalid(FIELD, ProblemCode.MISSING, message)
     problems = [*check_fields(body, profile)]
     for problem in watermark_problems(profile.mark, model.info.vocab_size):
         problems.append(replace(problem, field=problem.field.removeprefix(PREFIX)))
@@ -51,16 +52,16 @@ def check_fields(body: DetectRequest, profile: Profile) -> Iterator[Problem]:
     """Fields that have no effect with this kind of watermark."""
     if isinstance(profile.mark, WatermarkingConfig):
         if body.threshold is not None:
-            yield Problem("threshold", "conflict", "threshold is for SynthID; green lists have z_threshold")
+            yield Problem("threshold", ProblemCode.CONFLICT, "threshold is for SynthID; green lists have z_threshold")
         return
     if body.z_threshold is not None:
-        yield Problem("z_threshold", "conflict", "z_threshold is for green lists; SynthID has threshold")
+        yield Problem("z_threshold", ProblemCode.CONFLICT, "z_threshold is for green lists; SynthID has threshold")
     if body.threshold is not None and profile.weights is None:
         message = "threshold needs a watermark with a trained detector, and there is none for this one"
-        yield Problem("threshold", "conflict", message)
+        yield Problem("threshold", ProblemCode.CONFLICT, message)
     if body.ignore_repeated_ngrams:
         message = "ignore_repeated_ngrams is for green lists; SynthID leaves repeated contexts out anyway"
-        yield Problem("ignore_repeated_ngrams", "conflict", message)
+        yield Problem("ignore_repeated_ngrams", ProblemCode.CONFLICT, message)
 
 
 def check_size(texts: list[Prompt]) -> None:
@@ -68,7 +69,7 @@ def check_size(texts: list[Prompt]) -> None:
     num_tokens = sum(len(text.token_ids) for text in texts)
     if num_tokens > MAX_TOKENS:
         message = f"inputs have {num_tokens} tokens; allowed: at most {MAX_TOKENS} in one detection"
-        raise invalid("inputs", "out_of_range", message)
+        raise invalid("inputs", ProblemCode.OUT_OF_RANGE, message)
 
 
 def detect(body: DetectRequest, texts: list[Prompt], profile: Profile, model: Model) -> list[Detection]:
@@ -79,7 +80,7 @@ def detect(body: DetectRequest, texts: list[Prompt], profile: Profile, model: Mo
             detections.append(detect_one(body, text.token_ids, profile, model))
         except TooShort as error:
             message = f"{text.field} has {len(text.token_ids)} tokens; {error} are needed"
-            problems.append(Problem(text.field, "too_short", message))
+            problems.append(Problem(text.field, ProblemCode.TOO_SHORT, message))
     if problems:
         raise InvalidRequest(problems)
     return detections

@@ -6,6 +6,7 @@ from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens
 from beamhouse.schemas.generation.config import GenerationConfig, is_neutral
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.mode_checks import check_mode, check_negative, check_progress, check_rows
 from beamhouse.server.asking.prompts import Prompt
 from beamhouse.server.asking.watermark_checks import check_watermark
@@ -38,13 +39,13 @@ def check_request(
     yield from check_progress(body, configs[0])
     yield from check_watermark(asked, model, bool((body.outputs or Outputs()).watermark_flags))
     if configs[0].token_healing and model.text is None:
-        yield Problem("generation_config.token_healing", "no_tokenizer", "token_healing needs a tokenizer")
+        yield Problem("generation_config.token_healing", ProblemCode.NO_TOKENIZER, "token_healing needs a tokenizer")
 
 
 def check_supported(asked: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
     for name, value in asked.set_fields().items():
         if name not in info.fields and name not in DONE_HERE and not is_neutral(name, value):
-            yield Problem(f"generation_config.{name}", "not_supported", f"not supported yet: {name}")
+            yield Problem(f"generation_config.{name}", ProblemCode.NOT_SUPPORTED, f"not supported yet: {name}")
 
 
 def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
@@ -76,7 +77,7 @@ def check_ids(token_ids: list[int], field: str, vocab_size: int) -> Iterator[Pro
     if token_ids and max(token_ids) >= vocab_size:
         position = next(index for index, token_id in enumerate(token_ids) if token_id >= vocab_size)
         message = f"{field}[{position}] is {token_ids[position]}; allowed: 0 <= id < {vocab_size}"
-        yield Problem(f"{field}.{position}", "out_of_range", message)
+        yield Problem(f"{field}.{position}", ProblemCode.OUT_OF_RANGE, message)
 
 
 def check_constraint(constraint: PrefixAllowedTokens, model: Model) -> Iterator[Problem]:
@@ -85,12 +86,16 @@ def check_constraint(constraint: PrefixAllowedTokens, model: Model) -> Iterator[
     for index, sequence in enumerate(constraint.sequences or []):
         yield from check_ids(sequence, f"{field}.sequences.{index}", info.vocab_size)
         if not sequence:
-            yield Problem(f"{field}.sequences.{index}", "empty", "a sequence has no tokens; at least one is needed")
+            yield Problem(
+                f"{field}.sequences.{index}", ProblemCode.EMPTY, "a sequence has no tokens; at least one is needed"
+            )
     if constraint.trie is not None and constraint.trie not in info.tries:
         yield unknown_name(f"{field}.trie", constraint.trie, info.tries)
     texts = (constraint.regex, constraint.json_schema, constraint.grammar)
     if model.text is None and any(text is not None for text in texts):
-        yield Problem(field, "no_tokenizer", "this model has no tokenizer; constrain it by token_ids or sequences")
+        yield Problem(
+            field, ProblemCode.NO_TOKENIZER, "this model has no tokenizer; constrain it by token_ids or sequences"
+        )
 
 
 def check_assistant(name: str | None, info: ModelInfo) -> Iterator[Problem]:
@@ -107,19 +112,19 @@ def check_names(field: str, names: list[str], info: ModelInfo) -> Iterator[Probl
 
 def unknown_name(field: str, name: str, known: list[str]) -> Problem:
     shown = ", ".join(known[:10]) or "none"
-    return Problem(field, "unknown_name", f"{name[:64]} is not registered on this server; known: {shown}")
+    return Problem(field, ProblemCode.UNKNOWN_NAME, f"{name[:64]} is not registered on this server; known: {shown}")
 
 
 def check_outputs(body: GenerateRequest, config: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
     outputs = body.outputs or Outputs()
     if (outputs.top_n_tokens or 0) > info.vocab_size:
         message = f"top_n_tokens is {outputs.top_n_tokens}; allowed: at most {info.vocab_size}"
-        yield Problem("outputs.top_n_tokens", "out_of_range", message)
+        yield Problem("outputs.top_n_tokens", ProblemCode.OUT_OF_RANGE, message)
     if outputs.tensors == "safetensors" and body.stream:
         message = "a safetensors file cannot travel in an event stream; ask for json or base64, or do not stream"
-        yield Problem("outputs.tensors", "conflict", message)
+        yield Problem("outputs.tensors", ProblemCode.CONFLICT, message)
     most = info.num_layers if config.output_attentions and not config.output_hidden_states else info.num_layers + 1
     for index, layer in enumerate(outputs.layers or []):
         if not -most <= layer < most:
             message = f"layers[{index}] is {layer}; allowed: {-most} <= layer < {most}"
-            yield Problem(f"outputs.layers.{index}", "out_of_range", message)
+            yield Problem(f"outputs.layers.{index}", ProblemCode.OUT_OF_RANGE, message)

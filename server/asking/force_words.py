@@ -5,6 +5,7 @@ from beamhouse.schemas.beamhouse.generate import MAX_FORCED, GenerateRequest
 from beamhouse.schemas.generation.bounds import MAX_PHRASE_IDS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.prompts import encode
 from beamhouse.server.service import Model, Service
 
@@ -50,16 +51,18 @@ async def encode_words(service: Service, model: Model, texts: dict[str, str]) ->
 def check_phrases(phrases: dict[str, list[int]], number: int) -> None:
     """The bounds of `force_words_ids`, for what became of the words. number: of all phrases and choices together."""
     problems = [
-        Problem(field, "empty", "force_words holds a word without tokens") for field in phrases if not phrases[field]
+        Problem(field, ProblemCode.EMPTY, "force_words holds a word without tokens")
+        for field in phrases
+        if not phrases[field]
     ]
     problems += [
-        Problem(field, "too_long", f"a word has {len(ids)} tokens; allowed: at most {MAX_PHRASE_IDS}")
+        Problem(field, ProblemCode.TOO_LONG, f"a word has {len(ids)} tokens; allowed: at most {MAX_PHRASE_IDS}")
         for field, ids in phrases.items()
         if len(ids) > MAX_PHRASE_IDS
     ]
     if number > MAX_FORCED:
         message = f"force_words and {IDS} have {number} entries together; allowed: at most {MAX_FORCED}"
-        problems.append(Problem("force_words", "out_of_range", message))
+        problems.append(Problem("force_words", ProblemCode.OUT_OF_RANGE, message))
     if problems:
         raise InvalidRequest(problems)
 

@@ -8,11 +8,16 @@ from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 from beamhouse.schemas.generation.modes import BEAM_MODES, TELLING_FIELDS, row_field
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import shown
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.prompts import Prompt
 
 
 def check_mode(
-    stated: str | None, config: GenerationConfig, assistant_model: str | None, info: ModelInfo, is_explained: bool
+    stated: GenerationMode | None,
+    config: GenerationConfig,
+    assistant_model: str | None,
+    info: ModelInfo,
+    is_explained: bool,
 ) -> Iterator[Problem]:
     """Whether the mode that runs is the stated one, and one this model is served with.
 
@@ -21,11 +26,11 @@ def check_mode(
     mode = config.get_generation_mode(assistant_model)
     telling = telling_fields(mode, config, assistant_model)
     if stated is not None and stated != mode:
-        yield Problem("mode", "conflict", contradiction(GenerationMode(stated), mode, telling))
+        yield Problem("mode", ProblemCode.CONFLICT, contradiction(stated, mode, telling))
     if mode not in info.modes and not is_explained:
         field = next(iter(telling), "")
         place = field if field == "assistant_model" else f"generation_config.{field}".removesuffix(".")
-        yield Problem(place, "not_supported", f"not supported yet: {field or 'this'}, which asks for {mode}")
+        yield Problem(place, ProblemCode.NOT_SUPPORTED, f"not supported yet: {field or 'this'}, which asks for {mode}")
 
 
 def telling_fields(mode: GenerationMode, config: GenerationConfig, assistant_model: str | None) -> dict[str, object]:
@@ -52,7 +57,7 @@ def check_rows(config: GenerationConfig, assistant_model: str | None, info: Mode
     beams, most = config.num_beams or 1, info.max_beams or info.max_rows
     if beams > most:
         message = f"num_beams is {beams}; allowed on this server: at most {most}"
-        yield Problem("generation_config.num_beams", "out_of_range", message)
+        yield Problem("generation_config.num_beams", ProblemCode.OUT_OF_RANGE, message)
         return
     mode = config.get_generation_mode(assistant_model)
     field = row_field(mode)
@@ -62,7 +67,7 @@ def check_rows(config: GenerationConfig, assistant_model: str | None, info: Mode
         message = f"{field} is {rows}; allowed: at most {info.max_rows} rows in one step"
         if is_guided:
             message += f", and guidance takes two for each, so {needed} here"
-        yield Problem(f"generation_config.{field if rows > 1 else 'guidance_scale'}", "out_of_range", message)
+        yield Problem(f"generation_config.{field if rows > 1 else 'guidance_scale'}", ProblemCode.OUT_OF_RANGE, message)
 
 
 def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) -> Iterator[Problem]:
@@ -72,12 +77,14 @@ def check_negative(config: GenerationConfig, prompt: Prompt, info: ModelInfo) ->
         return
     name = negative.field.partition(".")[0]
     if is_neutral("guidance_scale", config.guidance_scale):
-        yield Problem(name, "conflict", f"{name} needs a guidance_scale other than 1; without, it has no effect")
+        yield Problem(
+            name, ProblemCode.CONFLICT, f"{name} needs a guidance_scale other than 1; without, it has no effect"
+        )
     num_new = (config.max_length or 0) - len(prompt.token_ids)
     num_given, most = len(negative.token_ids) + negative.num_masked, info.most_tokens - num_new
     if num_new > 0 and num_given > most:
         message = f"{name} has {num_given} tokens; allowed: at most {max(0, most)} before {num_new} new tokens"
-        yield Problem(negative.field, "out_of_range", message)
+        yield Problem(negative.field, ProblemCode.OUT_OF_RANGE, message)
 
 
 def check_progress(body: GenerateRequest, config: GenerationConfig) -> Iterator[Problem]:
@@ -87,6 +94,6 @@ def check_progress(body: GenerateRequest, config: GenerationConfig) -> Iterator[
     mode = config.get_generation_mode(body.assistant_model)
     if mode not in BEAM_MODES:
         message = f"progress goes with beam search; the configuration asks for {mode}"
-        yield Problem("outputs.progress", "conflict", message)
+        yield Problem("outputs.progress", ProblemCode.CONFLICT, message)
     if not body.stream:
-        yield Problem("outputs.progress", "conflict", "progress comes as events; ask for a stream")
+        yield Problem("outputs.progress", ProblemCode.CONFLICT, "progress comes as events; ask for a stream")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import NegativePrompt, Prompt, encode
 from beamhouse.server.service import Model, Service
@@ -18,7 +19,7 @@ async def with_negative_prompts(
 ) -> list[Prompt]:
     """The prompts, each with what guidance leads away from, if that was given. Raises InvalidRequest."""
     if body.negative_prompt_attention_mask is not None and body.negative_prompt_ids is None:
-        raise invalid(MASK, "conflict", f"{MASK} needs {IDS}")
+        raise invalid(MASK, ProblemCode.CONFLICT, f"{MASK} needs {IDS}")
     if body.negative_prompt is not None:
         negatives = await read_texts(service, model, body.negative_prompt, len(prompts))
     elif body.negative_prompt_ids is not None:
@@ -66,33 +67,39 @@ def read_masks(mask: list[int] | list[list[int]], fields: list[str]) -> list[lis
     is_flat = fields == [IDS]
     if is_flat == bool(nested) or (nested and len(nested) != len(fields)):
         shape = "one mask" if is_flat else f"{len(fields)} masks, one for each list"
-        raise invalid(MASK, "conflict", f"{MASK} does not fit {IDS}; expected {shape}")
+        raise invalid(MASK, ProblemCode.CONFLICT, f"{MASK} does not fit {IDS}; expected {shape}")
     return nested or [[bit for bit in mask if isinstance(bit, int)]]
 
 
 def check_mask(field: str, bits: list[int], num_ids: int) -> Iterator[Problem]:
     """Positions that are not attended to are padding in front; a hole among the tokens is refused."""
     if len(bits) != num_ids:
-        yield Problem(field, "conflict", f"{MASK} has {len(bits)} entries for {num_ids} ids; give one for each")
+        yield Problem(
+            field, ProblemCode.CONFLICT, f"{MASK} has {len(bits)} entries for {num_ids} ids; give one for each"
+        )
     elif num_ids and 1 not in bits:
-        yield Problem(field, "conflict", f"{MASK} has no 1; at least one token must be attended to")
+        yield Problem(field, ProblemCode.CONFLICT, f"{MASK} has no 1; at least one token must be attended to")
     elif bits and 0 in bits[bits.index(1) :]:
         position = bits.index(0, bits.index(1))
         yield Problem(
-            f"{field}.{position}", "conflict", f"{MASK}[{position}] is 0 behind a 1; zeros may only stand in front"
+            f"{field}.{position}",
+            ProblemCode.CONFLICT,
+            f"{MASK}[{position}] is 0 behind a 1; zeros may only stand in front",
         )
 
 
 def check_number_of(field: str, given: int, number: int) -> None:
     if given != number:
         message = f"{field} has {given} entries for {number} prompts; give one for all, or one for each"
-        raise invalid(field, "conflict", message)
+        raise invalid(field, ProblemCode.CONFLICT, message)
 
 
 def spread(negatives: list[NegativePrompt], number: int) -> list[NegativePrompt]:
     """One for each prompt, where one may stand for all. Raises InvalidRequest for those without tokens."""
     empty = [
-        Problem(negative.field, "empty", f"{negative.field.partition('.')[0]} has no tokens; give at least one")
+        Problem(
+            negative.field, ProblemCode.EMPTY, f"{negative.field.partition('.')[0]} has no tokens; give at least one"
+        )
         for negative in negatives
         if not negative.token_ids
     ]

@@ -7,6 +7,7 @@ import anyio
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Inputs, Message
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.service import Model, Service
 
 
@@ -70,7 +71,7 @@ async def encode(
 def check_sizes(service: Service, texts: dict[str, str]) -> None:
     limit = service.settings.server.max_prompt_bytes
     too_long = [
-        Problem(field, "too_long", f"{field} has {size} bytes; allowed: at most {limit} in one prompt")
+        Problem(field, ProblemCode.TOO_LONG, f"{field} has {size} bytes; allowed: at most {limit} in one prompt")
         for field, prompt in texts.items()
         if (size := len(prompt.encode("utf-8", "replace"))) > limit
     ]
@@ -102,19 +103,23 @@ def start_ids(bos_token_id: int | None) -> list[int]:
     """The prompt of a request without one."""
     if bos_token_id is None:
         message = "there is no prompt, and this model has no bos_token_id to start from; give inputs or bos_token_id"
-        raise invalid("inputs", "missing", message)
+        raise invalid("inputs", ProblemCode.MISSING, message)
     return [bos_token_id]
 
 
 def check_number(service: Service, number: int, field: str = "inputs") -> None:
     limit = service.settings.server.max_prompts
     if number > limit:
-        raise invalid(field, "out_of_range", f"{field} has {number} prompts; allowed: at most {limit}")
+        raise invalid(field, ProblemCode.OUT_OF_RANGE, f"{field} has {number} prompts; allowed: at most {limit}")
 
 
 def check_filled(prompts: list[Prompt]) -> None:
     empty = [
-        Problem(prompt.field, "empty", f"{prompt.field} has no tokens; give at least one, or null for bos_token_id")
+        Problem(
+            prompt.field,
+            ProblemCode.EMPTY,
+            f"{prompt.field} has no tokens; give at least one, or null for bos_token_id",
+        )
         for prompt in prompts
         if not prompt.token_ids
     ]

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Scope
 
 from beamhouse.engine.link.client import EngineClient
+from beamhouse.schemas.words import Stage
 from beamhouse.server.command.failures import CommandFailed
 from beamhouse.server.command.loading_report import LoadingReport
 
@@ -34,7 +35,7 @@ async def generate_once(app: FastAPI, client: EngineClient, report: LoadingRepor
     """The answer to one request, from a model that is loaded for it. Raises RequestRefused or EngineUnavailable."""
     async with app.router.lifespan_context(app):
         async for status in client.changes():
-            if status.stage != "failed" and not status.is_ready:
+            if status.stage is not Stage.FAILED and not status.is_ready:
                 report.loading(status.stage, status.share)
         await client.loaded()
         report.done()

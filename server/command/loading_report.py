@@ -7,13 +7,15 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from beamhouse.schemas.words import Stage
+
 log = structlog.get_logger()
 
 
 class LoadingReport(Protocol):
     """share: of the stage, 0 to 1."""
 
-    def loading(self, stage: str, share: float) -> None: ...
+    def loading(self, stage: Stage, share: float) -> None: ...
     def done(self) -> None: ...
     def say(self, text: str) -> None: ...
     def fail(self, text: str) -> None: ...
@@ -35,7 +37,7 @@ class TerminalReport:
         self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
         self.task: TaskID | None = None
 
-    def loading(self, stage: str, share: float) -> None:
+    def loading(self, stage: Stage, share: float) -> None:
         if self.task is None:
             self.task = self.progress.add_task(stage, total=1.0)
             self.progress.start()
@@ -58,15 +60,15 @@ class LineReport:
     """A line for each stage, where there is no terminal."""
 
     def __init__(self) -> None:
-        self.stage = ""
+        self.stage: Stage | None = None
 
-    def loading(self, stage: str, share: float) -> None:
+    def loading(self, stage: Stage, share: float) -> None:
         if stage != self.stage:
             self.say(f"loading: {stage}")
         self.stage = stage
 
     def done(self) -> None:
-        self.stage = ""
+        self.stage = None
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from beamhouse.config.settings import Settings
+from beamhouse.schemas.words import Stage
 from beamhouse.server.command.failures import CommandFailed
 from beamhouse.server.command.loading_report import LoadingReport, loading_report
 from beamhouse.server.edge.connections import PROBE_PLACES, Bounds, protocol
@@ -84,7 +85,7 @@ class DrainingServer(uvicorn.Server):
         self.drain_s = 0.0
         self.drain_ends_at: float | None = None  # time.monotonic() seconds, once draining
         self.num_signals = 0
-        self.stage = ""
+        self.stage: Stage | None = None
         self.status = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -96,7 +97,7 @@ class DrainingServer(uvicorn.Server):
         if self.num_signals:
             return await self.drain()
         self.tell()
-        if self.client.status.stage == "failed":
+        if self.client.status.stage is Stage.FAILED:
             self.status = EXIT_FAILED
             return True
         return await super().on_tick(counter)
@@ -117,9 +118,9 @@ class DrainingServer(uvicorn.Server):
     def tell(self) -> None:
         """Say what has changed since the last tick."""
         status = self.client.status
-        if status.stage == "failed":
+        if status.stage is Stage.FAILED:
             self.report.fail(f"beamhouse: {status.error}")
-        elif status.stage == "stalled" or self.stage == "stalled":
+        elif status.stage is Stage.STALLED or self.stage is Stage.STALLED:
             if status.stage != self.stage:
                 self.report.say(f"{status.stage}: {status.error}" if status.error else status.stage)
         elif not status.is_ready:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from beamhouse.config.settings import ServerSettings
+from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import problem_json, respond
 from beamhouse.server.edge.request_id import HEADER, RequestId
 
@@ -111,7 +112,7 @@ class Connection(H11Protocol):
         """Answer what is not HTTP. Called while the error is being handled, which knows a better status."""
         error = sys.exception()
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        code = "headers_too_large" if status == 431 else "malformed_request"
+        code = ErrorCode.HEADERS_TOO_LARGE if status == 431 else ErrorCode.MALFORMED_REQUEST
         self._answer_and_leave(status, code, f"this is not a valid request of HTTP/1.1: {error or msg}")
 
     def _await_head(self) -> None:
@@ -126,7 +127,7 @@ class Connection(H11Protocol):
     def _give_up_head(self) -> None:
         if self._head:
             message = f"the head of the request did not arrive within {self._bounds.head_timeout_s:g} seconds"
-            self._answer_and_leave(408, "head_timeout", message)
+            self._answer_and_leave(408, ErrorCode.HEAD_TIMEOUT, message)
         else:
             self._leave()
 
@@ -166,7 +167,7 @@ class Connection(H11Protocol):
         elif len(others) <= most + PROBE_PLACES:
             self._is_beyond = True
         else:
-            self._answer_and_leave(503, "too_many_connections", f"{most} connections are in use")
+            self._answer_and_leave(503, ErrorCode.TOO_MANY_CONNECTIONS, f"{most} connections are in use")
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, behind what only the connection knows of a request."""
@@ -196,11 +197,13 @@ class Connection(H11Protocol):
         names = {name for name, _ in scope["headers"]}
         if self._is_beyond and len(self.connections) > self._bounds.max_connections and scope["path"] not in PROBES:
             most = self._bounds.max_connections
-            return refusal(503, "too_many_connections", f"{most} connections are in use; this one is for probes alone")
+            return refusal(
+                503, ErrorCode.TOO_MANY_CONNECTIONS, f"{most} connections are in use; this one is for probes alone"
+            )
         if {b"content-length", b"transfer-encoding"} <= names:
-            return refusal(400, "ambiguous_length", "Content-Length and Transfer-Encoding exclude each other")
+            return refusal(400, ErrorCode.AMBIGUOUS_LENGTH, "Content-Length and Transfer-Encoding exclude each other")
         if self._repeats_length:
-            return refusal(400, "ambiguous_length", "Content-Length is given more than once")
+            return refusal(400, ErrorCode.AMBIGUOUS_LENGTH, "Content-Length is given more than once")
         return None
 
     async def _linger(self, receive: Receive) -> None:
@@ -212,7 +215,7 @@ class Connection(H11Protocol):
                         if (await receive())["type"] == "http.disconnect":
                             return
 
-    def _answer_and_leave(self, status: int, code: str, detail: str) -> None:
+    def _answer_and_leave(self, status: int, code: ErrorCode, detail: str) -> None:
         """Answer outside of any request of the application; where its answer has begun, only close."""
         if self.cycle is not None and not self.is_idle:
             self.cycle.disconnected = True
@@ -231,7 +234,7 @@ class Connection(H11Protocol):
         self._leave()
 
 
-def refusal(status: int, code: str, detail: str) -> ASGIApp:
+def refusal(status: int, code: ErrorCode, detail: str) -> ASGIApp:
     """An application that answers everything with one problem."""
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,6 +19,7 @@ from beamhouse.engine.link.errors import (
 )
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.edge.request_id import HEADER
 
 MAX_ERRORS = 10
@@ -36,7 +37,7 @@ STATUS: dict[type[EngineError], int] = {
     EngineUnavailable: 503,
     DeadlinePassed: 504,
 }
-HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 431: "headers_too_large"}
+HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 431: ErrorCode.HEADERS_TOO_LARGE}
 RETRYABLE = frozenset({408, 429, 503})
 
 log = structlog.get_logger()
@@ -45,7 +46,7 @@ log = structlog.get_logger()
 class Refused(HTTPException):
     """A request that is turned away before anyone looks at its fields."""
 
-    def __init__(self, status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, code: ErrorCode, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
         self.code = code
 
@@ -61,7 +62,7 @@ def problem_of(error: EngineError, request_id: str) -> ProblemJson:
     codes = {problem.code for problem in problems}
     return problem_json(
         status=status,
-        code="not_supported" if codes == {"not_supported"} else error.code,
+        code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else error.code,
         detail=summary([problem.message for problem in problems]) if problems else str(error),
         request_id=request_id,
         retryable=error.is_retryable,
@@ -72,7 +73,7 @@ def problem_of(error: EngineError, request_id: str) -> ProblemJson:
 def problem_json(
     *,
     status: int,
-    code: str,
+    code: ErrorCode,
     detail: str,
     request_id: str,
     retryable: bool = False,
@@ -138,7 +139,7 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer an unknown route, a wrong method, or a body that was refused unread; `Allow` is kept."""
     assert isinstance(error, HTTPException)
-    code = error.code if isinstance(error, Refused) else HTTP_CODES.get(error.status_code, "http_error")
+    code = error.code if isinstance(error, Refused) else HTTP_CODES.get(error.status_code, ErrorCode.HTTP_ERROR)
     problem = problem_json(
         status=error.status_code,
         code=code,
@@ -167,4 +168,4 @@ def crash_of(error: Exception, request_id: str) -> ProblemJson:
     """What a client is told about a fault of our own code: nothing of its insides, which are logged."""
     log.error("request crashed", request_id=request_id, exc_info=error)
     detail = "the server failed on this request; the log of the server says why"
-    return problem_json(status=500, code="internal_error", detail=detail, request_id=request_id)
+    return problem_json(status=500, code=ErrorCode.INTERNAL_ERROR, detail=detail, request_id=request_id)

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
+from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import Refused
 from beamhouse.server.edge.validation import body_models
 from beamhouse.server.service import Service
@@ -36,11 +37,11 @@ def parse_json(data: bytes) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise Refused(400, "malformed_json", f"the body is not valid JSON: {error}"[:200]) from None
+        raise Refused(400, ErrorCode.MALFORMED_JSON, f"the body is not valid JSON: {error}"[:200]) from None
     num_keys = count_keys(value)
     # A valid text has one colon outside its strings per key, so fewer keys than colons means that some were repeated.
     if data.count(b":") != num_keys and count_colons(data) != num_keys:
-        raise Refused(400, "duplicate_key", f"the key {find_repeated_key(data)!r} is repeated in one object")
+        raise Refused(400, ErrorCode.DUPLICATE_KEY, f"the key {find_repeated_key(data)!r} is repeated in one object")
     return value
 
 
@@ -67,10 +68,12 @@ def count_keys(root: object) -> int:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise Refused(400, "too_deep", f"the body is nested more than {MAX_DEPTH} levels deep")
+            raise Refused(400, ErrorCode.TOO_DEEP, f"the body is nested more than {MAX_DEPTH} levels deep")
         num_containers += len(level)
         if num_containers > MAX_CONTAINERS:
-            raise Refused(422, "too_many_values", f"the body holds more than {MAX_CONTAINERS} lists and objects")
+            raise Refused(
+                422, ErrorCode.TOO_MANY_VALUES, f"the body holds more than {MAX_CONTAINERS} lists and objects"
+            )
         below: list[object] = []
         for item in level:
             if isinstance(item, dict):
@@ -83,7 +86,7 @@ def count_keys(root: object) -> int:
                 continue
             num_values += len(members)
             if num_values > MAX_VALUES:
-                raise Refused(422, "too_many_values", f"the body holds more than {MAX_VALUES} values")
+                raise Refused(422, ErrorCode.TOO_MANY_VALUES, f"the body holds more than {MAX_VALUES} values")
             if not SCALARS.issuperset(map(type, members)):
                 below += (member for member in members if isinstance(member, dict | list))
         level = below
@@ -93,11 +96,11 @@ def count_keys(root: object) -> int:
 def check_keys(item: dict[str, object]) -> None:
     if len(item) > MAX_KEYS:
         raise Refused(
-            422, "too_many_keys", f"an object of the body has {len(item)} keys; at most {MAX_KEYS} are allowed"
+            422, ErrorCode.TOO_MANY_KEYS, f"an object of the body has {len(item)} keys; at most {MAX_KEYS} are allowed"
         )
     longest = max(map(len, item), default=0)
     if longest > MAX_KEY_LEN:
-        raise Refused(422, "key_too_long", f"a key has {longest} characters; at most {MAX_KEY_LEN} are allowed")
+        raise Refused(422, ErrorCode.KEY_TOO_LONG, f"a key has {longest} characters; at most {MAX_KEY_LEN} are allowed")
 
 
 def find_repeated_key(data: bytes) -> str:
@@ -133,10 +136,10 @@ class StrictRequest(Request):
                 self._body = await self.read(settings.max_body_bytes)
             if not hasattr(self, "_body"):
                 raise Refused(
-                    408, "body_timeout", f"the body did not arrive within {settings.body_timeout_s:g} seconds"
+                    408, ErrorCode.BODY_TIMEOUT, f"the body did not arrive within {settings.body_timeout_s:g} seconds"
                 )
             if not self._body:
-                raise Refused(400, "malformed_json", "the body is empty; a JSON object is needed")
+                raise Refused(400, ErrorCode.MALFORMED_JSON, "the body is empty; a JSON object is needed")
         return self._body
 
     async def json(self) -> Any:
@@ -159,15 +162,15 @@ class StrictRequest(Request):
         charset = parameters.replace(" ", "").replace('"', "").lower()
         if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
             message = f"content-type is {given[:64]!r}; allowed: application/json in UTF-8"
-            raise Refused(415, "unsupported_media_type", message)
+            raise Refused(415, ErrorCode.UNSUPPORTED_MEDIA_TYPE, message)
         codings = self.headers.get("content-encoding", "")
         if {coding.strip().lower() for coding in codings.split(",")} - {"", "identity"}:
             message = f"content-encoding is {codings[:64]!r}; allowed: identity, that is, no encoding"
-            raise Refused(415, "unsupported_encoding", message, {"Accept-Encoding": "identity"})
+            raise Refused(415, ErrorCode.UNSUPPORTED_ENCODING, message, {"Accept-Encoding": "identity"})
 
     async def read(self, max_bytes: int) -> bytes:
         announced = self.headers.get("content-length", "0")
-        too_large = Refused(413, "body_too_large", f"the body is larger than {max_bytes} bytes")
+        too_large = Refused(413, ErrorCode.BODY_TOO_LARGE, f"the body is larger than {max_bytes} bytes")
         if not announced.isdecimal() or len(announced) > 18 or int(announced) > max_bytes:
             raise too_large
         chunks: list[bytes] = []

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from beamhouse.schemas.beamhouse.generate import Body, GenerateRequest, Outputs
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem
 from beamhouse.schemas.pydantic_problems import LENGTH_ERRORS, MAX_SHOWN, RANGE_ERRORS, range_in_words, shown
+from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.edge.errors import (
     MAX_ERRORS,
     MAX_MESSAGE,
@@ -36,7 +37,7 @@ KINDS = {
     "model_attributes": "an object",
     "none": "null",
 }
-OWN = frozenset({"not_supported", "conflict", "out_of_range"})
+OWN = frozenset({ProblemCode.NOT_SUPPORTED, ProblemCode.CONFLICT, ProblemCode.OUT_OF_RANGE})
 Schema = Mapping[str, Any]
 
 
@@ -61,7 +62,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     return respond(
         problem_json(
             status=422,
-            code="not_supported" if codes == {"not_supported"} else "invalid_request",
+            code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else ErrorCode.INVALID_REQUEST,
             detail=summary([item.message for item in errors]),
             request_id=request_id_of(request),
             errors=errors,
@@ -90,9 +91,9 @@ def explain(errors: Sequence[Mapping[str, Any]], body: object, model: type[BaseM
         if is_overtaken and fault.kind.endswith("_type"):
             continue
         known = problems.get(where)
-        if known is None or (known.code == "wrong_type" and not fault.kind.endswith("_type")):
+        if known is None or (known.code is ProblemCode.WRONG_TYPE and not fault.kind.endswith("_type")):
             problems[where] = describe(fault, schema)
-        elif fault.kind.endswith("_type") and known.code == "wrong_type":
+        elif fault.kind.endswith("_type") and known.code is ProblemCode.WRONG_TYPE:
             expected = KINDS.get(fault.kind.removesuffix("_type"), "")
             if expected and expected not in known.message:
                 problems[where] = known.model_copy(update={"message": f"{known.message} or {expected}"})
@@ -118,37 +119,40 @@ def place(error: Mapping[str, Any], body: object) -> Fault:
 
 def describe(fault: Fault, schema: Schema) -> FieldProblem:
     name = name_of(fault.path)
-    code, message = "invalid", f"{name}: {fault.message}"
+    code, message = ProblemCode.INVALID, f"{name}: {fault.message}"
     if fault.kind == "missing":
-        code, message = "missing", f"{name} is missing"
+        code, message = ProblemCode.MISSING, f"{name} is missing"
     elif fault.kind == "extra_forbidden":
         code, message = unknown(fault.path, schema)
     elif fault.kind in OWN:
-        code, message = fault.kind, fault.message
+        code, message = ProblemCode(fault.kind), fault.message
     elif fault.kind in RANGE_ERRORS:
-        code, message = "out_of_range", f"{name} is {shown(fault.value)}; allowed: {allowed(fault, schema)}"
+        code, message = ProblemCode.OUT_OF_RANGE, f"{name} is {shown(fault.value)}; allowed: {allowed(fault, schema)}"
     elif fault.kind in LENGTH_ERRORS:
-        code, message = "out_of_range", f"{name} has {length(fault.value)}; allowed: {allowed_length(fault, schema)}"
+        code, message = (
+            ProblemCode.OUT_OF_RANGE,
+            f"{name} has {length(fault.value)}; allowed: {allowed_length(fault, schema)}",
+        )
     elif fault.kind.endswith("_type"):
         expected = KINDS.get(fault.kind.removesuffix("_type"), "another type")
-        code, message = "wrong_type", f"{name} is {shown(fault.value)}; expected {expected}"
+        code, message = ProblemCode.WRONG_TYPE, f"{name} is {shown(fault.value)}; expected {expected}"
     return FieldProblem(pointer=pointer(fault.path), code=code, message=cut(message, MAX_MESSAGE))
 
 
-def unknown(path: Sequence[str | int], schema: Schema) -> tuple[str, str]:
+def unknown(path: Sequence[str | int], schema: Schema) -> tuple[ProblemCode, str]:
     """What to say of a key that no model knows: refused for now, elsewhere, misspelt, or none of these."""
     *parents, key = (str(part) for part in path)
     owner: type[Body] = Outputs if parents == ["outputs"] else GenerateRequest
     known = properties(schema, path[:-1])
     if key in owner.not_supported and len(parents) <= 1 and known.keys() >= owner.model_fields.keys():
-        return "not_supported", f"not supported yet: {key}"
+        return ProblemCode.NOT_SUPPORTED, f"not supported yet: {key}"
     message = f"{key[:MAX_SHOWN]} is not a field"
     below = properties(schema, [*path[:-1], "generation_config"]) if "generation_config" in known else {}
     if key in below:
-        return "unknown_field", f"{message} of the body; did you mean generation_config.{key}?"
+        return ProblemCode.UNKNOWN_FIELD, f"{message} of the body; did you mean generation_config.{key}?"
     if guess := difflib.get_close_matches(key[:MAX_SHOWN], known, n=1):
-        return "unknown_field", f"{message}; did you mean {guess[0]}?"
-    return "unknown_field", message
+        return ProblemCode.UNKNOWN_FIELD, f"{message}; did you mean {guess[0]}?"
+    return ProblemCode.UNKNOWN_FIELD, message
 
 
 def name_of(path: Sequence[str | int]) -> str:

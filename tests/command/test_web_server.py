@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from beamhouse.engine.link.client import EngineStatus
+from beamhouse.schemas.words import Stage
 from beamhouse.server.command.web_server import CannotListen, DrainingServer, bind
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ def anyio_backend() -> str:
 class FakeEngine:
     """Stands at the border to the engine process: a status, and an end."""
 
-    status: EngineStatus = field(default_factory=lambda: EngineStatus("starting"))
+    status: EngineStatus = field(default_factory=lambda: EngineStatus(Stage.STARTING))
     info: None = None
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -141,7 +142,7 @@ async def test_the_end_of_the_drain_ends_what_runs():
 
 async def test_an_engine_that_failed_ends_the_server_with_its_reason():
     async with running() as case:
-        case.engine.status = EngineStatus("failed", error="no such model")
+        case.engine.status = EngineStatus(Stage.FAILED, error="no such model")
         await asyncio.wait_for(case.ended, 10)
         assert case.server.status == 1
         assert case.report.told[-1] == "beamhouse: no such model"
@@ -151,7 +152,11 @@ async def test_loading_is_told_until_ready_once():
     async with running() as case:
         server, report = case.server, case.report
         report.told.clear()
-        for status in (EngineStatus("weights", 0.5), EngineStatus("ready", 1.0), EngineStatus("ready", 1.0)):
+        for status in (
+            EngineStatus(Stage.WEIGHTS, 0.5),
+            EngineStatus(Stage.READY, 1.0),
+            EngineStatus(Stage.READY, 1.0),
+        ):
             case.engine.status = status
             server.tell()
     assert report.told[:2] == ["weights 0.5", "done"]

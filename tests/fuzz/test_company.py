@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from beamhouse.engine.link.messages import FinishReason
+from beamhouse.schemas.words import FinishType
 from tests.fuzz.company import differences, leaks, play, roomy
 from tests.fuzz.crowds import make_engine
 from tests.parity.running import alone, submission
@@ -38,7 +39,7 @@ def test_other_tokens_reasons_and_scores_are_seen() -> None:
     answer = alone(roomy("qwen3", "auto"), one)
     for changed in (
         replace(answer, token_ids={0: [1, 2, 3]}),
-        replace(answer, reasons={0: FinishReason("eos_token", token_id=2)}),
+        replace(answer, reasons={0: FinishReason(FinishType.EOS_TOKEN, token_id=2)}),
         replace(answer, scores={0: [0.5]}),
     ):
         assert any(differences(changed, answer))

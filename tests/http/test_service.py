@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from beamhouse.engine.link.errors import RequestFailed
+from beamhouse.schemas.words import ErrorCode, FinishType, ProblemCode, Stage
 from beamhouse.server.admission import Gate
 from beamhouse.server.app import create_app
 from tests.fakes import FakeStream, tokens_of
@@ -181,6 +182,12 @@ async def test_documentation_needs_nothing_from_elsewhere(client):
         assert "http://" not in text
         assert "https://" not in text
     assert (await client.get("/docs/app.py")).status_code == 404
+
+
+@pytest.mark.parametrize("kind", [ErrorCode, ProblemCode, FinishType, Stage])
+async def test_the_schema_lists_the_words_that_programs_read(client, kind):
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert schemas[kind.__name__]["enum"] == [str(word) for word in kind]
 
 
 async def test_the_schema_describes_every_field_of_the_body(client):

@@ -16,6 +16,7 @@ from beamhouse.engine.loading.draft_models import Assistant
 from beamhouse.engine.loading.files import BUILTIN_DRAFT
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.words import FinishType
 from tests.parity.allowing import TOKENIZER_JSON, callable_of, token_bytes
 from tests.parity.models import reference, served
 from tests.parity.plain.contrastive import contrastive
@@ -23,7 +24,7 @@ from tests.parity.plain.dola import dola
 from tests.parity.plain.task import Task
 from tests.parity.running import SETTINGS, Answer, alone, submission
 
-IS_COMPLETE = FinishReason("stopping_criterion", name="prefix_allowed_tokens")
+IS_COMPLETE = FinishReason(FinishType.STOPPING_CRITERION, name="prefix_allowed_tokens")
 PROMPT = [5, 6, 7, 8]
 NUM_NEW = 12
 END = 0
@@ -182,7 +183,7 @@ def test_what_ended_is_returned_where_no_other_beam_can_go_on(mode: dict[str, An
     assert token_bytes()[12] == b"*"
     assert error_of(answer) is None
     ended = {tuple(sequence): reason_of(answer, index) for index, sequence in enumerate(answer.sequences[:2])}
-    assert ended == {(11, 12): FinishReason("stop_string", stop_string="*"), (13,): IS_COMPLETE}
+    assert ended == {(11, 12): FinishReason(FinishType.STOP_STRING, stop_string="*"), (13,): IS_COMPLETE}
     assert answer.rankings[1].score > -1e8 > answer.rankings[2].score > -1e30
 
 

@@ -11,6 +11,7 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.runners.runner import Runner
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.words import ProblemCode
 
 
 class ExitRunner(Runner, Protocol):
@@ -34,7 +35,7 @@ class EarlyExit(Drafter):
         num_layers = request.config.assistant_early_exit or 0
         if not 1 <= num_layers <= self._runner.max_layers:
             text = f"assistant_early_exit is {num_layers}; allowed: 1 to {self._runner.max_layers}, this model's layers"
-            raise invalid("generation_config.assistant_early_exit", "out_of_range", text)
+            raise invalid("generation_config.assistant_early_exit", ProblemCode.OUT_OF_RANGE, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         groups: dict[int, list[Request]] = {}

@@ -11,6 +11,7 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.rows import Ids, token_array
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.words import ProblemCode
 
 DEFAULT_NGRAM = 2
 
@@ -26,7 +27,7 @@ class PromptLookup(Drafter):
     def check(self, request: Request) -> None:
         if request.config.assistant_ensemble_weight is not None:
             text = "assistant_ensemble_weight needs a draft model, not prompt_lookup_num_tokens"
-            raise invalid("generation_config.assistant_ensemble_weight", "conflict", text)
+            raise invalid("generation_config.assistant_ensemble_weight", ProblemCode.CONFLICT, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         drafts = {}

@@ -11,6 +11,7 @@ from beamhouse.engine.decoding.drafting.shared_vocabulary import Tokenizers
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.words import ProblemCode
 
 DEFAULT_LOOKBEHIND = 10
 
@@ -29,7 +30,7 @@ class Retokenized(Drafter):
     def check(self, request: Request) -> None:
         if request.config.assistant_ensemble_weight is not None:
             text = "assistant_ensemble_weight needs do_sample where the draft model has another tokenizer"
-            raise invalid("generation_config.assistant_ensemble_weight", "conflict", text)
+            raise invalid("generation_config.assistant_ensemble_weight", ProblemCode.CONFLICT, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         jobs = [Job(request, self._context(request), draft_limit(request)) for request in requests]

@@ -10,6 +10,7 @@ from beamhouse.engine.logits.constraints.constraint import FIELD, Constraints, i
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.words import ProblemCode
 
 
 class AllowedTokens(Processor):
@@ -35,7 +36,7 @@ class AllowedTokens(Processor):
         request.prepared[self.name] = self._constraints.compile(constraint)
         if is_complete(request, request.submission.prompt_ids, [], {}):
             message = "it allows the empty text alone, which ends by an end token; give eos_token_id"
-            raise invalid(f"{FIELD}.{constraint.kind}", "conflict", message)
+            raise invalid(f"{FIELD}.{constraint.kind}", ProblemCode.CONFLICT, message)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         allowed = np.zeros(tuple(scores.shape), np.bool_)

@@ -25,6 +25,7 @@ from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, as_ids
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.text.token_spelling import NotSpelled, Spelling
+from beamhouse.schemas.words import ProblemCode
 
 FIELD = "prefix_allowed_tokens"
 _MAX_IDS = 2**18
@@ -150,7 +151,9 @@ class Constraints:
         given = [name for name in kinds if getattr(constraint, name) is not None]
         if len(given) != 1:
             choice = ", ".join(kinds)
-            raise invalid(FIELD, "conflict", f"{len(given)} kinds of constraint are given; allowed: one of {choice}")
+            raise invalid(
+                FIELD, ProblemCode.CONFLICT, f"{len(given)} kinds of constraint are given; allowed: one of {choice}"
+            )
         if constraint.token_ids is not None:
             return self._ids(constraint.token_ids)
         if constraint.sequences is not None:
@@ -162,7 +165,7 @@ class Constraints:
     def _ids(self, token_ids: list[int]) -> Allowance:
         if not 0 < len(token_ids) <= _MAX_IDS:
             text = f"token_ids has {len(token_ids)} entries; allowed: 1 to {_MAX_IDS}"
-            raise invalid(FIELD, "out_of_range", text)
+            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, text)
         ids = as_ids(token_ids)
         check_ids(FIELD, ids, self._vocab_size)
         return AllowedIds(ids)
@@ -170,18 +173,18 @@ class Constraints:
     def _sequences(self, sequences: list[list[int]]) -> Allowance:
         num_ids = sum(len(sequence) for sequence in sequences)
         if num_ids > _MAX_IDS:
-            raise invalid(FIELD, "out_of_range", f"sequences hold {num_ids} ids; allowed: at most {_MAX_IDS}")
+            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, f"sequences hold {num_ids} ids; allowed: at most {_MAX_IDS}")
         try:
             trie = self._tries.get(sequences, lambda: Trie.build(sequences))
         except ValueError as error:
-            raise invalid(FIELD, "out_of_range", f"sequences: {error}") from error
+            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, f"sequences: {error}") from error
         return self._checked(trie)
 
     def _named(self, name: str) -> Allowance:
         trie = self.tries.get(name)
         if trie is None:
             known = ", ".join(sorted(self.tries)) or "none"
-            raise invalid(FIELD, "unknown_name", f"there is no trie {name[:64]!r}; known: {known}")
+            raise invalid(FIELD, ProblemCode.UNKNOWN_NAME, f"there is no trie {name[:64]!r}; known: {known}")
         return self._checked(trie)
 
     def _checked(self, trie: Trie) -> Allowance:
@@ -192,7 +195,7 @@ class Constraints:
         """Known ones at once, whatever else is being compiled."""
         field = f"{FIELD}.{constraint.kind}"
         if self._spell is None:
-            raise invalid(field, "not_supported", "grammars need a tokenizer, and this model has none")
+            raise invalid(field, ProblemCode.NOT_SUPPORTED, "grammars need a tokenizer, and this model has none")
         try:
             key = (constraint.kind, source_of(constraint), constraint.whitespace)
             known = self._recall(key)
@@ -202,9 +205,9 @@ class Constraints:
             return known
         except NotSpelled as error:
             text = f"this model's tokenizer cannot be constrained by text: {error}; give token_ids or sequences"
-            raise invalid(field, "not_supported", text) from error
+            raise invalid(field, ProblemCode.NOT_SUPPORTED, text) from error
         except GrammarError as error:
-            raise invalid(field, "invalid_grammar", str(error)) from error
+            raise invalid(field, ProblemCode.INVALID_GRAMMAR, str(error)) from error
 
     def _compiled(self, constraint: Constraint, spell: Callable[[int], Spelling]) -> AllowedText:
         require_llguidance()

@@ -9,6 +9,7 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.processor import Processor, ban, check_ids, known_ids
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.words import ProblemCode
 
 
 class MinLength(Processor):
@@ -74,7 +75,7 @@ class ExponentialDecay(Processor):
     def prepare(self, request: Request, vocab_size: int) -> None:
         if not request.eos_token_ids:
             field = f"generation_config.{self.name}"
-            raise invalid(field, "conflict", f"{self.name} needs an eos_token_id, and there is none")
+            raise invalid(field, ProblemCode.CONFLICT, f"{self.name} needs an eos_token_id, and there is none")
         ends = as_ids(request.eos_token_ids)
         check_ids("generation_config.eos_token_id", ends, vocab_size)
         request.prepared[self.name] = ends

@@ -12,6 +12,7 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import Named
 from beamhouse.engine.logits.registered.builtin_processors import BlockCharacters, ForcePrefix, TokenCharacters
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.words import ProblemCode
 
 PROCESSOR_GROUP = "beamhouse.logits_processors"
 CRITERION_GROUP = "beamhouse.stopping_criteria"
@@ -72,7 +73,7 @@ class Registry:
             kind = known.get(one.name)
             if kind is None:
                 names = ", ".join(sorted(known)) or "none"
-                raise invalid(field, "unknown_name", f"there is no {one.name[:64]!r}; registered: {names}")
+                raise invalid(field, ProblemCode.UNKNOWN_NAME, f"there is no {one.name[:64]!r}; registered: {names}")
             built.append((one.name, _instance(field, one, kind, given)))
         return built
 
@@ -81,11 +82,13 @@ def _instance(field: str, named: Named, kind: type, given: Mapping[str, Any]) ->
     wanted = {name: given[name] for name in given if name in _keyword_only(kind)}
     clash = [name for name in named.args if name in wanted]
     if clash:
-        raise invalid(field, "not_allowed", f"{named.name}: {clash[0]} is given by the server")
+        raise invalid(field, ProblemCode.NOT_ALLOWED, f"{named.name}: {clash[0]} is given by the server")
     try:
         return kind(**named.args, **wanted)
     except Exception as error:  # whatever foreign code raises on bad arguments, the request is at fault
-        raise invalid(field, "bad_arguments", f"{named.name}: {type(error).__name__}: {str(error)[:300]}") from error
+        raise invalid(
+            field, ProblemCode.BAD_ARGUMENTS, f"{named.name}: {type(error).__name__}: {str(error)[:300]}"
+        ) from error
 
 
 def _keyword_only(kind: type) -> set[str]:

@@ -12,6 +12,7 @@ from beamhouse.schemas.beamhouse.service import DefaultsAnswer, ValidateAnswer, 
 from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
 from beamhouse.schemas.judge.budget import Budget
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.answering.start import stored_config, stored_names
 from beamhouse.server.asking.checks import check_assistant, check_supported
 from beamhouse.server.asking.mode_checks import check_mode, check_rows
@@ -33,7 +34,7 @@ async def defaults(service: Served) -> DefaultsAnswer:
     return DefaultsAnswer(
         generation_config={key: value for key, value in plain(config).items() if key != "max_length"}
         | plain(model.config),
-        mode=str(config.get_generation_mode()),  # type: ignore[arg-type]  # the same words, checked by the model
+        mode=config.get_generation_mode(),
         stored=await stored_names(service),
     )
 
@@ -58,14 +59,16 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
 async def stored(name: str, service: Served) -> dict[str, Any]:
     """One stored configuration, its set fields."""
     if name not in await stored_names(service):
-        raise Refused(404, "not_found", f"no configuration is stored under {name[:64]}")
+        raise Refused(404, ErrorCode.NOT_FOUND, f"no configuration is stored under {name[:64]}")
     return plain(shown_config(await stored_config(service, name)))
 
 
 @router.put("/{name}")
 async def store(name: str) -> None:
     """Storing configurations over HTTP is refused; they are files in the directory `stored_configs`."""
-    raise invalid("", "not_supported", f"not supported yet: storing {name[:64]} over HTTP; put a file on the server")
+    raise invalid(
+        "", ProblemCode.NOT_SUPPORTED, f"not supported yet: storing {name[:64]} over HTTP; put a file on the server"
+    )
 
 
 def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget: Budget) -> ValidateAnswer:
@@ -92,7 +95,7 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget
     ]
     return ValidateAnswer(
         is_valid=not problems,
-        mode=str(config.get_generation_mode(assistant_model)),  # type: ignore[arg-type]  # the same words
+        mode=config.get_generation_mode(assistant_model),
         generation_config=plain(shown_config(config)),
         problems=field_problems(problems),
         warnings=config.warnings(asked.set_fields().keys(), assistant_model),

@@ -18,6 +18,7 @@ from beamhouse.schemas.beamhouse.scores import (
 )
 from beamhouse.schemas.generation.config import GenerationConfig, check_model
 from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import merge, unless_gone
 from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
@@ -86,7 +87,9 @@ async def read_pair(service: Service, model: Model, pair: ScorePair, field: str)
         continuation = pair.continuation
     parts = (("prompt", prompt), ("continuation", continuation))
     problems = [problem for name, ids in parts for problem in check_ids(ids, f"{field}.{name}", model.info.vocab_size)]
-    problems += [Problem(f"{field}.{name}", "empty", f"{name} has no tokens") for name, ids in parts if not ids]
+    problems += [
+        Problem(f"{field}.{name}", ProblemCode.EMPTY, f"{name} has no tokens") for name, ids in parts if not ids
+    ]
     if problems:
         raise InvalidRequest(problems)
     return prompt, continuation

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Response
 
+from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import Refused
 
 router = APIRouter(include_in_schema=False)
@@ -23,7 +24,7 @@ def page() -> Response:
 @router.get("/docs/{name}")
 def asset(name: str) -> Response:
     if name not in KINDS:
-        raise Refused(404, "not_found", "there is no such file")
+        raise Refused(404, ErrorCode.NOT_FOUND, "there is no such file")
     return static_file(name)
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.schemas.beamhouse.service import Health
+from beamhouse.schemas.words import Stage
 from beamhouse.server.edge.strict_json import Served
 
 router = APIRouter(tags=["service"])
@@ -18,7 +19,7 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 @router.get("/health/ready", responses=NOT_READY)
 async def ready(service: Served, response: Response) -> Health:
     """200 when requests are answered, otherwise 503 with the stage and how much of it is done."""
-    status = EngineStatus("stopping") if service.gate.is_closed else service.client.status
+    status = EngineStatus(Stage.STOPPING) if service.gate.is_closed else service.client.status
     if not status.is_ready:
         response.status_code = 503
         response.headers.update(service.retry_headers(503))

@@ -16,6 +16,7 @@ from beamhouse.engine.link.messages import FinishReason, Named
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.words import FinishType
 from tests.logits.support import byte_tokenizer, bytes_of, make_request, make_row
 
 TOKENIZER = byte_tokenizer()
@@ -69,7 +70,7 @@ def test_a_sequence_goes_on_while_no_criterion_holds() -> None:
 
 def test_any_end_token_ends_and_is_named() -> None:
     for token in (5, 6):
-        assert check(make_request([1], (5, 6)), [token]) == (1, FinishReason("eos_token", token_id=token))
+        assert check(make_request([1], (5, 6)), [token]) == (1, FinishReason(FinishType.EOS_TOKEN, token_id=token))
 
 
 def test_an_end_token_in_the_prompt_does_not_end() -> None:
@@ -78,19 +79,25 @@ def test_an_end_token_in_the_prompt_does_not_end() -> None:
 
 def test_the_length_counts_the_prompt() -> None:
     assert check(make_request([1, 2], max_length=4), [3]) is None
-    assert check(make_request([1, 2], max_length=4), [3, 3]) == (2, FinishReason("length"))
+    assert check(make_request([1, 2], max_length=4), [3, 3]) == (2, FinishReason(FinishType.LENGTH))
 
 
 def test_time_ends_behind_all_tokens_of_the_step() -> None:
-    assert check(make_request([1], max_time=1.0), [3, 4], now=1.5) == (2, FinishReason("time"))
-    assert check(make_request([1], max_time=0.0), [3], now=0.1) == (1, FinishReason("time"))
+    assert check(make_request([1], max_time=1.0), [3, 4], now=1.5) == (2, FinishReason(FinishType.TIME))
+    assert check(make_request([1], max_time=0.0), [3], now=0.1) == (1, FinishReason(FinishType.TIME))
 
 
 def test_of_several_tokens_those_behind_the_end_are_dropped() -> None:
-    assert check(make_request([1], (5,), max_length=9), [3, 5, 4]) == (2, FinishReason("eos_token", token_id=5))
-    assert check(make_request([1], (5,), max_length=2), [3, 5, 4]) == (1, FinishReason("length"))
+    assert check(make_request([1], (5,), max_length=9), [3, 5, 4]) == (
+        2,
+        FinishReason(FinishType.EOS_TOKEN, token_id=5),
+    )
+    assert check(make_request([1], (5,), max_length=2), [3, 5, 4]) == (1, FinishReason(FinishType.LENGTH))
     stop = [*bytes_as_ids("ab"), *bytes_as_ids("cd")]
-    assert check(make_request([1], stop_strings="bc"), stop) == (3, FinishReason("stop_string", stop_string="bc"))
+    assert check(make_request([1], stop_strings="bc"), stop) == (
+        3,
+        FinishReason(FinishType.STOP_STRING, stop_string="bc"),
+    )
 
 
 def test_of_several_reasons_the_first_in_order_is_named() -> None:
@@ -105,12 +112,18 @@ def test_of_several_reasons_the_first_in_order_is_named() -> None:
 
 def test_registered_criteria_end_by_name() -> None:
     named = [Named("contains", {"token": 7}), Named("long", {"max_length": 3})]
-    assert check(make_request([1], criteria=named), [7]) == (1, FinishReason("stopping_criterion", name="contains"))
-    assert check(make_request([1], criteria=named), [2, 3]) == (2, FinishReason("stopping_criterion", name="long"))
+    assert check(make_request([1], criteria=named), [7]) == (
+        1,
+        FinishReason(FinishType.STOPPING_CRITERION, name="contains"),
+    )
+    assert check(make_request([1], criteria=named), [2, 3]) == (
+        2,
+        FinishReason(FinishType.STOPPING_CRITERION, name="long"),
+    )
 
 
 def test_a_criterion_that_raises_ends_its_sequence_with_an_error() -> None:
-    assert check(make_request([1], criteria=[Named("raise")]), [7]) == (1, FinishReason("error", name="raise"))
+    assert check(make_request([1], criteria=[Named("raise")]), [7]) == (1, FinishReason(FinishType.ERROR, name="raise"))
 
 
 @pytest.mark.parametrize("named", [Named("missing"), Named("contains"), Named("long", {"length": 3})])
@@ -130,7 +143,7 @@ def test_a_stop_string_may_begin_in_the_prompt_and_end_inside_a_token() -> None:
     assert len(BYTES[token]) > 2
     text = "x" + BYTES[token][:2].decode()
     request = make_request(bytes_as_ids("x"), stop_strings=[text])
-    assert check(request, [token]) == (1, FinishReason("stop_string", stop_string=text))
+    assert check(request, [token]) == (1, FinishReason(FinishType.STOP_STRING, stop_string=text))
 
 
 def test_the_first_of_several_completed_strings_is_named() -> None:

@@ -15,6 +15,7 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.client import EngineClient, EngineStatus
 from beamhouse.engine.link.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from beamhouse.engine.link.messages import Constraint, SearchUpdate, Submission, Tokens, Wanted
+from beamhouse.schemas.words import Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +127,7 @@ async def test_a_model_that_is_not_there_fails_with_its_reason() -> None:
     await client.start()
     with pytest.raises(EngineUnavailable, match="/nowhere/at-all"):
         await client.loaded()
-    assert client.status.stage == "failed"
+    assert client.status.stage is Stage.FAILED
     await client.stop()
 
 
@@ -135,7 +136,7 @@ async def test_a_process_that_dies_at_its_first_start_without_a_word_is_not_wait
     await client.start()
     with pytest.raises(EngineUnavailable, match="ended with exit code 7"), anyio.fail_after(30):
         await client.loaded()
-    assert client.status.stage == "failed"
+    assert client.status.stage is Stage.FAILED
     await client.stop()
 
 
@@ -163,12 +164,12 @@ async def test_an_engine_that_hangs_is_not_ready_then_replaced() -> None:
         stopped = client.pid
         os.kill(stopped, signal.SIGSTOP)
         client.submit(Submission("a", [1, 400], {"max_length": 6})).cancel()  # seen though nobody waits any more
-        await until(lambda: client.status.stage == "stalled")
+        await until(lambda: client.status.stage is Stage.STALLED)
         os.kill(stopped, signal.SIGCONT)
         await until(lambda: client.status.is_ready)
         os.kill(stopped, signal.SIGSTOP)
         compiling = asyncio.create_task(client.compile(Constraint(regex="a")))
-        await until(lambda: client.status.stage == "stalled")
+        await until(lambda: client.status.stage is Stage.STALLED)
         os.kill(stopped, signal.SIGCONT)
         await compiling
         await until(lambda: client.status.is_ready)
@@ -192,7 +193,7 @@ def test_nothing_raises_where_the_engine_has_closed_its_socket(loop: Callable[[]
         await client.start()
         await until(lambda: client.pid)
         process = client._process
-        client.status = EngineStatus("ready")
+        client.status = EngineStatus(Stage.READY)
         stream = client.submit(Submission("a", [1], {"max_length": 2}))
         process.transport.abort()
         for _ in range(3):

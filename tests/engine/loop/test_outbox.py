@@ -3,6 +3,7 @@
 from beamhouse.engine.link.messages import FinishReason, Load, Submission, TopToken
 from beamhouse.engine.loop.outbox import PIECE, Outbox
 from beamhouse.engine.state.batch import Gain
+from beamhouse.schemas.words import FinishType
 from tests.engine.loop.scripted import make_engine
 
 
@@ -12,7 +13,7 @@ def ended(num_tokens: int, num_top: int) -> Outbox:
     outbox = Outbox()
     for place in range(num_tokens):
         tops = [TopToken(token_id, -1.0) for token_id in range(num_top)]
-        reason = FinishReason("length") if place == num_tokens - 1 else None
+        reason = FinishReason(FinishType.LENGTH) if place == num_tokens - 1 else None
         outbox.add(request, Gain(0, [place], top_tokens=[tops], finish_reason=reason))
     outbox.finish(request, 1.0, {}, [])
     return outbox
