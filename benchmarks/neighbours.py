@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 
 from benchmarks.machine.facts import cpu_name
-from benchmarks.report.measures import quantile
 from benchmarks.report.options import positive
+from benchmarks.report.quantiles import quantile
 from benchmarks.report.tables import markdown, show
 from benchmarks.serving.plain_requests import ServerFailed, server_info
 from benchmarks.serving.processes import serve_module, started_module

@@ -20,8 +20,8 @@ from benchmarks.cases.loads import Ask, Lanes, burst, word_ids
 from benchmarks.machine.facts import commit, cpu_name
 from benchmarks.peers.catalog import Choice, beamhouse
 from benchmarks.peers.formats import chosen_model
-from benchmarks.report.measures import quantile
 from benchmarks.report.options import positive, setting
+from benchmarks.report.quantiles import quantile
 from benchmarks.report.tables import markdown, show
 from benchmarks.serving.dialects import Native
 from benchmarks.serving.processes import started

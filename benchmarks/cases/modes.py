@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.prompts import draw_ids
-from benchmarks.report.measures import Answer
 
 PHRASE_TOKENS = 2
 

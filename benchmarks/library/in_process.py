@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from transformers import AutoModelForCausalLM
 
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.modes import Request
-from benchmarks.report.measures import Answer
 
 DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 """What `generate()` reads of the draft model's own configuration, and ignores among its arguments."""

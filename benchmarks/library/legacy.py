@@ -19,9 +19,9 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.modes import Request
 from benchmarks.library.in_process import InProcess, Library
-from benchmarks.report.measures import Answer
 
 ROOT = Path(__file__).parents[2]
 

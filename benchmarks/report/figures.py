@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Self
 
-from benchmarks.report.measures import quantile
+from benchmarks.report.quantiles import quantile
 from benchmarks.serving.wire import Streamed
 
 MIN_WINDOW_TOKENS = 4

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.modes import Request
-from benchmarks.report.measures import Answer
 
 DRAFT_NAME = "draft"
 """Under which the server holds the draft model."""

@@ -135,6 +135,12 @@ def test_this_house_has_no_attic_and_no_circle():
     assert len(figures(counts)) > 10
 
 
+def test_only_commands_stand_at_the_top_of_the_benchmarks():
+    loose = [path for path in (ROOT / "benchmarks").glob("*.py") if path.name != "__init__.py"]
+    assert len(loose) <= 12
+    assert [path.name for path in loose if "\n\n    python -m benchmarks." not in path.read_text()] == []
+
+
 @pytest.mark.slow
 def test_a_plain_request_walks_through_both_processes():
     found = walk(ROOT)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.modes import MODES, Drawing, Request
-from benchmarks.report.measures import Answer
 
 NUM_NEW = 4
 END = 7

@@ -7,8 +7,8 @@ import pytest
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import mode_of
+from benchmarks.cases.answers import Answer
 from benchmarks.cases.modes import MODES, EndedEarly, Mode, check_lengths
-from benchmarks.report.measures import Answer
 from benchmarks.serving.plain_requests import body_of
 from tests.benchmarks.cases.drawn import DRAWING, END, ONE_MODE, requests_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases.answers import Answer
 from benchmarks.library.legacy import WorkerFailed, serve, started_worker
 from benchmarks.modes import DTYPE
-from benchmarks.report.measures import Answer
 from tests.benchmarks.cases.drawn import NUM_NEW, Side, requests_of
 
 

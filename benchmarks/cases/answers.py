@@ -1,6 +1,5 @@
-"""What a round of requests measures, and the figures drawn from it."""
+"""The answers to a round of requests, and what their tokens count."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,11 +20,6 @@ class Answer:
 def tokens_per_s(answers: Sequence[Answer]) -> float:
     """Of all requests of a round together, from its start to the last token."""
     return sum(len(answer.token_ids) for answer in answers) / max(answer.arrived_s[-1] for answer in answers)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed; 0 of none."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else 0.0
 
 
 def num_equal(left: Sequence[Answer], right: Sequence[Answer]) -> int:
