@@ -25,6 +25,7 @@ from beamhouse.engine.link.messages import (
 )
 from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.engine.link.stream import Update
+from beamhouse.engine.loop.obeyed_fields import OBEYED
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.words import FinishType, Stage
 
@@ -212,7 +213,7 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "special_tokens": {},
         "tokenizer_switches": TokenizerSwitches(),
         "modes": [mode.value for mode in GenerationMode],
-        "fields": FIELDS,
+        "fields": sorted(OBEYED),
         "logits_processors": ["no_repeat_words"],
         "stopping_criteria": ["at_newline"],
         "tries": ["cities"],
@@ -227,38 +228,3 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "num_heads": 2,
     }
     return ModelInfo(**{**fields, **changes})  # type: ignore[arg-type]  # the types of `changes` are the caller's
-
-
-FIELDS = [
-    "max_length",
-    "max_new_tokens",
-    "min_length",
-    "min_new_tokens",
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "repetition_penalty",
-    "num_return_sequences",
-    "stop_strings",
-    "sequence_bias",
-    "eos_token_id",
-    "output_scores",
-    "output_logits",
-    "output_hidden_states",
-    "num_beams",
-    "num_beam_groups",
-    "diversity_penalty",
-    "early_stopping",
-    "length_penalty",
-    "constraints",
-    "force_words_ids",
-    "penalty_alpha",
-    "dola_layers",
-    "guidance_scale",
-    "prompt_lookup_num_tokens",
-    "assistant_early_exit",
-    "num_assistant_tokens",
-    "assistant_confidence_threshold",
-    "token_healing",
-]

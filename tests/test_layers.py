@@ -160,6 +160,13 @@ def test_the_rooms_are_imported_as_one_package(path: Path):
     assert [name for name in named if name.split(".")[0] in ROOMS] == []
 
 
+@pytest.mark.parametrize("path", modules("tests"), ids=dotted)
+def test_what_tests_share_lies_in_no_test_module(path: Path):
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+    named = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
+    assert [name for name in named if re.match(r"tests\..*\btest_", name)] == []
+
+
 def test_every_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["grammar"]]

@@ -201,7 +201,7 @@ async def test_the_schema_describes_every_field_of_the_body(client):
 
 
 def test_the_server_does_not_import_torch():
-    code = "import sys, server.app; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, beamhouse.server.app; print({'torch', 'transformers'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
 

@@ -13,7 +13,6 @@ import pytest
 from beamhouse.config.settings import Settings
 from beamhouse.engine.watermark.detection import score_green_lists, score_synthid
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
-from tests import fakes
 from tests.fakes import FakeEngine, fake_info
 from tests.http.conftest import client_of
 
@@ -27,7 +26,6 @@ WEIGHTS = {
     "likelihood_model_watermarked.beta": [[[0.1, -0.2]]],
     "likelihood_model_watermarked.delta": [[[[0.0, 0.0], [0.3, 0.0]]]],
 }
-FIELDS = [*fakes.FIELDS, "watermarking_config"]
 TEXT = [7, 8, 9, 7, 8, 9, 100, 3, 50, 60]
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -48,7 +46,7 @@ async def serve(engine: FakeEngine, tmp_path: Path) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def opened(info: dict[str, Any] | None = None, **model: Any) -> httpx.AsyncClient:
-            engine.info = fake_info(engine.info.tokenizer_file, watermarks=sorted(files), fields=FIELDS, **info or {})
+            engine.info = fake_info(engine.info.tokenizer_file, watermarks=sorted(files), **info or {})
             settings = Settings(model={"watermarks": files, **model}, server={"stored_configs": tmp_path})
             return await stack.enter_async_context(client_of(engine, settings))
 

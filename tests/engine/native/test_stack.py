@@ -40,7 +40,7 @@ def _needs_kernels() -> None:
 def runner_of(family: str, dtype: torch.dtype = torch.float32) -> PackedRunner:
     """One runner per model, used by all tests: what they leave in its cache must not matter."""
     model, cache = copy_of(family, dtype), BlockCache(64, 16)
-    return PackedRunner(model, cache, NativeBackend(model, NativeStack(model, load_kernels(2), cache, False), ""))
+    return PackedRunner(model, cache, NativeBackend(model, NativeStack(model, load_kernels(2), cache, None), ""))
 
 
 def plain_runner(family: str) -> PackedRunner:
@@ -203,5 +203,5 @@ def test_what_the_kernels_do_not_know_is_turned_away_and_left_alone(part: str) -
     with pytest.raises(OtherArchitecture):
         recognize(model)
     with pytest.raises(OtherArchitecture):
-        NativeStack(model, load_kernels(2), BlockCache(8, 16), False)
+        NativeStack(model, load_kernels(2), BlockCache(8, 16), None)
     assert list(model.modules()) == modules
