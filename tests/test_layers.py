@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {
     "engine": ({"config", "schemas"}, None),
     "server": ({"config", "schemas", "engine"}, None),
 }
-WEB = {"fastapi", "starlette", "uvicorn", "httpx", "prometheus_client"}
+WEB = {"fastapi", "starlette", "sse_starlette", "uvicorn", "httpx", "prometheus_client"}
 COMPUTING = {"torch", "transformers"}
 # All that the HTTP process imports of the engine, and so without anything that computes.
 FOR_THE_SERVER = (

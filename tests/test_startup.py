@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HTTP = {"fastapi", "starlette", "uvicorn", "prometheus_client", "structlog"}
+HTTP = {"fastapi", "starlette", "sse_starlette", "uvicorn", "prometheus_client", "structlog"}
 HEAVY = {"torch", "transformers", "numpy", "tokenizers", "huggingface_hub"}
 # Libraries that torch and transformers import where they find them, but that nothing here needs.
 IDLE = {"scipy", "sklearn", "pandas", "matplotlib", "torchvision", "torchaudio", "accelerate", "tensorflow", "jax"}

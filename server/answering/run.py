@@ -6,13 +6,11 @@ A plain answer is the collected stream. Whoever holds a `Run` closes it, and wit
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import anyio
 import structlog
-from fastapi import Request
 
 from beamhouse.engine.link.errors import EngineError, invalid
 from beamhouse.engine.link.messages import Finished, SearchUpdate, TensorPiece, Timings, Tokens
@@ -27,16 +25,14 @@ from beamhouse.server.answering.answer_json import answer_json, encode_json
 from beamhouse.server.answering.tensors import num_bytes
 from beamhouse.server.answering.watermarks import add_flags
 from beamhouse.server.asking.translate import AcceptedRequest
-from beamhouse.server.edge.errors import ClientGone, crash_of, problem_of
-from beamhouse.server.edge.event_stream import EventStream, Patience, wait_for_hang_up
+from beamhouse.server.edge.errors import crash_of, problem_of
+from beamhouse.server.edge.event_stream import EventStream, Patience
 from beamhouse.server.metrics import outcome_of
 from beamhouse.server.service import Model, Service, TokenStream
 
 TURN_WEIGHT = 500
 """So many tokens, likeliest ones included, are made into events or text before others get their turn."""
-PART_BYTES = 2**18
 
-Result = TypeVar("Result")
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
 LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
@@ -222,21 +218,6 @@ async def advance(iterator: AsyncIterator[list[Update]]) -> list[Update] | None:
     return await anext(iterator, None)
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of `work`; when the client hangs up first, `work` is cancelled and ClientGone raised."""
-    task = asyncio.ensure_future(work)
-    hang_up = asyncio.ensure_future(wait_for_hang_up(request.receive))
-    try:
-        await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
-    finally:
-        for item in (task, hang_up):
-            item.cancel()
-        await asyncio.gather(task, hang_up, return_exceptions=True)
-
-
 def respond_as_events(run: Run) -> EventStream:
     """The events of a run as server-sent events; hanging up closes the run."""
     settings = run.service.settings.server
@@ -244,13 +225,11 @@ def respond_as_events(run: Run) -> EventStream:
 
 
 async def written(run: Run) -> AsyncGenerator[bytes, None]:
-    """What came together travels together; the answer at the end is written elsewhere, and goes out in parts."""
+    """What came together travels together; the answer at the end is written in a worker thread."""
     async for events in run.events():
         last = events[-1]
         if isinstance(last, Answer):
-            whole = await anyio.to_thread.run_sync(write_answer, run, last, limiter=run.service.limiter)
-            for start in range(0, len(whole), PART_BYTES):
-                yield whole[start : start + PART_BYTES]
+            yield await anyio.to_thread.run_sync(write_answer, run, last, limiter=run.service.limiter)
         else:
             yield b"".join(map(write_event, events))
 

@@ -8,8 +8,8 @@ from structlog.typing import Processor
 
 from beamhouse.config.settings import ServerSettings
 
-QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "asyncio", "uvicorn.error")
-"""Libraries whose lines below a warning say nothing to an operator."""
+QUIET = ("httpx", "httpx2", "httpcore", "httpcore2", "asyncio", "sse_starlette", "uvicorn.error")
+"""Libraries whose lines below a warning say nothing to an operator, or, with the text of a stream, too much."""
 
 
 def configure_logs(settings: ServerSettings) -> None:

@@ -1,96 +1,77 @@
-"""Server-sent events on the way to one client: comments in silence, and an end when nobody reads or listens.
-
-Every token of every stream comes by here, so a piece costs one timer beside its way to the socket.
-"""
+"""Server-sent events on the way to one client, through sse-starlette: it fills silence with comments, gives up a client
+that does not read, and notices one that hangs up."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+import anyio
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Message, Receive, Scope, Send
 
-COMMENT = b": ping\n\n"
-HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+PART_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """ping_s: between two comments. write_timeout_s: how long the client may leave a piece unread."""
+    """ping_s: between two comments. write_timeout_s: how long the client may leave a part unread."""
 
     ping_s: float
     write_timeout_s: float
 
 
-class EventStream(Response):
-    """Sends pieces of whole events as they come. However it ends, `close` is called, once.
+class EventStream(EventSourceResponse):
+    """Sends bytes of whole events as they come. However it ends, `close` is called, once.
 
     Hanging up ends it; a client that does not read ends it with TimeoutError.
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], close: Callable[[], None], patience: Patience) -> None:
-        self.status_code = 200
-        self.background = None
-        self.init_headers(HEADERS)
-        self._pieces, self._close, self._patience = pieces, close, patience
+    def __init__(self, events: AsyncGenerator[bytes, None], close: Callable[[], None], patience: Patience) -> None:
+        super().__init__(
+            events,
+            headers={"Cache-Control": "no-cache"},
+            ping=patience.ping_s,
+            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+        )
+        self._close = close
+        self._write_timeout_s = patience.write_timeout_s
+        self._sending = anyio.CancelScope()
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            writer = Writer(send, self._patience.write_timeout_s)
-            running = [
-                asyncio.ensure_future(self._write(writer)),
-                asyncio.ensure_future(self._fill_silence(writer)),
-                asyncio.ensure_future(wait_for_hang_up(receive)),
-            ]
-            try:
-                done, _ = await asyncio.wait([*running, writer.stalled], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for one in (*running, writer.stalled):
-                    one.cancel()
-                await asyncio.gather(*running, writer.stalled, return_exceptions=True)
-            for one in done:
-                one.result()
+            with self._sending:
+                await super().__call__(scope, receive, send)
+            if self._sending.cancelled_caught:
+                raise SendTimeoutError(f"a part of a stream was not read within {self._write_timeout_s:g} s")
         finally:
             self._close()
 
-    async def _write(self, writer: "Writer") -> None:
-        async with aclosing(self._pieces) as pieces:
-            async for piece in pieces:
-                await writer.write(piece)
-        await writer.write(b"", is_last=True)
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        """A long answer goes out in parts, each with the whole patience, and no comment comes between two of them.
 
-    async def _fill_silence(self, writer: "Writer") -> None:
-        while True:
-            await asyncio.sleep(self._patience.ping_s)
-            await writer.write(COMMENT)
-
-
-class Writer:
-    """Sends one piece after the other. stalled: raises TimeoutError once a piece has waited for `timeout_s`."""
-
-    def __init__(self, send: Send, timeout_s: float) -> None:
-        self._send, self._timeout_s = send, timeout_s
-        self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()
-        self.stalled: asyncio.Future[None] = self._loop.create_future()
-
-    async def write(self, piece: bytes, *, is_last: bool = False) -> None:
+        Not needed once the library moves one deadline instead of making a cancel scope for each message, which costs
+        more than the rest of the way, and once it sends data and comments in turn, as it does the end.
+        """
         async with self._turn:
-            timer = self._loop.call_later(self._timeout_s, self._give_up)
-            try:
-                await self._send({"type": "http.response.body", "body": piece, "more_body": not is_last})
-            finally:
-                timer.cancel()
+            for part in parts(message):
+                self._sending.deadline = anyio.current_time() + self._write_timeout_s
+                await send(part)
+                self._sending.deadline = math.inf
 
-    def _give_up(self) -> None:
-        if not self.stalled.done():
-            self.stalled.set_exception(TimeoutError(f"a piece of a stream was not read within {self._timeout_s:g} s"))
+    @staticmethod
+    async def _listen_for_exit_signal() -> None:
+        """Never: how long streams may go on after a signal, the server decides, and what ends them is the engine.
+
+        Not needed once the library can be told so without a change that holds for the whole process.
+        """
+        await anyio.sleep_forever()
 
 
-async def wait_for_hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def parts(message: Message) -> list[Message]:
+    body = message.get("body", b"")
+    if len(body) <= PART_BYTES:
+        return [message]
+    return [{**message, "body": body[start : start + PART_BYTES]} for start in range(0, len(body), PART_BYTES)]

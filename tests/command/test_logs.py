@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import sse_starlette.sse
 import structlog
 
 from beamhouse.config.settings import Settings
@@ -48,6 +49,12 @@ def test_json_is_chosen_away_from_a_terminal(capsys: pytest.CaptureFixture[str])
 
 def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str]):
     assert lines(capsys, log_format="json", log_level="error") == []
+
+
+def test_no_level_shows_what_streams_say(capsys: pytest.CaptureFixture[str]):
+    configure_logs(Settings(server={"log_level": "debug"}).server)
+    sse_starlette.sse.logger.debug("chunk: %s", b"data: a secret")
+    assert capsys.readouterr().err == ""
 
 
 def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]):

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,8 +17,10 @@ from starlette.routing import Route
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.schemas.words import Stage
 from beamhouse.server.command.web_server import CannotListen, DrainingServer, bind
+from beamhouse.server.edge.event_stream import EventStream, Patience
 
 pytestmark = pytest.mark.anyio
+BOTH_WAYS = pytest.mark.parametrize("path", ["/plain", "/stream"])
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ class Lines:
 
 @dataclass(eq=False)
 class Running:
-    """A server with one route that answers when `finish` is set or the engine is stopped."""
+    """A server whose routes answer when `finish` is set or the engine is stopped, plainly and as a stream."""
 
     server: DrainingServer
     engine: FakeEngine
@@ -72,7 +74,7 @@ class Running:
 async def running(drain_s: float = 60.0) -> AsyncIterator[Running]:
     engine, finish, is_closed = FakeEngine(), asyncio.Event(), asyncio.Event()
 
-    async def slow(_: Request) -> PlainTextResponse:
+    async def outcome() -> str:
         done, pending = await asyncio.wait(
             [asyncio.ensure_future(finish.wait()), asyncio.ensure_future(engine.stopped.wait())],
             return_when=asyncio.FIRST_COMPLETED,
@@ -80,9 +82,19 @@ async def running(drain_s: float = 60.0) -> AsyncIterator[Running]:
         for task in pending:
             task.cancel()
         assert done
-        return PlainTextResponse("cut" if engine.stopped.is_set() else "whole")
+        return "cut" if engine.stopped.is_set() else "whole"
 
-    config = uvicorn.Config(Starlette(routes=[Route("/slow", slow)]), log_config=None, http="h11", lifespan="off")
+    async def plain(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(await outcome())
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        yield (await outcome()).encode()
+
+    async def stream(_: Request) -> EventStream:
+        return EventStream(events(), lambda: None, Patience(ping_s=60, write_timeout_s=60))
+
+    app = Starlette(routes=[Route("/plain", plain), Route("/stream", stream)])
+    config = uvicorn.Config(app, log_config=None, http="h11", lifespan="off")
     with bind("127.0.0.1", 0) as listener:
         server = DrainingServer(config, engine, f"http://127.0.0.1:{listener.getsockname()[1]}")
         server.report, server.close_doors, server.drain_s = Lines(), is_closed.set, drain_s
@@ -95,12 +107,12 @@ async def running(drain_s: float = 60.0) -> AsyncIterator[Running]:
             await asyncio.wait_for(ended, 10)
 
 
-async def ask(case: Running) -> asyncio.Task[str]:
+async def ask(case: Running, path: str) -> asyncio.Task[str]:
     """A request that has reached the server and waits there."""
 
     async def answer() -> str:
         async with httpx.AsyncClient() as client:
-            return (await client.get(f"{case.server.address}/slow", timeout=30)).text
+            return (await client.get(f"{case.server.address}{path}", timeout=30)).text
 
     task = asyncio.create_task(answer())
     while not case.server.server_state.tasks:
@@ -108,9 +120,10 @@ async def ask(case: Running) -> asyncio.Task[str]:
     return task
 
 
-async def test_a_signal_closes_the_doors_and_lets_running_requests_end():
+@BOTH_WAYS
+async def test_a_signal_closes_the_doors_and_lets_running_requests_end(path: str):
     async with running() as case:
-        answer = await ask(case)
+        answer = await ask(case, path)
         case.server.handle_exit(15, None)
         await asyncio.wait_for(case.is_closed.wait(), 10)
         assert not case.ended.done()
@@ -122,9 +135,10 @@ async def test_a_signal_closes_the_doors_and_lets_running_requests_end():
         assert case.report.told[-1] == "stopping: 1 requests still run; a second signal ends them"
 
 
-async def test_a_second_signal_ends_what_runs():
+@BOTH_WAYS
+async def test_a_second_signal_ends_what_runs(path: str):
     async with running() as case:
-        answer = await ask(case)
+        answer = await ask(case, path)
         case.server.handle_exit(15, None)
         case.server.handle_exit(15, None)
         assert await answer == "cut"
@@ -132,9 +146,10 @@ async def test_a_second_signal_ends_what_runs():
         assert case.server.status == 0
 
 
-async def test_the_end_of_the_drain_ends_what_runs():
+@BOTH_WAYS
+async def test_the_end_of_the_drain_ends_what_runs(path: str):
     async with running(drain_s=0.05) as case:
-        answer = await ask(case)
+        answer = await ask(case, path)
         case.server.handle_exit(15, None)
         assert await answer == "cut"
         await asyncio.wait_for(case.ended, 10)

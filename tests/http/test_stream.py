@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from sse_starlette.sse import AppStatus
 
 from beamhouse.engine.link.errors import BatchFailed
 from beamhouse.engine.link.messages import FinishReason, Tokens, TopToken
@@ -13,6 +14,7 @@ from beamhouse.schemas.words import FinishType
 from beamhouse.server.answering.run import TURN_WEIGHT
 from beamhouse.server.answering.start import start
 from beamhouse.server.app import create_app
+from beamhouse.server.edge import event_stream
 from tests.fakes import tokens_of
 from tests.http.events import parse_events
 
@@ -249,6 +251,31 @@ async def test_a_comment_never_comes_after_the_end(connect, engine):
     await asyncio.wait_for(caller.call(), 5)
     assert caller.sent[-1]["body"] == b""
     assert not caller.sent[-1]["more_body"]
+
+
+async def test_a_comment_never_comes_inside_of_an_event(connect, monkeypatch):
+    monkeypatch.setattr(event_stream, "PART_BYTES", 16)
+    app = (await connect(ping_s=0.001))._transport.app
+    caller = Caller(app, b'{"inputs": [3], "stream": true}')
+    comment_is_due = asyncio.Event()
+
+    async def send(message):
+        caller.sent.append(message)
+        if message.get("body", b"").startswith(b"event: done"):
+            asyncio.get_running_loop().call_later(0.02, comment_is_due.set)
+            await comment_is_due.wait()
+
+    caller.send = send
+    await asyncio.wait_for(caller.call(), 5)
+    bodies = [message["body"] for message in caller.sent if message["type"] == "http.response.body"]
+    assert max(map(len, bodies)) == 16
+    assert parse_events(b"".join(bodies).decode())[-1][0] == "done"
+
+
+async def test_streams_go_on_whatever_server_of_this_process_was_told_to_stop(client, monkeypatch):
+    monkeypatch.setattr(AppStatus, "should_exit", True)
+    _, events = await stream(client, inputs=[3])
+    assert events[-1][0] == "done"
 
 
 async def test_much_that_comes_together_is_said_in_turns(engine, settings):

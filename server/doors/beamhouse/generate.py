@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request, Response
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
-from beamhouse.server.answering.run import Run, respond_as_events, unless_gone
+from beamhouse.server.answering.run import Run, respond_as_events
 from beamhouse.server.answering.start import start
 from beamhouse.server.answering.tensors import write_safetensors
 from beamhouse.server.edge.errors import request_id_of, respond
+from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["generation"])

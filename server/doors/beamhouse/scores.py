@@ -19,12 +19,13 @@ from beamhouse.schemas.beamhouse.scores import (
 from beamhouse.schemas.generation.config import GenerationConfig, check_model
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.answering.run import merge, unless_gone
+from beamhouse.server.answering.run import merge
 from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
 from beamhouse.server.asking.translate import carried, plain
+from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 from beamhouse.server.service import Model, Service
 

@@ -5,10 +5,10 @@ from fastapi import APIRouter, Request
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.schemas.beamhouse.watermark_detection import DetectAnswer, DetectRequest
-from beamhouse.server.answering.run import unless_gone
 from beamhouse.server.answering.watermarks import check_size, detect, wanted_profile
 from beamhouse.server.asking.checks import check_prompt_ids
 from beamhouse.server.asking.prompts import check_filled, read_inputs
+from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.service import Service
 
