@@ -11,7 +11,7 @@ import pytest
 from benchmarks.house.__main__ import count, figures
 from benchmarks.house.rooms import cycles
 from benchmarks.house.sources import longest_file, longest_function, loose_files, read_sources
-from benchmarks.house.walk import walk, watched
+from benchmarks.house.walk import usual, walk, watched
 
 ROOT = Path(__file__).parents[2]
 HOUSE = {
@@ -125,6 +125,10 @@ first.go()
 os.kill(os.getpid(), signal.SIGUSR2)
 first.second.Far().near()
 """
+
+
+def test_a_walk_is_what_most_requests_did():
+    assert usual([{"a", "b"}, {"a", "c"}, {"a", "b"}]) == {"a", "b"}
 
 
 def test_this_house_has_no_attic_and_no_circle():
