@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -97,8 +97,7 @@ def start_once(model: str) -> Start:
 
 def stages_now(port: int) -> list[str]:
     """That the server listens, and the stage it tells; nothing while nobody listens."""
-    with suppress(OSError, HTTPException):
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         connection.request("GET", "/health/ready")
         answer = connection.getresponse()
         body: dict[str, Any] = json.loads(answer.read())

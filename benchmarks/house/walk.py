@@ -40,7 +40,7 @@ PROMPTS = (
 )
 NEW_TOKENS = 8
 START_S, NOTE_S = 120.0, 30.0
-PAUSE_S, POLL_S = 1.0, 0.01
+PAUSE_S, POLL_S = 3.0, 0.01
 
 Item = TypeVar("Item")
 
