@@ -15,7 +15,6 @@ from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import MODES, strategies
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.loading.defaults import read_defaults
 from beamhouse.engine.loading.draft_models import Assistant, load_assistants
 from beamhouse.engine.loading.drafters import build_assistants
@@ -27,7 +26,7 @@ from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.constraints.trie import Trie, load_tries
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.engine.loop.obeyed_fields import OBEYED
+from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED, OBEYED
 from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.step_budget import StepLimits
@@ -40,6 +39,7 @@ from beamhouse.engine.text.token_spelling import Spelling
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, check_default, load_profiles
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import Stage
 
 
@@ -204,6 +204,7 @@ def describe(
         tokenizer_switches=tokenizer.switches,
         modes=[mode.value for mode in MODES],
         fields=sorted(OBEYED),
+        not_obeyed=NOT_OBEYED,
         logits_processors=sorted(extensions.registry.logits_processors),
         stopping_criteria=sorted(extensions.registry.stopping_criteria),
         tries=sorted(extensions.tries),

@@ -10,12 +10,12 @@ from beamhouse.config.settings import ModelSettings, Settings
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.engine.link.errors import EngineUnavailable, ModelUnsupported, invalid
 from beamhouse.engine.link.messages import Constraint, Finished, Load, Submission
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.link.stream import Update
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget import Budget
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import Gate
 from beamhouse.server.metrics import Metrics
@@ -91,11 +91,6 @@ class Service:
                     load_model, info, self.settings.model, limiter=self.limiter
                 )
             return self._model
-
-    @property
-    def name(self) -> str:
-        """What answers call the model."""
-        return self.settings.model.name
 
     @property
     def budget(self) -> Budget:

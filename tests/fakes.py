@@ -23,10 +23,10 @@ from beamhouse.engine.link.messages import (
     Tokens,
     TopToken,
 )
-from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.engine.link.stream import Update
-from beamhouse.engine.loop.obeyed_fields import OBEYED
+from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED, OBEYED
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.schemas.words import FinishType, Stage
 
 Script = Callable[[Submission], list[Update | EngineError]]
@@ -214,6 +214,7 @@ def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:
         "tokenizer_switches": TokenizerSwitches(),
         "modes": [mode.value for mode in GenerationMode],
         "fields": sorted(OBEYED),
+        "not_obeyed": NOT_OBEYED,
         "logits_processors": ["no_repeat_words"],
         "stopping_criteria": ["at_newline"],
         "tries": ["cities"],

@@ -28,8 +28,8 @@ from beamhouse.engine.link.messages import (
     decode_launch,
     encode,
 )
-from beamhouse.engine.link.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.engine.loading.files import BUILTIN_FILES
+from beamhouse.schemas.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.schemas.words import FinishType
 
 FIRST_ID, NUM_IDS = 300, 3700
@@ -114,6 +114,7 @@ def info(model: ModelSettings, engine: EngineSettings) -> ModelInfo:
         tokenizer_switches=TokenizerSwitches(),
         modes=["greedy_search", "sample"],
         fields=FIELDS,
+        not_obeyed={},
         logits_processors=[],
         stopping_criteria=[],
         tries=[],

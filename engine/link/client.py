@@ -33,9 +33,9 @@ from beamhouse.engine.link.messages import (
     Submission,
     decode_outbound,
 )
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.link.pulse import Pulse
 from beamhouse.engine.link.stream import Stream, Update
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import Stage
 

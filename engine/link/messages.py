@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from beamhouse.engine.link.model_info import ModelInfo
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ErrorCode, FinishType, Stage
 

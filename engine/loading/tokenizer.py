@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.convert_slow_tokenizer import SLOW_TO_FAST_CONVERTERS, convert_slow_tokenizer
 
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.link.model_info import TokenizerSwitches
+from beamhouse.schemas.model_info import TokenizerSwitches
 
 FORMS = ("tokenizer*.json", "*.model", "vocab.*", "tekken.json", "*.tiktoken")
 """What a tokenizer is stored as; a model with none of it takes token ids alone."""

@@ -24,4 +24,4 @@ NOT_OBEYED: dict[str, str] = {
     "forced_decoder_ids": "the library refuses it too",
     "generation_kwargs": "the library reads it nowhere",
 }
-"""A field that is not obeyed and asks for something is refused by name."""
+"""A field that is not obeyed and asks for something is refused by name, with this reason."""

@@ -9,13 +9,13 @@ from typing import Any, Self
 from tokenizers import Tokenizer
 
 from beamhouse.engine.link.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
-from beamhouse.engine.link.model_info import TokenizerSwitches
 from beamhouse.engine.text.chat import ChatTemplate, Ending
 from beamhouse.engine.text.control_tokens import ControlTokens
 from beamhouse.engine.text.detokenizer import build_stages
 from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, Stage, replaced
 from beamhouse.engine.text.token_healing import Healer, Healing
 from beamhouse.engine.text.token_spelling import Decoding, Spelling, spell_out
+from beamhouse.schemas.model_info import TokenizerSwitches
 from beamhouse.schemas.words import ProblemCode
 
 

@@ -20,11 +20,11 @@ class Health(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """The loaded model and what it is run with."""
+    """The loaded model and what it is run with, as far as its `ModelInfo` is for everybody."""
 
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), from_attributes=True)
 
-    name: str
+    name: str = Field(validation_alias="model_id")
     model_id: str
     revision: str | None
     model_type: str
@@ -33,7 +33,10 @@ class ModelAnswer(BaseModel):
     num_parameters: int
     vocab_size: int
     context_len: int = Field(description="Tokens the model is made for, prompt included.")
-    max_len: int = Field(description="Most tokens of a sequence; beyond `context_len` the model was never trained.")
+    max_len: int = Field(
+        validation_alias="most_tokens",
+        description="Most tokens of a sequence; beyond `context_len` the model was never trained.",
+    )
     num_layers: int
     has_tokenizer: bool
     has_chat_template: bool

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens
 from beamhouse.schemas.generation.config import GenerationConfig, is_neutral
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.mode_checks import check_mode, check_negative, check_progress, check_rows
 from beamhouse.server.asking.prompts import Prompt
 from beamhouse.server.asking.watermark_checks import check_watermark
 from beamhouse.server.service import Model
-
-DONE_HERE = frozenset({"token_healing", "return_dict_in_generate", "bos_token_id", "pad_token_id"})
-"""Fields that ask nothing of the engine: healing is two requests, answers are objects, rows carry no padding."""
 
 TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "output_attentions")
 
@@ -44,18 +41,18 @@ def check_request(
 
 def check_supported(asked: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
     for name, value in asked.set_fields().items():
-        if name not in info.fields and name not in DONE_HERE and not is_neutral(name, value):
-            yield Problem(f"generation_config.{name}", ProblemCode.NOT_SUPPORTED, f"not supported yet: {name}")
+        if name in info.not_obeyed and not is_neutral(name, value):
+            message = f"{name} is not supported: {info.not_obeyed[name]}"
+            yield Problem(f"generation_config.{name}", ProblemCode.NOT_SUPPORTED, message)
 
 
 def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
-    """Fields of the model's own file that this version cannot obey and that the request did not set."""
-    asked_fields = asked.set_fields()
+    """Fields of the model's own file that are not obeyed and that the request did not set."""
+    not_obeyed, asked_fields = model.info.not_obeyed, asked.set_fields()
     return [
-        f"the model's generation_config.json sets {problem.field.removeprefix('generation_config.')}, which is "
-        "not supported yet and has no effect"
-        for problem in check_supported(model.config, model.info)
-        if problem.field.removeprefix("generation_config.") not in asked_fields
+        f"{name} of the model's generation_config.json has no effect: {not_obeyed[name]}"
+        for name, value in model.config.set_fields().items()
+        if name in not_obeyed and name not in asked_fields and not is_neutral(name, value)
     ]
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode, is_neutral
 from beamhouse.schemas.generation.modes import BEAM_MODES, TELLING_FIELDS, row_field
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import shown
 from beamhouse.schemas.words import ProblemCode

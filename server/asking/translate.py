@@ -10,7 +10,6 @@ from msgspec import structs
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Constraint, Named, Submission, Wanted
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.schemas.beamhouse.generate import (
     GenerateRequest,
     NamedCallable,
@@ -22,6 +21,7 @@ from beamhouse.schemas.beamhouse.scores import ScoreRequest
 from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
 from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
 from beamhouse.schemas.judge.model_rules import length_problems
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
 from beamhouse.server.asking.force_words import by_given_name

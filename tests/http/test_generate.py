@@ -178,9 +178,12 @@ async def test_fields_without_effect_are_warned_about(client):
 
 
 async def test_a_field_of_the_model_file_that_cannot_be_obeyed_is_warned_about(connect, engine, tokenizer_file):
-    engine.info = fake_info(tokenizer_file, generation_config={"use_mtp": True, "bos_token_id": 0})
+    file = {"disable_compile": True, "is_assistant": False, "bos_token_id": 0}
+    engine.info = fake_info(tokenizer_file, generation_config=file)
     answer = await generate(await connect(), inputs=[3])
-    assert any("use_mtp" in warning for warning in answer["warnings"])
+    assert answer["warnings"] == [
+        "disable_compile of the model's generation_config.json has no effect: nothing is compiled"
+    ]
 
 
 async def test_a_healed_prompt_takes_two_submissions(client, engine, encode, tokenizer_file):

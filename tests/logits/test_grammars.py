@@ -9,11 +9,11 @@ from tokenizers import Tokenizer, decoders, models
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Constraint
-from beamhouse.engine.link.model_info import TokenizerSwitches
 from beamhouse.engine.logits.constraints.constraint import AllowedText, Constraints
 from beamhouse.engine.logits.constraints.grammar_source import GrammarError
 from beamhouse.engine.logits.constraints.matching import Matcher
 from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.model_info import TokenizerSwitches
 from tests.engine.text.tiny_tokenizers import FAMILIES, SPECIAL, end_of_word
 
 KINDS = {**FAMILIES, "end_of_word": end_of_word}

@@ -4,9 +4,9 @@ from importlib import metadata
 
 from fastapi import APIRouter
 
-from beamhouse.engine.link.model_info import ModelInfo
 from beamhouse.engine.watermark.profiles import MODEL_WATERMARK
 from beamhouse.schemas.beamhouse.service import InfoAnswer, ModelAnswer, RequestLimits
+from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.server.edge.strict_json import Served
 from beamhouse.server.service import Service
 
@@ -22,7 +22,7 @@ async def info(service: Served) -> InfoAnswer:
     return InfoAnswer(
         version=version(),
         status=status,
-        model=model_answer(service.name, loaded),
+        model=ModelAnswer.model_validate(loaded),
         modes=loaded.modes,
         fields=loaded.fields,
         logits_processors=loaded.logits_processors,
@@ -47,27 +47,6 @@ def version() -> str:
         return metadata.version("beamhouse")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def model_answer(name: str, loaded: ModelInfo) -> ModelAnswer:
-    return ModelAnswer(
-        name=name,
-        model_id=loaded.model_id,
-        revision=loaded.revision,
-        model_type=loaded.model_type,
-        dtype=loaded.dtype,
-        device=loaded.device,
-        num_parameters=loaded.num_parameters,
-        vocab_size=loaded.vocab_size,
-        context_len=loaded.context_len,
-        max_len=loaded.most_tokens,
-        num_layers=loaded.num_layers,
-        has_tokenizer=loaded.tokenizer_file is not None,
-        has_chat_template=loaded.chat_template is not None,
-        runner=loaded.runner,
-        attention=loaded.attention,
-        kernels=loaded.kernels,
-    )
 
 
 def limits(service: Service, loaded: ModelInfo) -> RequestLimits:

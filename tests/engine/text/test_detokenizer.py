@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders
 
-from beamhouse.engine.link.model_info import TokenizerSwitches
 from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.model_info import TokenizerSwitches
 from tests.engine.text.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, byte_level, end_of_word, llama2, words
 
 TOKENIZERS: dict[str, Tokenizer] = {name: build() for name, build in FAMILIES.items()}

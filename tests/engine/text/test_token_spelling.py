@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from tokenizers import Tokenizer
 
-from beamhouse.engine.link.model_info import TokenizerSwitches
 from beamhouse.engine.text.token_spelling import NotSpelled, Spelling
 from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.model_info import TokenizerSwitches
 from tests.engine.text.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, end_of_word, words
 
 KINDS: dict[str, Callable[[], Tokenizer]] = {**FAMILIES, "end_of_word": end_of_word}

@@ -22,7 +22,8 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
 
     context_len: the length that the model is made for, prompt included. max_len: most tokens of a sequence, 0 for as
     many. default_len: where requests that name no length end at the latest, 0 for the same. fields: the
-    GenerationConfig fields this engine obeys; a field outside this list that asks for something is refused by name.
+    GenerationConfig fields this engine obeys; one of the others that asks for something is refused by name, with the
+    reason in not_obeyed.
     tokenizer_file: a `tokenizer.json`, or None for a model that takes token ids alone. special_tokens: bos_token,
     eos_token, ... as text, for chat templates. hidden_size, num_heads: for the size of hidden states and attentions, 0
     where unknown. assistants: draft models by name, each with the drafting fields its own `generation_config.json`
@@ -45,6 +46,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     tokenizer_switches: TokenizerSwitches
     modes: list[str]
     fields: list[str]
+    not_obeyed: dict[str, str]
     logits_processors: list[str]
     stopping_criteria: list[str]
     tries: list[str]
@@ -69,3 +71,11 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     @property
     def silent_len(self) -> int:
         return self.default_len or self.context_len
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return self.tokenizer_file is not None
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self.chat_template is not None
