@@ -13,14 +13,21 @@ from tests.fuzz.requests import Asked
 from tests.parity.allowing import Allowed, callable_of
 from tests.parity.drafting import generate_assisted
 from tests.parity.models import BUILTIN, reference
+from tests.parity.plain.beams import UNREACHED, Hypothesis
+from tests.parity.plain.constrained import constrained_beam_search
 from tests.parity.plain.contrastive import contrastive
 from tests.parity.plain.dola import dola
+from tests.parity.plain.groups import group_beam_search
 from tests.parity.plain.task import Task
 from tests.parity.running import library_config, until_end
 
 _DRAFTING = ("lookup", "drafted", "own layers")
-_PLAIN = ("contrastive", "dola")
+_SEARCHES = {"groups": group_beam_search, "constrained": constrained_beam_search}
+_PLAIN = ("contrastive", "dola", *_SEARCHES)
 _CUTS = {"top_p", "top_h", "typical_p"}
+
+NOTHING = Hypothesis([], UNREACHED, [])
+"""What stands where a search found too little."""
 
 UNITS = 16
 """So many units in the last place of the largest logit may lie between two right answers: sums in another order."""
@@ -47,8 +54,11 @@ def why_not(asked: Asked) -> str | None:
         max(fields.get(name, 1) for name in ("num_beams", "num_return_sequences")),
     )
     reasons = {
-        "it lacks the mode": asked.mode in ("groups", "constrained"),
-        "it guides one row": "guidance_scale" in fields and (is_drafting or num_rows > 1),
+        "what is ruled out is not written out": asked.mode in _SEARCHES and "constraint" in asked.outside,
+        "equal ends are left to chance": asked.mode in _SEARCHES
+        and isinstance(fields.get("forced_eos_token_id"), list),
+        "it guides one row": "guidance_scale" in fields
+        and (is_drafting or (num_rows > 1 and asked.mode not in _SEARCHES)),
         "its SynthID does not follow beams": "keys" in mark and fields.get("num_beams", 1) > 1,
         "its drafts are not marked": is_drafting and bool(mark),
         "it looks behind arbitrary cuts": asked.mode == "lookup" and bool(_CUTS & fields.keys()),
@@ -65,6 +75,10 @@ def why_not(asked: Asked) -> str | None:
 def expected_of(asked: Asked, family: str) -> Expected:
     """The library's answer. Raises whatever it raises."""
     ends = ends_of(asked, family)
+    if asked.mode in _SEARCHES:
+        hypotheses = _SEARCHES[asked.mode](_task(asked, family))
+        hypotheses += [NOTHING] * (asked.fields.get("num_return_sequences", 1) - len(hypotheses))
+        return Expected([one.token_ids for one in hypotheses], [one.score for one in hypotheses])
     if asked.mode in _PLAIN:
         task, seed = _task(asked, family), asked.outside["seed"]
         found = [contrastive(task)] if asked.mode == "contrastive" else dola(task, _layers(asked, family), seed)

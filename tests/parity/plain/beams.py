@@ -8,6 +8,8 @@ from transformers import LogitsProcessorList
 from tests.parity.plain.task import Task
 
 UNREACHED = -1e9
+RULED_OUT = -1e30
+"""Totals below hold a token that the processors rule out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,11 @@ class Pool:
         return float(total / length ** self.task.fields.get("length_penalty", 1.0))
 
     def add(self, ended: list[Beam]) -> None:
-        new = [Hypothesis(beam.token_ids, self.score(beam.total, len(beam.token_ids)), beam.rows) for beam in ended]
+        new = [
+            Hypothesis(beam.token_ids, self.score(beam.total, len(beam.token_ids)), beam.rows)
+            for beam in ended
+            if beam.total > RULED_OUT
+        ]
         self.hypotheses = best_first([*self.hypotheses, *new])[: self.size]
 
     def can_improve(self, best: Beam) -> bool:

@@ -17,6 +17,9 @@ from tests.parity.plain.beams import (
 )
 from tests.parity.plain.task import Task
 
+BANK_WEIGHT = 100.0
+"""By which progress counts for more than what is likely."""
+
 Choice = list[list[int]]
 """One of these phrases has to come; none is the beginning of another."""
 
@@ -106,14 +109,18 @@ def needed_by(task: Task, live: list[Beam], totals: torch.Tensor, known: list[Be
     return needed
 
 
+def bank_of(task: Task, beam: Beam) -> int:
+    """A number that grows with progress: the tokens of all complete phrases and of the one that is under way."""
+    longest = max(len(phrase) for choice in choices(task) for phrase in choice)
+    progress = progress_of(task, beam.token_ids)
+    if progress.choice is None:
+        return progress.num_complete * longest
+    return (progress.num_complete + 1) * longest - (max(map(len, progress.choice)) - len(progress.begun))
+
+
 def in_turns(task: Task, beams: list[Beam]) -> list[Beam]:
     """The best beam of each bank, the bank of most progress first; then the second of each, and so on."""
-    longest = max(len(phrase) for choice in choices(task) for phrase in choice)
-    banks: dict[int, list[Beam]] = {}
-    for beam in sorted(beams, key=lambda beam: -beam.total):
-        progress = progress_of(task, beam.token_ids)
-        num_lacking = 0 if progress.choice is None else max(map(len, progress.choice)) - len(progress.begun)
-        bank = (progress.num_complete + (progress.choice is not None)) * longest - num_lacking
-        banks.setdefault(bank, []).append(beam)
-    turns = [(turn, -bank, beam) for bank, own in banks.items() for turn, beam in enumerate(own)]
-    return [beam for _, _, beam in sorted(turns, key=lambda one: one[:2])]
+    ranked = sorted(beams, key=lambda beam: -(BANK_WEIGHT * bank_of(task, beam) + beam.total))
+    banks = [bank_of(task, beam) for beam in ranked]
+    turns = [banks[:place].count(bank) for place, bank in enumerate(banks)]
+    return [beam for _, beam in sorted(zip(turns, ranked, strict=True), key=lambda one: one[0])]
