@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, Drafting, drafting_of, room_of, view
+from beamhouse.engine.decoding.drafting.drafter import DRAFTING, Draft, Drafter, Drafting, drafting_of, room_of
 from beamhouse.engine.decoding.drafting.lookup import PromptLookup
 from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
 from beamhouse.engine.decoding.verification import Check, Verdict, verify
@@ -70,7 +70,7 @@ class Assisted(Strategy):
         if wanted > most:
             text = f"{field_name} is {num_tokens}; allowed by the size of a step: at most {most}"
             raise invalid(f"generation_config.{field_name}", ProblemCode.OUT_OF_RANGE, text)
-        request.state = Drafting(drafter, num_tokens, most)
+        request.memory[DRAFTING] = Drafting(drafter, num_tokens, most)
         drafter.check(request)
 
     def propose(self, requests: Seq[Request], pipeline: Pipeline) -> None:
@@ -175,7 +175,7 @@ def _positions(request: Request, step: Step) -> list[tuple[Row, int]]:
         unconditional = None
         if shadow is not None:
             unconditional = step.forward.logits[step.forward.spans[shadow].stop - 1 - len(draft) + place]
-        found.append((Row(request, view(sequence, draft[:place]), unconditional), first + place))
+        found.append((Row(request, sequence.ahead(draft[:place]), unconditional), first + place))
     return found
 
 
@@ -195,7 +195,7 @@ def _grown(given: Scored, used: slice, verdict: Verdict) -> Grown:
     token_ids = sequence.draft_ids[: verdict.num_accepted]
     if len(rows) > len(token_ids):
         token_ids = [*token_ids, verdict.token]
-    sequence.memory = rows[-1].sequence.memory
+    sequence.learn(rows[-1].sequence)
     return Grown(sequence, 0, token_ids, given, used.start)
 
 

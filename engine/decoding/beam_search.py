@@ -8,7 +8,16 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, num_candidates, searches_of
+from beamhouse.engine.decoding.beams import (
+    GROUPS,
+    Beams,
+    Candidate,
+    Search,
+    conclude,
+    groups_of,
+    num_candidates,
+    searches_of,
+)
 from beamhouse.engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
 from beamhouse.engine.decoding.strategy import Step, Strategy, failures, live
 from beamhouse.engine.link.messages import FinishReason
@@ -39,7 +48,7 @@ class BeamSearch(Strategy):
         size = request.config.num_beams or 1
         pool = Pool.of(request.config, size, request.num_prompt)
         pool.hypotheses = [EMPTY] * size
-        request.state = [Beams.start(size, pool)]
+        request.memory[GROUPS] = [Beams.start(size, pool)]
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
         return search(requests, step, _best)

@@ -14,6 +14,7 @@ from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate
 from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints.constraint import FIELD
 from beamhouse.engine.state.batch import Advance, Choice, Gain, KeptRow
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.words import FinishType
 
@@ -39,6 +40,9 @@ class Beams:
         totals = np.full(size, UNREACHABLE, np.float32)
         totals[0] = 0
         return cls(totals, [None] * size, pool, first_index)
+
+
+GROUPS = Slot[list[Beams]]("groups of beams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +203,7 @@ def _finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
 
 def groups_of(request: Request) -> list[Beams]:
     """The groups of beams a request keeps between its steps."""
-    state: list[Beams] = request.state
-    return state
+    return request.memory[GROUPS]
 
 
 def live_slices(request: Request) -> Iterator[tuple[Beams, list[Sequence]]]:

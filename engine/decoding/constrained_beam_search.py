@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from beamhouse.engine.decoding.beam_search import BeamSearch, log_probabilities
-from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, searches_of
+from beamhouse.engine.decoding.beams import GROUPS, Beams, Candidate, Search, conclude, groups_of, searches_of
 from beamhouse.engine.decoding.constraint_progress import ConstraintProgress, demands_of
 from beamhouse.engine.decoding.group_beam_search import LAST, best_of, may_improve
 from beamhouse.engine.decoding.hypotheses import Pool
@@ -15,11 +15,13 @@ from beamhouse.engine.decoding.strategy import Step, failures
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.words import FinishType
 
-_PROGRESS = "constraints"
+_PROGRESS = Slot[tuple[int, ConstraintProgress]]("progress through phrases")
+"""Where a sequence stood after so many of its tokens."""
 _BANK_WEIGHT = 100.0
 
 
@@ -37,7 +39,7 @@ class ConstrainedBeamSearch(BeamSearch):
 
     def prepare(self, request: Request) -> None:
         size = request.config.num_beams or 1
-        request.state = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
+        request.memory[GROUPS] = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
         request.sequences[0].memory[_PROGRESS] = 0, ConstraintProgress.start(demands_of(request.config))
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
@@ -60,8 +62,7 @@ def progress_of(sequence: Sequence) -> ConstraintProgress:
     if num_known < len(sequence.token_ids):
         progress = progress.after_all(sequence.token_ids[num_known:])
         sequence.memory[_PROGRESS] = len(sequence.token_ids), progress
-    known: ConstraintProgress = progress
-    return known
+    return progress
 
 
 def after(candidate: Candidate) -> ConstraintProgress:

@@ -10,6 +10,7 @@ from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, fa
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance, Choice, Outcome
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -52,6 +53,9 @@ class Context:
         return (self.states[:length] @ states.T).amax(0)
 
 
+_CONTEXT = Slot[Context]("contrastive search")
+
+
 class Contrastive(Strategy):
     """Each step looks ahead with the `top_k` likeliest tokens and keeps the one of the best contrast.
 
@@ -68,14 +72,14 @@ class Contrastive(Strategy):
 
     def prepare(self, request: Request) -> None:
         request.layers, request.reads_every_position = (-1,), True
-        request.state = Context()
+        request.memory[_CONTEXT] = Context()
 
     def observe(self, request: Request, sequence: Sequence, start: int, hidden: torch.Tensor) -> None:
         if sequence in request.sequences:  # a shadow's states do not count
-            request.state.write(start, _normalised(hidden[0]))
+            request.memory[_CONTEXT].write(start, _normalised(hidden[0]))
 
     def advance(self, requests: Seq[Request], step: Step) -> Outcome:
-        ranked = [request for request in requests if request.state.recall is not None]
+        ranked = [request for request in requests if request.memory[_CONTEXT].recall is not None]
         winners, failed = _winners(ranked, step)
         advances = {request: _won(request, winner, step) for request, winner in winners.items()}
         rows = [
@@ -99,14 +103,14 @@ def _winners(requests: Seq[Request], step: Step) -> tuple[dict[Request, Sequence
     for request, place, own in zip(requests, places, states, strict=True):
         if place >= 0:
             winners[request] = request.sequences[place]
-            request.state.write(len(winners[request].token_ids) - 1, own[place : place + 1])
+            request.memory[_CONTEXT].write(len(winners[request].token_ids) - 1, own[place : place + 1])
     rows = [Row(request, request.sequences[0]) for request in requests]
     return winners, failures(rows, [place < 0 for place in places])
 
 
 def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
     """The place of the winner, (), the first on ties; -1 if a contrast is NaN. states: of the candidates, (k, d)."""
-    context: Context = request.state
+    context = request.memory[_CONTEXT]
     alpha = request.config.penalty_alpha or 0.0
     assert context.recall is not None
     penalties = context.penalties(states, len(request.sequences[0].token_ids) - 1)
@@ -116,7 +120,8 @@ def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
 
 def _won(request: Request, winner: Sequence, step: Step) -> Advance:
     """The winner's token becomes final, with the scores it was drawn from. No choices yet."""
-    recall: Recall = request.state.recall
+    recall = request.memory[_CONTEXT].recall
+    assert recall is not None
     grown = Grown(winner, 0, winner.token_ids[-1:], Scored([], recall.logits, recall.scores), 0)
     ended = step.stopping.check(request, winner.token_ids[:-1], grown.token_ids, step.now, winner.memory)
     gain = gain_of(request, grown, grown.token_ids, None if ended is None else ended[1])
@@ -151,7 +156,9 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
         candidates = packed[start:end][: counts[at]]
         advance = advances.setdefault(row.request, Advance([]))
         advance.choices.extend(Choice(row.sequence, [token], 0) for token in candidates)
-        row.request.state.recall = Recall(values[0, : len(candidates)], logits[at : at + 1], scores[at : at + 1])
+        row.request.memory[_CONTEXT].recall = Recall(
+            values[0, : len(candidates)], logits[at : at + 1], scores[at : at + 1]
+        )
         # The context is whole and is kept from here on: what is fed again later need not be observed again.
         row.request.reads_every_position = False
     return failed

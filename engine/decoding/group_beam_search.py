@@ -7,7 +7,16 @@ from typing import ClassVar
 import torch
 
 from beamhouse.engine.decoding.beam_search import READS, log_probabilities
-from beamhouse.engine.decoding.beams import Beams, Candidate, Search, conclude, groups_of, live_slices, num_candidates
+from beamhouse.engine.decoding.beams import (
+    GROUPS,
+    Beams,
+    Candidate,
+    Search,
+    conclude,
+    groups_of,
+    live_slices,
+    num_candidates,
+)
 from beamhouse.engine.decoding.hypotheses import Pool
 from beamhouse.engine.decoding.strategy import Step, Strategy, failures
 from beamhouse.engine.link.messages import FinishReason
@@ -36,7 +45,7 @@ class GroupBeamSearch(Strategy):
         config = request.config
         num_groups = config.num_beam_groups or 1
         size = (config.num_beams or 1) // num_groups
-        request.state = [
+        request.memory[GROUPS] = [
             Beams.start(size, Pool.of(config, size, request.num_prompt), number * size) for number in range(num_groups)
         ]
 

@@ -1,10 +1,9 @@
 """When a sequence ends, and why."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -12,7 +11,8 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.constraints.constraint import FIELD as CONSTRAINT
 from beamhouse.engine.logits.constraints.constraint import is_complete
-from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.logits.registered.registry import Criterion, Registry
+from beamhouse.engine.state.memory import Memory, Slot
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.words import FinishType, ProblemCode
 
@@ -21,10 +21,8 @@ logger = logging.getLogger(__name__)
 FIELDS = frozenset({"eos_token_id", "max_length", "max_new_tokens", "max_time", "stop_strings"})
 """The GenerationConfig fields that end a sequence; resolving a request turns `max_new_tokens` into `max_length`."""
 
-_STOP_STRINGS = "stop_strings"
-_CRITERIA = "stopping_criteria"
 _KEY_BYTES = 4
-_NOTHING: Mapping[str, Any] = {}
+_NOTHING = Memory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,10 @@ class StopStrings:
         return self.token_bytes[token] if 0 <= token < len(self.token_bytes) else b""
 
 
+_STOP_STRINGS = Slot[StopStrings]("stop_strings")
+_CRITERIA = Slot[list[tuple[str, Criterion]]]("stopping_criteria")
+
+
 class Stopping:
     """Tests sequences after they grew. Nothing is kept here; what a request needs is built once and lies with it."""
 
@@ -106,12 +108,12 @@ class Stopping:
         """token_bytes: what each token stands for, or None without a tokenizer. Raises InvalidRequest."""
         stop = request.config.stop_strings
         if stop:
-            request.prepared[_STOP_STRINGS] = _stop_strings([stop] if isinstance(stop, str) else stop, token_bytes)
+            request.memory[_STOP_STRINGS] = _stop_strings([stop] if isinstance(stop, str) else stop, token_bytes)
         if request.submission.stopping_criteria:
-            request.prepared[_CRITERIA] = self._registry.build_criteria(request)
+            request.memory[_CRITERIA] = self._registry.build_criteria(request)
 
     def check(
-        self, request: Request, known: list[int], added: list[int], now: float, memory: Mapping[str, Any] = _NOTHING
+        self, request: Request, known: list[int], added: list[int], now: float, memory: Memory = _NOTHING
     ) -> tuple[int, FinishReason] | None:
         """Test the tokens added behind those of a row. Returns how many of them stay, and why it ends; or None.
 
@@ -130,15 +132,15 @@ class Stopping:
         return None
 
 
-def _reason(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> FinishReason | None:
+def _reason(request: Request, known: list[int], added: list[int], memory: Memory) -> FinishReason | None:
     """Why the last of the added tokens ends the row. All tokens are put together only where somebody reads them."""
     if added[-1] in request.ends:
         return FinishReason(FinishType.EOS_TOKEN, token_id=added[-1])
-    matcher: StopStrings | None = request.prepared.get(_STOP_STRINGS)
+    matcher = request.memory.get(_STOP_STRINGS)
     stop_string = matcher.completed_by_last(known[-matcher.longest :] + added) if matcher else None
     if stop_string is not None:
         return FinishReason(FinishType.STOP_STRING, stop_string=stop_string)
-    criteria = request.prepared.get(_CRITERIA)
+    criteria = request.memory.get(_CRITERIA)
     reason = _registered(criteria, known + added) if criteria else None
     if reason is not None:
         return reason
@@ -150,7 +152,7 @@ def _reason(request: Request, known: list[int], added: list[int], memory: Mappin
     return None
 
 
-def _registered(criteria: list[tuple[str, Any]], token_ids: list[int]) -> FinishReason | None:
+def _registered(criteria: list[tuple[str, Criterion]], token_ids: list[int]) -> FinishReason | None:
     input_ids = torch.tensor([token_ids])  # (1, L)
     for name, criterion in criteria:
         try:

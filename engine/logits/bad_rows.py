@@ -3,31 +3,33 @@
 from torch import Tensor
 
 from beamhouse.engine.link.errors import RequestFailed
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
 
-_FAILURE = "failure"
-_DEAD_END = "dead end"
+_FAILURE = Slot[RequestFailed]("failure")
+_DEAD_END = Slot[str]("dead end")
 
 
 def fail(request: Request, message: str) -> None:
     """Note why a request cannot go on; the first reason stays. The pipeline fills its rows with NaN."""
-    request.prepared.setdefault(_FAILURE, RequestFailed(message))
+    if request.memory.get(_FAILURE) is None:
+        request.memory[_FAILURE] = RequestFailed(message)
 
 
 def failure_of(request: Request) -> RequestFailed | None:
     """The reason noted by `fail`."""
-    return request.prepared.get(_FAILURE)
+    return request.memory.get(_FAILURE)
 
 
 def close(sequence: Sequence, why: str) -> None:
     """Note that no token can follow a sequence. The pipeline rules out all of its row."""
-    sequence.memory.setdefault(_DEAD_END, why)
+    if sequence.memory.get(_DEAD_END) is None:
+        sequence.memory[_DEAD_END] = why
 
 
 def why_closed(sequence: Sequence) -> str | None:
     """What `close` noted of it, or of the sequence it is forked from."""
-    why: str | None = sequence.memory.get(_DEAD_END)
-    return why
+    return sequence.memory.get(_DEAD_END)
 
 
 def is_search(request: Request) -> bool:

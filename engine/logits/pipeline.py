@@ -28,12 +28,14 @@ from beamhouse.engine.logits.registered.named import Registered
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.watermark.profiles import Profiles
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 
-_PREPARED = "processors"
+APPLYING = Slot[tuple[int, ...]]("processors")
+"""The numbers of those that a request asks for."""
 
 
 def in_order(
@@ -132,7 +134,7 @@ class Pipeline:
                 problems.extend(error.problems)
         if problems:
             raise InvalidRequest(problems)
-        request.prepared[_PREPARED] = tuple(applying)
+        request.memory[APPLYING] = tuple(applying)
         self._refuse_doubles(request)
 
     def process(self, rows: Seq[Row], logits: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ class Pipeline:
         """The processors of this step in order, each with the places of its rows. asked: the numbers of those meant."""
         meant: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
-            for number in row.request.prepared[_PREPARED]:
+            for number in row.request.memory[APPLYING]:
                 meant.setdefault(number, []).append(place)
         found = []
         for number in sorted(meant):
@@ -194,10 +196,8 @@ class Pipeline:
 
     def _refuse_doubles(self, request: Request) -> None:
         """A registered processor of a library class whose field is set too would act twice, or in another's place."""
-        doubled = {
-            self.processors[number].equals: self.processors[number].name for number in request.prepared[_PREPARED]
-        }
-        for name, instance in request.prepared.get("logits_processor", []):
+        doubled = {self.processors[number].equals: self.processors[number].name for number in request.memory[APPLYING]}
+        for name, instance in request.memory.get(Registered.instances) or ():
             kind = type(instance)
             if kind.__module__.startswith("transformers.") and kind.__name__ in doubled:
                 raise invalid(

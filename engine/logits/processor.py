@@ -15,7 +15,7 @@ from beamhouse.schemas.words import ProblemCode
 class Processor(Protocol):
     """Changes the scores of the rows that ask for it. Keeps nothing between steps.
 
-    name: the request field it obeys, also the key of what it prepares. reads: the GenerationConfig fields it obeys.
+    name: the request field it obeys. reads: the GenerationConfig fields it obeys.
     equals: the class of transformers it gives the results of, or an empty string.
     """
 
@@ -32,7 +32,7 @@ class Processor(Protocol):
         return True
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        """Store in `request.prepared` what is built once. Raises InvalidRequest."""
+        """Keep in the memory of the request what is built once. Raises InvalidRequest."""
         return
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.logits.sparse_scores import Survivors
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Row, Sequence
 
 Ids = npt.NDArray[np.int64]
 
-_PROMPT, _TOKENS = "prompt_ids", "token_ids"
+_PROMPT, _TOKENS = Slot[Ids]("prompt_ids"), Slot[Ids]("token_ids")
 
 
 class Rows:
@@ -85,7 +86,7 @@ class Rows:
 
 def prompt_array(sequence: Sequence) -> Ids:
     """The prompt as an array, made once per sequence and shared with its forks."""
-    known: Ids | None = sequence.memory.get(_PROMPT)
+    known = sequence.memory.get(_PROMPT)
     if known is None:
         known = as_ids(sequence.token_ids[: sequence.num_prompt])
         sequence.memory[_PROMPT] = known
@@ -94,7 +95,7 @@ def prompt_array(sequence: Sequence) -> Ids:
 
 def token_array(sequence: Sequence) -> Ids:
     """All tokens as an array, to which each step adds its own."""
-    known: Ids | None = sequence.memory.get(_TOKENS)
+    known = sequence.memory.get(_TOKENS)
     if known is None:
         known = prompt_array(sequence)
     if len(known) < len(sequence.token_ids):

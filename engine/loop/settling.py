@@ -36,13 +36,7 @@ class Settler:
 
     def _fork(self, parent: Sequence) -> Sequence:
         """A sequence that begins as its parent did before this step."""
-        child = Sequence(
-            list(parent.token_ids),
-            parent.num_prompt,
-            memory=dict(parent.memory),
-            num_masked=parent.num_masked,
-            renewed_at=parent.renewed_at,
-        )
+        child = parent.fork()
         self.cache.fork(parent, child)
         if parent.shadow is not None:
             child.shadow = self._fork(parent.shadow)

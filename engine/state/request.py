@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from beamhouse.engine.link.messages import FinishReason, Submission
+from beamhouse.engine.state.memory import Memory
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 
 
@@ -16,12 +16,12 @@ class Sequence:
 
     token_ids: prompt, then chosen tokens. draft_ids: proposed tokens, fed behind the known ones to be checked; they go
     when the step is settled. num_cached: leading tokens whose keys and values are cached, drafts included until then.
-    block_ids: the cache blocks that hold them, in order. digests: of the first full blocks of `token_ids`, as far as
-    they were asked for. Only the cache writes these two. memory: what processors and criteria remember from step to
-    step, by their name; a fork shares the values, so they are replaced, never changed in place. shadow: the same
-    generated tokens after the negative prompt, for guidance; it grows, forks and ends with its sequence. num_masked:
-    positions before the first token that nothing attends to. renewed_at: the length from which all its positions are
-    turned otherwise, so that it is computed anew; 0 for none.
+    block_ids: the cache blocks that hold them, in order, its block table. digests: of the first full blocks of
+    `token_ids`, as far as they were asked for. Only the cache writes these two. memory: what modes and processors
+    remember of it from step to step; a fork shares the values, so they are replaced, never changed in place. shadow:
+    the same generated tokens after the negative prompt, for guidance; it grows, forks and ends with its sequence.
+    num_masked: positions before the first token that nothing attends to. renewed_at: the length from which all its
+    positions are turned otherwise, so that it is computed anew; 0 for none.
     """
 
     token_ids: list[int]
@@ -31,7 +31,7 @@ class Sequence:
     num_cached: int = 0
     block_ids: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     shadow: "Sequence | None" = None
     num_masked: int = 0
     renewed_at: int = 0
@@ -68,6 +68,27 @@ class Sequence:
     def with_shadow(self) -> "tuple[Sequence, ...]":
         return (self,) if self.shadow is None else (self, self.shadow)
 
+    def fork(self) -> "Sequence":
+        """Another sequence with the same tokens, which remembers the same; nothing of it is cached, and no shadow."""
+        return Sequence(
+            list(self.token_ids),
+            self.num_prompt,
+            self.index,
+            memory=self.memory.fork(),
+            num_masked=self.num_masked,
+            renewed_at=self.renewed_at,
+        )
+
+    def ahead(self, token_ids: list[int]) -> "Sequence":
+        """What it would be with these tokens behind its own: to be scored, not to be fed."""
+        view = self.fork()
+        view.token_ids += token_ids
+        return view
+
+    def learn(self, view: "Sequence") -> None:
+        """Keep what was remembered of a look ahead; its tokens are those that this sequence gets."""
+        self.memory = view.memory
+
 
 @dataclass(eq=False, slots=True)
 class Output:
@@ -83,11 +104,10 @@ class Request:
 
     sequences: the live rows. outputs: what is returned, by index. width: the most rows it can occupy. layers: those
     whose hidden states its mode reads at the newest position, or with `reads_every_position` at all of them; 0 is the
-    embedding, -1 the last layer behind its norm. state: what its mode remembers from step to step. prepared: what
-    processors and criteria built once for this request, by their name (bias tables, tries, matchers). num_matched:
-    tokens found in the cache before the first one was generated, negative prompts and all rows included;
-    num_prompt_matched: those of the prompt alone. num_drafted, num_accepted: tokens proposed, and those of them the
-    model confirmed. ends: the end tokens, to look one up.
+    embedding, -1 the last layer behind its norm. memory: what its mode, processors and criteria keep for it (beams,
+    bias tables, tries, matchers). num_matched: tokens found in the cache before the first one was generated, negative
+    prompts and all rows included; num_prompt_matched: those of the prompt alone. num_drafted, num_accepted: tokens
+    proposed, and those of them the model confirmed. ends: the end tokens, to look one up.
     All times are `time.monotonic()` seconds.
     """
 
@@ -102,8 +122,7 @@ class Request:
     width: int = 1
     layers: tuple[int, ...] = ()
     reads_every_position: bool = False
-    state: Any = None
-    prepared: dict[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     num_drafted: int = 0
     num_accepted: int = 0
     warnings: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 
 from beamhouse.engine.link.messages import Constraint, Named
 from beamhouse.engine.logits.constraints.constraint import Constraints
-from beamhouse.engine.logits.pipeline import Pipeline
+from beamhouse.engine.logits.pipeline import APPLYING, Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request, Row, Sequence
 from tests.engine.loop import making
@@ -43,7 +43,7 @@ def make_pipeline(vocab_size: int, registry: Registry | None = None, **constrain
 
 def process(pipeline: Pipeline, rows: list[Row], logits: torch.Tensor) -> torch.Tensor:
     for row in rows:
-        if not row.request.prepared:
+        if row.request.memory.get(APPLYING) is None:
             pipeline.prepare(row.request)
     return pipeline.process(rows, logits)
 

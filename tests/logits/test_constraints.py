@@ -15,7 +15,7 @@ from beamhouse.engine.logits.constraints import grammar_source
 from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.constraints.trie import Trie, load_tries
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.text.tokenizer import Text
 from tests.logits.support import byte_tokenizer, make_pipeline, make_request, make_row, process
 
@@ -77,7 +77,7 @@ def test_a_trie_follows_truncated_and_forked_sequences(pipeline: Pipeline) -> No
     request = make_request([9], (END,), Constraint(sequences=[[1, 2, 3, 4], [1, 5, 6, 7]]))
     row = make_row(request, [1, 2, 3])
     assert allowed(pipeline, row) == [4]
-    fork = Row(request, Sequence(list(row.sequence.token_ids), 1, memory=dict(row.sequence.memory)))
+    fork = Row(request, row.sequence.fork())
     row.sequence.token_ids[2:] = [5, 6]
     assert allowed(pipeline, row) == [7]
     fork.sequence.token_ids.append(4)
@@ -111,7 +111,7 @@ def test_a_row_that_has_left_its_constraint_may_only_end_and_so_may_its_forks(
 ) -> None:
     row = make_row(make_request([9], (END,), constraint, num_beams=2), [77])
     assert allowed(pipeline, row) == [END]
-    fork = Row(row.request, Sequence([*row.sequence.token_ids, 1], 1, memory=dict(row.sequence.memory)))
+    fork = Row(row.request, row.sequence.ahead([1]))
     assert allowed(pipeline, fork) == [END]
 
 
@@ -182,7 +182,7 @@ def test_grammars_follow_truncated_and_forked_sequences(pipeline: Pipeline) -> N
     row = text_row(request, "ax")
     b, d, z = (TOKENIZER.token_to_id(char) for char in "bdz")
     assert allowed(pipeline, row) == [b]
-    fork = Row(request, Sequence(list(row.sequence.token_ids), 1, memory=dict(row.sequence.memory)))
+    fork = Row(request, row.sequence.fork())
     row.sequence.token_ids[1:] = TOKENIZER.encode("cz").ids
     assert allowed(pipeline, row) == [d]
     assert z not in allowed(pipeline, fork)

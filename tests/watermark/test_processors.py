@@ -77,7 +77,7 @@ def test_a_row_depends_on_its_tokens_alone(mark: dict[str, Any]) -> None:
     for length in (1, 5, 5, 2, 3, 12, 0, 7):
         sequence.token_ids[2:] = tokens[:length]
         fresh = make_row(request, tokens[:length])
-        fork = Sequence(list(sequence.token_ids), num_prompt=2, memory=dict(sequence.memory))
+        fork = sequence.fork()
         scores = pipeline.process([Row(request, sequence), fresh, Row(request, fork)], logits.expand(3, -1))
         assert torch.equal(scores[0], scores[1])
         assert torch.equal(scores[2], scores[1])

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.engine.state.memory import Slot
+from beamhouse.engine.state.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Drafting:
     num_translated: int = 0
 
 
+DRAFTING = Slot[Drafting]("drafting")
+
+
 class Drafter(Protocol):
     """A way to propose tokens."""
 
@@ -58,9 +62,7 @@ class Drafter(Protocol):
 
 
 def drafting_of(request: Request) -> Drafting:
-    state = request.state
-    assert isinstance(state, Drafting)
-    return state
+    return request.memory[DRAFTING]
 
 
 def room_of(request: Request) -> int:
@@ -91,8 +93,3 @@ def draft_limit(request: Request) -> int:
             "no more (step_tokens); the tokens drawn from there on may differ from those of generate()"
         )
     return min(wanted, state.max_tokens)
-
-
-def view(sequence: Sequence, added: list[int]) -> Sequence:
-    """The sequence as it will be when these tokens have been accepted; it can be scored, but holds no cache."""
-    return Sequence(sequence.token_ids + added, sequence.num_prompt, sequence.index, memory=dict(sequence.memory))

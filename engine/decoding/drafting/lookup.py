@@ -6,7 +6,7 @@ from collections.abc import Sequence as Seq
 import numpy as np
 import torch
 
-from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, room_of, view
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, room_of
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.rows import Ids, token_array
@@ -77,7 +77,7 @@ def allowed_beginning(request: Request, token_ids: list[int], pipeline: Pipeline
     for place, token in enumerate(token_ids):
         if not 0 <= token < pipeline.vocab_size:
             return token_ids[:place]
-        scores = pipeline.forbid([Row(request, view(sequence, token_ids[:place]))], neutral)
+        scores = pipeline.forbid([Row(request, sequence.ahead(token_ids[:place]))], neutral)
         if scores is not neutral and not float(scores[0, token]) > lowest:  # NaN where nothing can follow
             return token_ids[:place]
     return token_ids

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, Job
-from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, view
+from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.logits.multinomial import Turn, winners
 from beamhouse.engine.logits.pipeline import Pipeline
@@ -74,7 +74,7 @@ class DraftModel(Drafter):
         return
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
-        writings = {request: Writing(view(request.sequences[0], [])) for request in requests}
+        writings = {request: Writing(request.sequences[0].ahead([])) for request in requests}
         jobs = [Job(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]
         self._runner.run(jobs, lambda live, logits: self._choose(live, logits, writings, pipeline))
         return {request: _finished(writing) for request, writing in writings.items()}

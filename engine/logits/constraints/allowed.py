@@ -6,9 +6,10 @@ from torch import Tensor
 
 from beamhouse.engine.link.errors import RequestFailed, invalid
 from beamhouse.engine.logits.bad_rows import close, fail, is_search
-from beamhouse.engine.logits.constraints.constraint import FIELD, Constraints, is_complete
+from beamhouse.engine.logits.constraints.constraint import ALLOWANCE, FIELD, Constraints, is_complete
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
+from beamhouse.engine.state.memory import Memory
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.words import ProblemCode
 
@@ -33,8 +34,8 @@ class AllowedTokens(Processor):
     def prepare(self, request: Request, vocab_size: int) -> None:
         constraint = request.submission.constraint
         assert constraint is not None
-        request.prepared[self.name] = self._constraints.compile(constraint)
-        if is_complete(request, request.submission.prompt_ids, [], {}):
+        request.memory[ALLOWANCE] = self._constraints.compile(constraint)
+        if is_complete(request, request.submission.prompt_ids, [], Memory()):
             message = "it allows the empty text alone, which ends by an end token; give eos_token_id"
             raise invalid(f"{FIELD}.{constraint.kind}", ProblemCode.CONFLICT, message)
 
@@ -42,7 +43,7 @@ class AllowedTokens(Processor):
         allowed = np.zeros(tuple(scores.shape), np.bool_)
         for row, mask in zip(rows, allowed, strict=True):
             try:
-                why = row.request.prepared[self.name].mark(row, mask)
+                why = row.request.memory[ALLOWANCE].mark(row, mask)
             except RequestFailed as failure:
                 fail(row.request, str(failure))
             else:

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from beamhouse.engine.logits.constraints.trie import Node, Trie
 from beamhouse.engine.logits.processor import check_ids
 from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, as_ids
+from beamhouse.engine.state.memory import Memory, Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.text.token_spelling import NotSpelled, Spelling
 from beamhouse.schemas.words import ProblemCode
@@ -32,7 +33,7 @@ _MAX_IDS = 2**18
 _MAX_REMEMBERED = 64
 
 _Key = tuple[str | None, str, str | None]
-_Advance = Callable[[Any, list[int]], Any]
+Place = TypeVar("Place")
 
 
 class Allowance(Protocol):
@@ -46,12 +47,15 @@ class Allowance(Protocol):
         """
         ...
 
-    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+    def is_complete(self, generated: list[int], memory: Memory) -> bool:
         """Whether the tokens are all that is allowed, so that nothing but an end token could follow.
 
         memory: of the sequence, which may know where a beginning of them led.
         """
         ...
+
+
+ALLOWANCE = Slot[Allowance](FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class AllowedIds:
         mask[self.token_ids] = True
         return None
 
-    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+    def is_complete(self, generated: list[int], memory: Memory) -> bool:
         return False
 
 
@@ -75,7 +79,7 @@ class AllowedSequences:
     trie: Trie
 
     def mark(self, row: Row, mask: Mask) -> str | None:
-        node: Node | None = _remembered(row, self.trie.root, _walk)
+        node = _remembered(row, _AT_NODE, self.trie.root, _walk)
         if node is None:
             return _leave(row, mask)
         mask[node.next_ids] = True
@@ -83,8 +87,8 @@ class AllowedSequences:
             _mark_ends(row, mask)
         return None if mask.any() else "the sequence is complete, and the request has no end token"
 
-    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
-        node: Node | None = _progress(memory, generated, self.trie.root, _walk).place
+    def is_complete(self, generated: list[int], memory: Memory) -> bool:
+        node = _progress(memory.get(_AT_NODE), generated, self.trie.root, _walk).place
         return node is not None and node.is_leaf
 
 
@@ -99,7 +103,7 @@ class AllowedText:
 
     def mark(self, row: Row, mask: Mask) -> str | None:
         try:
-            matcher: Matcher | None = _remembered(row, self.start, Matcher.advanced)
+            matcher = _remembered(row, _AT_MATCHER, self.start, Matcher.advanced)
             if matcher is None:
                 return _leave(row, mask)
             allowed, may_end = matcher.options()
@@ -113,9 +117,9 @@ class AllowedText:
             return None
         return "the text is complete, and the request has no end token" if may_end else "no token fits"
 
-    def is_complete(self, generated: list[int], memory: Mapping[str, Any]) -> bool:
+    def is_complete(self, generated: list[int], memory: Memory) -> bool:
         try:
-            matcher: Matcher | None = _progress(memory, generated, self.start, Matcher.advanced).place
+            matcher = _progress(memory.get(_AT_MATCHER), generated, self.start, Matcher.advanced).place
             allowed, may_end = matcher.options() if matcher is not None else (None, False)
         except GrammarError:
             return False  # the next step says what is wrong
@@ -229,38 +233,48 @@ class Constraints:
                 self._remembered.popitem(last=False)
 
 
-def is_complete(request: Request, known: list[int], added: list[int], memory: Mapping[str, Any]) -> bool:
+def is_complete(request: Request, known: list[int], added: list[int], memory: Memory) -> bool:
     """Whether the constraint of a request without an end token has all that it allows: then the sequence ends.
 
     known: the sequence with its prompt. memory: of the sequence, before the added tokens.
     """
-    allowance: Allowance | None = None if request.eos_token_ids else request.prepared.get(FIELD)
+    allowance = None if request.eos_token_ids else request.memory.get(ALLOWANCE)
     return allowance is not None and allowance.is_complete([*known[request.num_prompt :], *added], memory)
 
 
-class _Progress(msgspec.Struct, frozen=True):
+class _Progress(msgspec.Struct, Generic[Place], frozen=True):
     """How far a constraint has followed a sequence; kept in its memory, so that it forks with it.
 
     place: None outside the constraint, whence nothing leads back.
     """
 
     token_ids: list[int]
-    place: Any
+    place: Place | None
 
 
-def _remembered(row: Row, start: Any, advance: _Advance) -> Any:
+_AT_NODE = Slot[_Progress[Node]]("place in a trie")
+_AT_MATCHER = Slot[_Progress[Matcher]]("place in a grammar")
+
+
+def _remembered(
+    row: Row, slot: Slot[_Progress[Place]], start: Place, advance: Callable[[Place, list[int]], Place | None]
+) -> Place | None:
     """The place after the generated tokens of a row, None outside; its sequence remembers it."""
     memory = row.sequence.memory
-    memory[FIELD] = found = _progress(memory, list(row.sequence.generated_ids), start, advance)
+    memory[slot] = found = _progress(memory.get(slot), list(row.sequence.generated_ids), start, advance)
     return found.place
 
 
-def _progress(memory: Mapping[str, Any], generated: list[int], start: Any, advance: _Advance) -> _Progress:
+def _progress(
+    known: _Progress[Place] | None,
+    generated: list[int],
+    start: Place,
+    advance: Callable[[Place, list[int]], Place | None],
+) -> _Progress[Place]:
     """How far the tokens lead. advance: from a place over some tokens.
 
     What is remembered counts only while the tokens still begin with it.
     """
-    known: _Progress | None = memory.get(FIELD)
     if known is None or known.token_ids != generated[: len(known.token_ids)]:
         known = _Progress([], start)
     new = generated[len(known.token_ids) :]

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from beamhouse.engine.logits.processor import Processor, ban, known_ids
-from beamhouse.engine.logits.rows import Rows
+from beamhouse.engine.logits.rows import Ids, Rows
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 
 
@@ -16,15 +17,16 @@ class SuppressTokens(Processor):
     name = "suppress_tokens"
     reads = frozenset({"suppress_tokens"})
     equals = "SuppressTokensLogitsProcessor"
+    banned = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return request.config.suppress_tokens is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = known_ids(request.config.suppress_tokens or [], vocab_size)
+        request.memory[self.banned] = known_ids(request.config.suppress_tokens or [], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return ban(rows, scores, [row.request.memory[self.banned] for row in rows])
 
 
 class BeginSuppressTokens(Processor):
@@ -36,6 +38,7 @@ class BeginSuppressTokens(Processor):
     name = "begin_suppress_tokens"
     reads = frozenset({"begin_suppress_tokens"})
     equals = "SuppressTokensAtBeginLogitsProcessor"
+    banned = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return request.config.begin_suppress_tokens is not None
@@ -46,7 +49,7 @@ class BeginSuppressTokens(Processor):
         return sequence.num_generated == int(is_first_forced)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = known_ids(request.config.begin_suppress_tokens or [], vocab_size)
+        request.memory[self.banned] = known_ids(request.config.begin_suppress_tokens or [], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return ban(rows, scores, [row.request.memory[self.banned] for row in rows])

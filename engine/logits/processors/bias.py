@@ -13,6 +13,7 @@ from beamhouse.engine.logits.constraints.trie import Node, tree_of
 from beamhouse.engine.logits.processor import Processor, check_ids
 from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request
 
 _Phrase = tuple[int, ...]
@@ -70,6 +71,7 @@ class SequenceBias(Processor):
     name = "sequence_bias"
     reads = frozenset({"sequence_bias"})
     equals = "SequenceBiasLogitsProcessor"
+    table = Slot[BiasTable](name)
 
     def __init__(self) -> None:
         self._tables = Remembered[BiasTable]()
@@ -79,7 +81,7 @@ class SequenceBias(Processor):
 
     def prepare(self, request: Request, vocab_size: int) -> None:
         given = request.config.sequence_bias or []
-        request.prepared[self.name] = self._tables.get((given, vocab_size), lambda: self._build(given, vocab_size))
+        request.memory[self.table] = self._tables.get((given, vocab_size), lambda: self._build(given, vocab_size))
 
     def _build(self, given: Seq[tuple[list[int], float]], vocab_size: int) -> BiasTable:
         phrases = {tuple(phrase): float(bias) for phrase, bias in given}
@@ -87,7 +89,7 @@ class SequenceBias(Processor):
         return BiasTable.build(phrases)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return _add(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return _add(rows, scores, [row.request.memory[self.table] for row in rows])
 
 
 class BadWords(Processor):
@@ -99,6 +101,7 @@ class BadWords(Processor):
     name = "bad_words_ids"
     reads = frozenset({"bad_words_ids"})
     equals = "NoBadWordsLogitsProcessor"
+    table = Slot[BiasTable](name)
 
     def __init__(self) -> None:
         self._tables = Remembered[BiasTable]()
@@ -108,7 +111,7 @@ class BadWords(Processor):
 
     def prepare(self, request: Request, vocab_size: int) -> None:
         given = request.config.bad_words_ids or [], request.eos_token_ids
-        request.prepared[self.name] = self._tables.get((*given, vocab_size), lambda: self._build(*given, vocab_size))
+        request.memory[self.table] = self._tables.get((*given, vocab_size), lambda: self._build(*given, vocab_size))
 
     def _build(self, phrases: Seq[list[int]], ends: tuple[int, ...], vocab_size: int) -> BiasTable:
         words = {tuple(phrase) for phrase in phrases} - {(end,) for end in ends}
@@ -116,7 +119,7 @@ class BadWords(Processor):
         return BiasTable.build(dict.fromkeys(words, -torch.inf))
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return _add(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return _add(rows, scores, [row.request.memory[self.table] for row in rows])
 
 
 def _check(field: str, phrases: Iterable[_Phrase], vocab_size: int) -> None:

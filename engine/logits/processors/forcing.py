@@ -5,6 +5,7 @@ from torch import Tensor
 
 from beamhouse.engine.logits.processor import Processor, check_ids
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 
 
@@ -14,6 +15,7 @@ class ForcedBos(Processor):
     name = "forced_bos_token_id"
     reads = frozenset({"forced_bos_token_id"})
     equals = "ForcedBOSTokenLogitsProcessor"
+    forced = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return request.config.forced_bos_token_id is not None
@@ -22,10 +24,10 @@ class ForcedBos(Processor):
         return len(row.sequence.token_ids) == 1
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        _prepare(request, self.name, request.config.forced_bos_token_id, vocab_size)
+        request.memory[self.forced] = _ids(self.name, request.config.forced_bos_token_id, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return only(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return only(rows, scores, [row.request.memory[self.forced] for row in rows])
 
 
 class ForcedEos(Processor):
@@ -37,6 +39,7 @@ class ForcedEos(Processor):
     name = "forced_eos_token_id"
     reads = frozenset({"forced_eos_token_id"})
     equals = "ForcedEOSTokenLogitsProcessor"
+    forced = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return request.config.forced_eos_token_id is not None
@@ -45,10 +48,10 @@ class ForcedEos(Processor):
         return len(row.sequence.token_ids) + 1 == row.request.config.max_length
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        _prepare(request, self.name, request.config.forced_eos_token_id, vocab_size)
+        request.memory[self.forced] = _ids(self.name, request.config.forced_eos_token_id, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return only(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return only(rows, scores, [row.request.memory[self.forced] for row in rows])
 
 
 def only(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
@@ -58,7 +61,8 @@ def only(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
     return scores
 
 
-def _prepare(request: Request, name: str, value: int | list[int] | None, vocab_size: int) -> None:
+def _ids(name: str, value: int | list[int] | None, vocab_size: int) -> Ids:
+    """Raises InvalidRequest."""
     ids = as_ids([value] if isinstance(value, int) else value or [])
     check_ids(f"generation_config.{name}", ids, vocab_size)
-    request.prepared[name] = ids
+    return ids

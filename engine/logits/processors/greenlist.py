@@ -13,6 +13,7 @@ from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.native import choices
 from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.watermark.greenlist import GreenLists
 from beamhouse.engine.watermark.profiles import Profiles, find_profile
@@ -48,6 +49,7 @@ class GreenListWatermark(Processor):
     name = FIELD
     reads = frozenset({FIELD})
     equals = "WatermarkLogitsProcessor"
+    mark = Slot[GreenMark]("green list")
 
     def __init__(self, vocab_size: int, profiles: Profiles, kernels: Kernels | None = None) -> None:
         self._profiles = profiles
@@ -61,16 +63,16 @@ class GreenListWatermark(Processor):
         return profile is not None and isinstance(profile.mark, WatermarkingConfig)
 
     def acts(self, row: Row) -> bool:
-        mark: GreenMark = row.request.prepared[self.name]
+        mark = row.request.memory[self.mark]
         return len(row.sequence.token_ids) >= mark.lists.width
 
     def prepare(self, request: Request, vocab_size: int) -> None:
         profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
         assert profile is not None
-        request.prepared[self.name] = self._mark(profile.mark.model_dump_json())
+        request.memory[self.mark] = self._mark(profile.mark.model_dump_json())
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        marks: list[GreenMark] = [row.request.prepared[self.name] for row in rows]
+        marks = [row.request.memory[self.mark] for row in rows]
         is_selfhash = [mark.lists.is_selfhash for mark in marks]
         if all(is_selfhash):
             return self._add_to_candidates(rows, marks, scores)

@@ -8,6 +8,7 @@ from torch import Tensor
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.processor import Processor, ban, check_ids, known_ids
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.words import ProblemCode
 
@@ -21,6 +22,7 @@ class MinLength(Processor):
     name = "min_length"
     reads = frozenset({"min_length"})
     equals = "MinLengthLogitsProcessor"
+    ends = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return bool(request.eos_token_ids) and (request.config.min_length or 0) > 0
@@ -29,10 +31,10 @@ class MinLength(Processor):
         return len(row.sequence.token_ids) < (row.request.config.min_length or 0)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
+        request.memory[self.ends] = known_ids(request.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return ban(rows, scores, [row.request.memory[self.ends] for row in rows])
 
 
 class MinNewTokens(Processor):
@@ -41,6 +43,7 @@ class MinNewTokens(Processor):
     name = "min_new_tokens"
     reads = frozenset({"min_new_tokens"})
     equals = "MinNewTokensLengthLogitsProcessor"
+    ends = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return bool(request.eos_token_ids) and (request.config.min_new_tokens or 0) > 0
@@ -49,10 +52,10 @@ class MinNewTokens(Processor):
         return row.sequence.num_generated < (row.request.config.min_new_tokens or 0)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = known_ids(request.eos_token_ids, vocab_size)
+        request.memory[self.ends] = known_ids(request.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return ban(rows, scores, [row.request.prepared[self.name] for row in rows])
+        return ban(rows, scores, [row.request.memory[self.ends] for row in rows])
 
 
 class ExponentialDecay(Processor):
@@ -65,6 +68,7 @@ class ExponentialDecay(Processor):
     name = "exponential_decay_length_penalty"
     reads = frozenset({"exponential_decay_length_penalty"})
     equals = "ExponentialDecayLengthPenalty"
+    ends = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
         return request.config.exponential_decay_length_penalty is not None
@@ -78,10 +82,10 @@ class ExponentialDecay(Processor):
             raise invalid(field, ProblemCode.CONFLICT, f"{self.name} needs an eos_token_id, and there is none")
         ends = as_ids(request.eos_token_ids)
         check_ids("generation_config.eos_token_id", ends, vocab_size)
-        request.prepared[self.name] = ends
+        request.memory[self.ends] = ends
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        ends: list[Ids] = [row.request.prepared[self.name] for row in rows]
+        ends = [row.request.memory[self.ends] for row in rows]
         at = rows.places(ends)
         growth = rows.floats([_growth(row) for row in rows])[at[0]]  # (N,)
         old = scores[at]

@@ -13,6 +13,7 @@ from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.processors.greenlist import FIELD, PATH
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.logits.sparse_scores import Survivors, by_width
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.watermark.profiles import Profiles, find_profile
 from beamhouse.engine.watermark.synthid import MULTIPLIER, SynthIDHash
@@ -46,18 +47,18 @@ class SynthIDWatermark(Processor):
         return profile is not None and isinstance(profile.mark, SynthIDTextWatermarkingConfig)
 
     def acts(self, row: Row) -> bool:
-        tournament: Tournament = row.request.prepared[self.name]
+        tournament = row.request.memory[_TOURNAMENT]
         return tournament.is_debugged or row.sequence.num_generated >= tournament.hashes.first_marked
 
     def prepare(self, request: Request, vocab_size: int) -> None:
         profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
         assert profile is not None
-        request.prepared[self.name] = self._tournament(profile.mark.model_dump_json())
+        request.memory[_TOURNAMENT] = self._tournament(profile.mark.model_dump_json())
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         contexts: dict[Tournament, dict[int, int]] = {}  # the hash of the context of each row that is marked
         for place, row in enumerate(rows):
-            tournament: Tournament = row.request.prepared[self.name]
+            tournament = row.request.memory[_TOURNAMENT]
             if tournament.is_debugged:
                 scores[place] = 1.0
             context_hash = _new_context(row, tournament.hashes)
@@ -177,18 +178,22 @@ class _Seen(msgspec.Struct, frozen=True):
     hashes: Ids
 
 
+_TOURNAMENT = Slot[Tournament]("SynthID")
+_SEEN = Slot[_Seen]("contexts of SynthID")
+
+
 def _new_context(row: Row, hashes: SynthIDHash) -> int | None:
     """The hash of the context of the next token, or None if it was there before and must not be marked again.
 
     What is remembered counts only while the tokens still begin with it.
     """
     generated = list(row.sequence.generated_ids)
-    seen: _Seen | None = row.sequence.memory.get(FIELD)
+    seen = row.sequence.memory.get(_SEEN)
     if seen is None or seen.token_ids != generated[: len(seen.token_ids)]:
         seen = _Seen([], np.empty(0, np.int64))
     if len(seen.hashes) <= len(generated):
         missing = hashes.context_hashes(hashes.pad(as_ids(generated))[len(seen.hashes) :])
         seen = _Seen(generated, np.concatenate([seen.hashes, missing]))
-    row.sequence.memory[FIELD] = seen
+    row.sequence.memory[_SEEN] = seen
     marked = seen.hashes[hashes.first_marked : len(generated) + 1]
     return int(marked[-1]) if len(marked) and hashes.is_last_new(marked) else None

@@ -6,8 +6,9 @@ from torch import Tensor
 from beamhouse.engine.link.errors import RequestFailed
 from beamhouse.engine.logits.bad_rows import fail
 from beamhouse.engine.logits.processor import Processor
-from beamhouse.engine.logits.registered.registry import Registry
+from beamhouse.engine.logits.registered.registry import LogitsProcessor, Registry
 from beamhouse.engine.logits.rows import Rows, token_array
+from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 
 FIELD = "logits_processor"
@@ -19,6 +20,7 @@ class Registered(Processor):
     name = FIELD
     reads = frozenset()
     equals = ""
+    instances = Slot[list[tuple[str, LogitsProcessor]]](name)
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -27,7 +29,7 @@ class Registered(Processor):
         return bool(request.submission.logits_processor)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.prepared[self.name] = self._registry.build_processors(request, vocab_size)
+        request.memory[self.instances] = self._registry.build_processors(request, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         for place, row in enumerate(rows):
@@ -40,7 +42,7 @@ class Registered(Processor):
     def _call(self, row: Row, scores: Tensor) -> Tensor:
         """scores: (1, V)"""
         input_ids = torch.from_numpy(token_array(row.sequence)).to(scores.device)[None]  # (1, L)
-        for name, processor in row.request.prepared[self.name]:
+        for name, processor in row.request.memory[self.instances]:
             try:
                 result = processor(input_ids.clone(), scores.clone())
             except Exception as error:  # foreign code may raise anything

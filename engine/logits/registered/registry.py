@@ -2,11 +2,13 @@
 
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
+
+from torch import Tensor
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import Named
@@ -16,6 +18,8 @@ from beamhouse.schemas.words import ProblemCode
 
 PROCESSOR_GROUP = "beamhouse.logits_processors"
 CRITERION_GROUP = "beamhouse.stopping_criteria"
+LogitsProcessor = Callable[[Tensor, Tensor], object]
+Criterion = Callable[[Tensor, None], object]
 BUILTIN: Mapping[str, type] = {"block_characters": BlockCharacters, "force_prefix": ForcePrefix}
 
 
@@ -49,11 +53,11 @@ class Registry:
         """
         return cls(_collect(PROCESSOR_GROUP, processors, BUILTIN), _collect(CRITERION_GROUP, criteria, {}), token_bytes)
 
-    def build_processors(self, request: Request, vocab_size: int) -> list[tuple[str, Any]]:
+    def build_processors(self, request: Request, vocab_size: int) -> list[tuple[str, LogitsProcessor]]:
         """Raises InvalidRequest naming `logits_processor`."""
         return self._build("logits_processor", self.logits_processors, request, vocab_size)
 
-    def build_criteria(self, request: Request) -> list[tuple[str, Any]]:
+    def build_criteria(self, request: Request) -> list[tuple[str, Criterion]]:
         """Raises InvalidRequest naming `stopping_criteria`."""
         return self._build("stopping_criteria", self.stopping_criteria, request, None)
 
