@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from beamhouse.engine.decoding.drafting.drafter import DRAFTING, Draft, Drafter, Drafting, drafting_of, room_of
 from beamhouse.engine.decoding.drafting.lookup import PromptLookup
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced
 from beamhouse.engine.decoding.verification import Check, Verdict, verify
 from beamhouse.engine.link.errors import invalid
+from beamhouse.engine.logits.bad_rows import fail_bad
 from beamhouse.engine.logits.constraints.constraint import is_complete
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.batch import Advance, Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.words import ProblemCode
@@ -85,24 +86,22 @@ class Assisted(Strategy):
             for request in group:
                 _take(request, drafts.get(request, Draft()))
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         positions = [row for request in requests for row in _positions(request, step)]
         logits = step.forward.at([at for _, at in positions])
         rows = [row for row, _ in positions]
         scores = step.pipeline.process(rows, logits)  # (R, V), all positions of all requests
         spans = _spans(rows)
         checks = [Check(one, drafting_of(one).draft, scores[spans[one].start : spans[one].stop]) for one in requests]
-        outcome = Outcome({})
+        advances: dict[Request, Advance] = {}
         for request, verdict in zip(requests, verify(checks), strict=True):
             span = spans[request]
             used = slice(span.start, min(span.start + verdict.num_accepted + 1, span.stop))
-            failed = failures(rows[used], verdict.is_bad[: len(rows[used])])
-            if failed:
-                outcome.failed.update(failed)
-                continue
-            grown = _grown(Scored(rows, logits, scores), used, verdict)
-            outcome.advances[request] = _accept(request, grown, verdict, step)
-        return outcome
+            fail_bad(rows[used], verdict.is_bad[: len(rows[used])])
+            if request.failure is None:
+                grown = _grown(Scored(rows, logits, scores), used, verdict)
+                advances[request] = _accept(request, grown, verdict, step)
+        return advances
 
     def release(self, request: Request) -> None:
         drafting_of(request).drafter.release(request)

@@ -19,16 +19,20 @@ from beamhouse.engine.decoding.beams import (
     searches_of,
 )
 from beamhouse.engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
-from beamhouse.engine.decoding.strategy import Step, Strategy, failures, live
+from beamhouse.engine.decoding.strategy import Step, Strategy, live
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits import multinomial
+from beamhouse.engine.logits.bad_rows import fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.config import GenerationMode
 
 Pick = Callable[[Request, torch.Tensor, int], torch.Tensor]
 """The places of so many candidates in the totals of all continuations, (K * V,)."""
+
+MayPick = Callable[[float, Pool], bool]
+"""Whether candidates can be picked where this is the largest of the totals."""
 
 READS = frozenset({"num_beams", "num_return_sequences", "early_stopping", "length_penalty", "low_memory"})
 """Beams share the blocks of their beginnings, so `low_memory` has nothing to save and changes nothing."""
@@ -50,8 +54,8 @@ class BeamSearch(Strategy):
         pool.hypotheses = [EMPTY] * size
         request.memory[GROUPS] = [Beams.start(size, pool)]
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
-        return search(requests, step, _best)
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
+        return search(requests, step, _best, _is_number)
 
 
 class BeamSample(BeamSearch):
@@ -64,8 +68,8 @@ class BeamSample(BeamSearch):
     mode: ClassVar[GenerationMode] = GenerationMode.BEAM_SAMPLE
     reads: ClassVar[frozenset[str]] = READS | {"do_sample"}
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
-        return search(requests, step, _drawn)
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
+        return search(requests, step, _drawn, _is_drawable)
 
 
 def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
@@ -74,26 +78,19 @@ def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], to
     return rows, logits, logits.log_softmax(-1)
 
 
-def search(requests: Seq[Request], step: Step, pick: Pick) -> Outcome:
+def search(requests: Seq[Request], step: Step, pick: Pick, may_pick: MayPick) -> dict[Request, Advance]:
     """One step of all requests, which all search in the same way."""
     rows, logits, log_probs = log_probabilities(requests, step)
     scores = step.pipeline.process(rows, log_probs)
     searches = searches_of(requests, step, logits, scores)
-    outcome = Outcome({})
     for one, (best, candidates) in zip(searches, _picked(searches, pick), strict=True):
-        # NaN is the largest of all. A draw needs something finite to be drawn from, or an end that was found before.
-        is_drawable = isfinite(best) or (best < 0 and one.beams.pool.num_ended)
-        if isnan(best) or (pick is _drawn and not is_drawable):
-            outcome.failed.update(failures([Row(one.request, one.rows[0])], [True]))
+        if not may_pick(best, one.beams.pool):
+            fail_bad([Row(one.request, one.rows[0])], [True])
             continue
         one.keep()
         is_over = _go_on(one, candidates)
-        why = conclude(one.request, one.advance, groups_of(one.request), is_over=is_over)
-        if why is None:
-            outcome.advances[one.request] = one.advance
-        else:
-            outcome.failed[one.request] = why
-    return outcome
+        conclude(one.request, one.advance, groups_of(one.request), is_over=is_over)
+    return {one.request: one.advance for one in searches}
 
 
 def _picked(searches: Seq[Search], pick: Pick) -> list[tuple[float, list[Candidate]]]:
@@ -120,6 +117,16 @@ def _best(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
 def _drawn(request: Request, totals: torch.Tensor, size: int) -> torch.Tensor:
     """A race of all continuations, of which the first `size` are drawn."""
     return multinomial.winners(totals.softmax(-1)[None], [multinomial.Turn(request.generator)], size)[0]
+
+
+def _is_number(best: float, pool: Pool) -> bool:
+    """NaN is the largest of all."""
+    return not isnan(best)
+
+
+def _is_drawable(best: float, pool: Pool) -> bool:
+    """A draw needs something finite to be drawn from, or an end that was found before."""
+    return isfinite(best) or (best < 0 and pool.num_ended > 0)
 
 
 def _go_on(one: Search, candidates: list[Candidate]) -> bool:

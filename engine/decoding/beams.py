@@ -144,22 +144,22 @@ class Search:
             )
 
 
-def conclude(request: Request, advance: Advance, groups: Seq[Beams], *, is_over: bool) -> str | None:
+def conclude(request: Request, advance: Advance, groups: Seq[Beams], *, is_over: bool) -> None:
     """Tell how the search stands, or end it: where it is over, and where no live beam can be a hypothesis any more.
 
-    Returns why the request fails, if it does: nothing has ended that its constraint allows. Without a constraint the
-    answer is empty then, as in the library.
+    The request fails where nothing has ended that its constraint allows. Without a constraint the answer is empty then,
+    as in the library.
     """
     live = [total for beams in groups if not beams.is_done for total in beams.totals]
     if not is_over and any(total > IMPOSSIBLE for total in live):
         _tell(request, advance, groups)
-        return None
+        return
     advance.choices.clear()
     if request.submission.constraint is not None and not any(beams.pool.num_ended for beams in groups):
         found_nothing = f"{FIELD}: nothing that it allows was found"
-        return next(filter(None, map(why_closed, request.sequences)), found_nothing)
+        request.fail(next(filter(None, map(why_closed, request.sequences)), found_nothing))
+        return
     _finish(request, advance, groups)
-    return None
 
 
 def _tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:

@@ -11,10 +11,10 @@ from beamhouse.engine.decoding.beams import GROUPS, Beams, Candidate, Search, co
 from beamhouse.engine.decoding.constraint_progress import ConstraintProgress, demands_of
 from beamhouse.engine.decoding.group_beam_search import LAST, best_of, may_improve
 from beamhouse.engine.decoding.hypotheses import Pool
-from beamhouse.engine.decoding.strategy import Step, failures
+from beamhouse.engine.decoding.strategy import Step
 from beamhouse.engine.link.messages import FinishReason
-from beamhouse.engine.logits.bad_rows import bad_rows
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
@@ -42,18 +42,15 @@ class ConstrainedBeamSearch(BeamSearch):
         request.memory[GROUPS] = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
         request.sequences[0].memory[_PROGRESS] = 0, ConstraintProgress.start(demands_of(request.config))
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         rows, logits, log_probs = log_probabilities(requests, step)
         scores = step.pipeline.process(rows, log_probs)
-        failed = failures(rows, bad_rows(scores, for_sampling=False).tolist())
-        searches = [one for one in searches_of(requests, step, logits, scores) if one.request not in failed]
+        fail_bad(rows, bad_rows(scores, for_sampling=False).tolist())
+        searches = [one for one in searches_of(requests, step, logits, scores) if one.request.failure is None]
         for one in searches:
             search_constrained(one)
-            is_over = one.beams.is_done
-            why = conclude(one.request, one.advance, groups_of(one.request), is_over=is_over)
-            if why is not None:
-                failed[one.request] = why
-        return Outcome({one.request: one.advance for one in searches if one.request not in failed}, failed)
+            conclude(one.request, one.advance, groups_of(one.request), is_over=one.beams.is_done)
+        return {one.request: one.advance for one in searches}
 
 
 def progress_of(sequence: Sequence) -> ConstraintProgress:

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, failures, gain_of, kept_of
-from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, gain_of, kept_of
+from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
-from beamhouse.engine.state.batch import Advance, Choice, Outcome
+from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
@@ -78,24 +78,24 @@ class Contrastive(Strategy):
         if sequence in request.sequences:  # a shadow's states do not count
             request.memory[_CONTEXT].write(start, _normalised(hidden[0]))
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         ranked = [request for request in requests if request.memory[_CONTEXT].recall is not None]
-        winners, failed = _winners(ranked, step)
+        winners = _winners(ranked, step)
         advances = {request: _won(request, winner, step) for request, winner in winners.items()}
         rows = [
             _row(request, winners.get(request, request.sequences[0]), step)
             for request in requests
-            if request not in failed and not _has_ended(advances.get(request))
+            if request.failure is None and not _has_ended(advances.get(request))
         ]
         if rows:
-            failed |= _look_ahead(rows, advances, step)
-        return Outcome({one: advance for one, advance in advances.items() if one not in failed}, failed)
+            _look_ahead(rows, advances, step)
+        return advances
 
 
-def _winners(requests: Seq[Request], step: Step) -> tuple[dict[Request, Sequence], dict[Request, str]]:
-    """The candidate of the best contrast of each request, whose state joins the context; and who has none."""
+def _winners(requests: Seq[Request], step: Step) -> dict[Request, Sequence]:
+    """The candidate of the best contrast of each request, whose state joins the context; who has none fails."""
     if not requests:
-        return {}, {}
+        return {}
     hidden = [step.forward.hidden[sequence][0, -1] for request in requests for sequence in request.sequences]
     states = _normalised(torch.stack(hidden)).split([len(request.sequences) for request in requests])
     places = torch.stack([_best(request, own) for request, own in zip(requests, states, strict=True)]).tolist()
@@ -105,7 +105,8 @@ def _winners(requests: Seq[Request], step: Step) -> tuple[dict[Request, Sequence
             winners[request] = request.sequences[place]
             request.memory[_CONTEXT].write(len(winners[request].token_ids) - 1, own[place : place + 1])
     rows = [Row(request, request.sequences[0]) for request in requests]
-    return winners, failures(rows, [place < 0 for place in places])
+    fail_bad(rows, [place < 0 for place in places])
+    return winners
 
 
 def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
@@ -137,8 +138,8 @@ def _row(request: Request, sequence: Sequence, step: Step) -> Row:
     return Row(request, sequence, None if shadow is None else step.forward.last([shadow])[0])
 
 
-def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) -> dict[Request, str]:
-    """Let each row go on with its likeliest tokens, to be ranked in the next step. Returns the requests that cannot."""
+def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) -> None:
+    """Let each row go on with its likeliest tokens, to be ranked in the next step."""
     logits = step.forward.last([row.sequence for row in rows])
     scores = step.pipeline.process(rows, logits)
     probabilities = scores.softmax(-1)  # (R, V)
@@ -148,10 +149,10 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
     num_allowed = is_allowed.sum(-1).masked_fill(bad_rows(scores, for_sampling=True), 0)
     packed = torch.cat([num_allowed, *(places[0] for _, places in best)]).tolist()  # one transfer
     counts, end = packed[: len(rows)], len(rows)
-    failed = failures(rows, [count == 0 for count in counts])
+    fail_bad(rows, [count == 0 for count in counts])
     for at, (row, (values, _)) in enumerate(zip(rows, best, strict=True)):
         start, end = end, end + values.shape[1]
-        if row.request in failed:
+        if row.request.failure is not None:
             continue
         candidates = packed[start:end][: counts[at]]
         advance = advances.setdefault(row.request, Advance([]))
@@ -161,7 +162,6 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
         )
         # The context is whole and is kept from here on: what is fed again later need not be observed again.
         row.request.reads_every_position = False
-    return failed
 
 
 def _normalised(states: torch.Tensor) -> torch.Tensor:

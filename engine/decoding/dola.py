@@ -12,7 +12,7 @@ from beamhouse.engine.decoding.sample import draw
 from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, live
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.sparse_scores import at_least, keep
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.words import ProblemCode
@@ -52,18 +52,16 @@ class Dola(Strategy):
     def prepare(self, request: Request) -> None:
         request.layers = candidate_layers(request.config.dola_layers or [], self._model)
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         rows, logits = live(requests, step)
         given = Scored(rows, logits, step.pipeline.process(rows, _contrasted(rows, logits, step)))
-        outcome = Outcome({})
+        advances: dict[Request, Advance] = {}
         for do_sample in (False, True):
             group = [request for request in requests if bool(request.config.do_sample) is do_sample]
             if group:
                 own = _only(given, set(group))
-                part = draw(own, group, step) if do_sample else choose_best(own, step)
-                outcome.advances.update(part.advances)
-                outcome.failed.update(part.failed)
-        return outcome
+                advances |= draw(own, group, step) if do_sample else choose_best(own, step)
+        return advances
 
 
 def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ...]:

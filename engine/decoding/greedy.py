@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
-from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, scored
+from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import best
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -23,26 +23,25 @@ class Greedy(Strategy):
     mode: ClassVar[GenerationMode] = GenerationMode.GREEDY_SEARCH
     reads: ClassVar[frozenset[str]] = frozenset({"do_sample", "num_beams", "num_return_sequences"})
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         return choose_best(scored(requests, step), step)
 
 
-def choose_best(given: Scored, step: Step) -> Outcome:
+def choose_best(given: Scored, step: Step) -> dict[Request, Advance]:
     """Every row, one for each request, goes on with its best token."""
     places = best(given.scores)  # (R,), the place of a NaN where a row holds one
     is_bad = _bad(given.rows, given.scores.gather(1, places[:, None]))
     picked = places.masked_fill(is_bad, -1).tolist()  # one transfer
-    failed = failures(given.rows, [token < 0 for token in picked])
-    advances = {
+    fail_bad(given.rows, [token < 0 for token in picked])
+    return {
         row.request: advanced(
             row.request,
             [Grown(row.sequence, 0, [token], given, at)],
             step,
         )
         for at, (row, token) in enumerate(zip(given.rows, picked, strict=True))
-        if row.request not in failed
+        if row.request.failure is None
     }
-    return Outcome(advances, failed)
 
 
 def _bad(rows: Seq[Row], best: torch.Tensor) -> torch.Tensor:

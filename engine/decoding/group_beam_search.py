@@ -1,7 +1,7 @@
 """Diverse beam search: groups of beams that choose one after another, each kept away from what earlier ones took."""
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -18,11 +18,11 @@ from beamhouse.engine.decoding.beams import (
     num_candidates,
 )
 from beamhouse.engine.decoding.hypotheses import Pool
-from beamhouse.engine.decoding.strategy import Step, Strategy, failures
+from beamhouse.engine.decoding.strategy import Step, Strategy
 from beamhouse.engine.link.messages import FinishReason
-from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
-from beamhouse.engine.state.batch import Advance, Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -49,18 +49,14 @@ class GroupBeamSearch(Strategy):
             Beams.start(size, Pool.of(config, size, request.num_prompt), number * size) for number in range(num_groups)
         ]
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         groups = GroupsStep.of(requests, step)
         for number in range(max(len(groups_of(request)) for request in requests)):
             groups.search([one for one in requests if number < len(groups_of(one))], number)
-        for request in [request for request in requests if request not in groups.failed]:
+        for request in [request for request in requests if request.failure is None]:
             is_over = all(beams.is_done for beams in groups_of(request))
-            why = conclude(request, groups.advances[request], groups_of(request), is_over=is_over)
-            if why is not None:
-                groups.failed[request] = why
-        return Outcome(
-            {request: groups.advances[request] for request in requests if request not in groups.failed}, groups.failed
-        )
+            conclude(request, groups.advances[request], groups_of(request), is_over=is_over)
+        return groups.advances
 
 
 @dataclass(slots=True)
@@ -77,7 +73,6 @@ class GroupsStep:
     slices: dict[Request, dict[int, list[Sequence]]]
     advances: dict[Request, Advance]
     taken: dict[Request, list[int]]
-    failed: dict[Request, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, requests: Seq[Request], step: Step) -> "GroupsStep":
@@ -100,7 +95,7 @@ class GroupsStep:
             beams = groups_of(request)[number]
             if beams.is_done:
                 self.taken[request] += [_pad(request)] * len(beams.totals)
-            elif request not in self.failed:
+            elif request.failure is None:
                 sequences = self.slices[request][beams.first_index]
                 spans.append((request, beams, sequences, slice(len(rows), len(rows) + len(sequences))))
                 rows += [replace(self.rows[one][1], taken=tuple(self.taken[request])) for one in sequences]
@@ -108,9 +103,9 @@ class GroupsStep:
             return
         at = torch.tensor([self.rows[row.sequence][0] for row in rows], device=self.logits.device)
         scores = self.step.pipeline.process(rows, self.log_probs.index_select(0, at))
-        self.failed |= failures(rows, bad_rows(scores, for_sampling=False).tolist())
+        fail_bad(rows, bad_rows(scores, for_sampling=False).tolist())
         for request, beams, sequences, span in spans:
-            if request not in self.failed:
+            if request.failure is None:
                 first = self.rows[sequences[0]][0]
                 given = self.logits[first : first + len(sequences)], scores[span]
                 one = Search.of(request, self.step, beams, sequences, given, self.advances[request])

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, failures, scored
+from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, scored
 from beamhouse.engine.logits import multinomial
-from beamhouse.engine.logits.bad_rows import bad_rows
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -23,26 +23,25 @@ class Sample(Strategy):
     mode: ClassVar[GenerationMode] = GenerationMode.SAMPLE
     reads: ClassVar[frozenset[str]] = frozenset({"do_sample", "num_beams", "num_return_sequences"})
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         return draw(scored(requests, step), requests, step)
 
 
-def draw(given: Scored, requests: Seq[Request], step: Step) -> Outcome:
+def draw(given: Scored, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
     """Every row goes on with a drawn token; the first step draws all sequences from the one prompt row."""
     sources = [at for at, row in enumerate(given.rows) for _ in range(_num_picks(row.request))]
     turns = [_turn(request) for request in requests]
-    failed: dict[Request, str] = {}
     tokens = multinomial.certain(given.scores, sources, turns, step.pipeline.kernels)
     if tokens is None:
         tokens, bad = _drawn(given.scores, sources, turns)
-        failed = failures(given.rows, bad)
+        fail_bad(given.rows, bad)
     grown: dict[Request, list[Grown]] = {}
     for at, token in zip(sources, tokens, strict=True):
         row = given.rows[at]
         siblings = grown.setdefault(row.request, [])
         index = len(siblings) if _is_first(row.request) else row.sequence.index
         siblings.append(Grown(row.sequence, index, [token], given, at))
-    return Outcome({one: advanced(one, grown[one], step) for one in requests if one not in failed}, failed)
+    return {one: advanced(one, grown[one], step) for one in requests if one.failure is None}
 
 
 def _drawn(scores: torch.Tensor, sources: Seq[int], turns: Seq[multinomial.Turn]) -> tuple[list[int], list[bool]]:

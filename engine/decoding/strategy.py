@@ -10,9 +10,8 @@ import torch
 from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import FinishReason
-from beamhouse.engine.logits.bad_rows import failure_of, why_closed
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.batch import Advance, Choice, Forward, Gain, KeptRow, Outcome
+from beamhouse.engine.state.batch import Advance, Choice, Forward, Gain, KeptRow
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -58,16 +57,12 @@ class Strategy(Protocol):
         """Take hidden states of fed positions from `start` on, (layers, n, d), where `reads_every_position` is set."""
         return
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
-        """Choose the rows of the next step for all requests of this mode at once."""
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
+        """Choose the rows of the next step for all requests of this mode at once.
+
+        One that cannot go on is told to `fail`, and needs no advance: the step loop ends it.
+        """
         ...
-
-
-def failures(rows: Seq[Row], is_bad: Seq[bool]) -> dict[Request, str]:
-    """The requests that own a bad row, with the reason they end for."""
-    nothing = "no token can be chosen from the model's scores"
-    bad = [row for row, flag in zip(rows, is_bad, strict=True) if flag]
-    return {row.request: str(failure_of(row.request) or why_closed(row.sequence) or nothing) for row in bad}
 
 
 @dataclass(frozen=True, slots=True)

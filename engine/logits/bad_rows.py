@@ -1,28 +1,18 @@
 """Faults of single rows: a bad row ends its own request and never its neighbours."""
 
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+
 from torch import Tensor
 
-from beamhouse.engine.link.errors import RequestFailed
 from beamhouse.engine.state.memory import Slot
-from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.engine.state.request import Row, Sequence
 
-_FAILURE = Slot[RequestFailed]("failure")
 _DEAD_END = Slot[str]("dead end")
 
 
-def fail(request: Request, message: str) -> None:
-    """Note why a request cannot go on; the first reason stays. The pipeline fills its rows with NaN."""
-    if request.memory.get(_FAILURE) is None:
-        request.memory[_FAILURE] = RequestFailed(message)
-
-
-def failure_of(request: Request) -> RequestFailed | None:
-    """The reason noted by `fail`."""
-    return request.memory.get(_FAILURE)
-
-
 def close(sequence: Sequence, why: str) -> None:
-    """Note that no token can follow a sequence. The pipeline rules out all of its row."""
+    """Note that no token can follow a sequence; the first reason stays."""
     if sequence.memory.get(_DEAD_END) is None:
         sequence.memory[_DEAD_END] = why
 
@@ -30,11 +20,6 @@ def close(sequence: Sequence, why: str) -> None:
 def why_closed(sequence: Sequence) -> str | None:
     """What `close` noted of it, or of the sequence it is forked from."""
     return sequence.memory.get(_DEAD_END)
-
-
-def is_search(request: Request) -> bool:
-    """Whether its rows are beams: one that cannot go on ends by itself, while the others search on."""
-    return (request.config.num_beams or 1) > 1
 
 
 def bad_rows(scores: Tensor, for_sampling: bool, is_constrained: bool = False) -> Tensor:
@@ -48,3 +33,10 @@ def bad_rows(scores: Tensor, for_sampling: bool, is_constrained: bool = False) -
     if for_sampling:
         return ~best.isfinite()
     return best.isnan() | best.isneginf() if is_constrained else best.isnan()
+
+
+def fail_bad(rows: Seq[Row], is_bad: Iterable[bool]) -> None:
+    """Let the requests fail that own a row no token can be chosen from."""
+    for row, flag in zip(rows, is_bad, strict=True):
+        if flag:
+            row.request.fail(why_closed(row.sequence) or "no token can be chosen from the model's scores")

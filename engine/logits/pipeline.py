@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
-from beamhouse.engine.logits.bad_rows import failure_of, is_search, why_closed
-from beamhouse.engine.logits.constraints.allowed import AllowedTokens
+from beamhouse.engine.logits.constraints.allowed import AllowedTokens, DeadEnds
 from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
 from beamhouse.engine.logits.processor import Processor
@@ -41,7 +40,7 @@ APPLYING = Slot[tuple[int, ...]]("processors")
 def in_order(
     registry: Registry, constraints: Constraints, watermarks: Iterable[Processor], kernels: Kernels | None = None
 ) -> tuple[Processor, ...]:
-    """All processors as transformers 5.23 applies them."""
+    """All processors as transformers 5.23 applies them; behind them what no processor may undo."""
     return (
         Guidance(),
         SequenceBias(),
@@ -71,6 +70,7 @@ def in_order(
         EtaCutoff(),
         *watermarks,
         RenormalizeLogits(),
+        DeadEnds(),
     )
 
 
@@ -140,8 +140,8 @@ class Pipeline:
     def process(self, rows: Seq[Row], logits: Tensor) -> Tensor:
         """logits: (R, V) float32, for any rows of prepared requests; left alone. Returns (R, V).
 
-        The rows of a request that failed on the way are NaN, see `guard`, and so is a row that nothing can follow;
-        a beam that nothing can follow is -inf. Where nothing acts, `logits` itself comes back.
+        A request whose processors failed on the way says so in its `failure`; its scores mean nothing then. A row that
+        nothing can follow is -inf. Where nothing acts, `logits` itself comes back.
         """
         return self._apply(rows, logits, self._acting(rows, self._every))
 
@@ -170,7 +170,7 @@ class Pipeline:
                 continue
             at = torch.tensor(places, device=self.device)
             scores.index_copy_(0, at, processor(every.pick(places), scores.index_select(0, at)))
-        return self._mark_failed(rows, scores)
+        return scores
 
     def _acting(self, rows: Seq[Row], asked: Container[int]) -> list[tuple[Processor, list[int]]]:
         """The processors of this step in order, each with the places of its rows. asked: the numbers of those meant."""
@@ -187,13 +187,6 @@ class Pipeline:
                     found.append((processor, places))
         return found
 
-    def _mark_failed(self, rows: Seq[Row], scores: Tensor) -> Tensor:
-        marks = [_mark_of(row) for row in rows]
-        if not any(marks):
-            return scores
-        fill = torch.tensor(marks, device=self.device)[:, None]
-        return torch.where(fill == 0, scores, fill)
-
     def _refuse_doubles(self, request: Request) -> None:
         """A registered processor of a library class whose field is set too would act twice, or in another's place."""
         doubled = {self.processors[number].equals: self.processors[number].name for number in request.memory[APPLYING]}
@@ -205,12 +198,3 @@ class Pipeline:
                     ProblemCode.CONFLICT,
                     f"{name} does what {doubled[kind.__name__]} asks for already",
                 )
-
-
-def _mark_of(row: Row) -> float:
-    """What takes the place of all scores of a row; 0 where they stand."""
-    if failure_of(row.request) is not None:
-        return torch.nan
-    if why_closed(row.sequence) is None:
-        return 0.0
-    return -torch.inf if is_search(row.request) else torch.nan

@@ -19,7 +19,7 @@ from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.roster import Roster
 from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.loop.slow_steps import Watch
-from beamhouse.engine.state.batch import Advance, Batch, Forward, Gain, Outcome
+from beamhouse.engine.state.batch import Advance, Batch, Forward, Gain
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -136,11 +136,14 @@ class Engine:
                     strategy.propose(group, self._parts.pipeline)
             except Exception as error:
                 if len(group) > 1:
+                    self._end_failed(group)
                     for one in group:
-                        self._propose([one])
+                        if one in self._roster:
+                            self._propose([one])
                     continue
                 logger.exception("drafting failed in %s", strategy.mode)
-                self._roster.fail(group[0], RequestFailed(f"drafting failed: {type(error).__name__}"))
+                group[0].fail(f"drafting failed: {type(error).__name__}")
+            self._end_failed(group)
 
     def _run(self, batch: Batch) -> bool:
         """Whether the forward pass succeeded; if not, all that ran has ended."""
@@ -162,7 +165,9 @@ class Engine:
         step = Step(forward, parts.pipeline, parts.stopping, parts.runner.project, time.monotonic())
         ready = [request for request in batch.ready if request in self._roster]
         for strategy, requests in self._by_strategy(ready):
-            self._settle(self._advance(strategy, requests, step))
+            advances = self._advance(strategy, requests, step)
+            self._end_failed(requests)
+            self._settle(advances)
         return True
 
     def _after_forward(self, request: Request, forward: Forward, starts: dict[Sequence, int]) -> None:
@@ -195,25 +200,32 @@ class Engine:
             groups.setdefault(request.mode, []).append(request)
         return [(self._parts.strategies[mode], group) for mode, group in groups.items()]
 
-    def _advance(self, strategy: Strategy, requests: list[Request], step: Step) -> list[Outcome]:
+    def _advance(self, strategy: Strategy, requests: list[Request], step: Step) -> dict[Request, Advance]:
         """Let a strategy choose for all its requests at once; if that raises, one by one: only the culprit ends."""
         try:
             with self._timing("choosing tokens for", requests):
-                return [strategy.advance(requests, step)]
+                return strategy.advance(requests, step)
         except Exception as error:
             if len(requests) > 1:
-                return [outcome for one in requests for outcome in self._advance(strategy, [one], step)]
+                advances: dict[Request, Advance] = {}
+                for one in [one for one in requests if one.failure is None]:
+                    advances |= self._advance(strategy, [one], step)
+                return advances
             logger.exception("a request failed in %s", strategy.mode)
             reason = str(error) if isinstance(error, EngineError) else type(error).__name__
-            self._roster.fail(requests[0], RequestFailed(f"decoding failed: {reason}"))
-            return []
+            requests[0].fail(f"decoding failed: {reason}")
+            return {}
 
-    def _settle(self, outcomes: Seq[Outcome]) -> None:
+    def _end_failed(self, requests: Seq[Request]) -> None:
+        """Let those go whose processors or mode said that they cannot go on."""
+        for request in requests:
+            if request.failure is not None and request in self._roster:
+                self._roster.fail(request, request.failure)
+
+    def _settle(self, advances: dict[Request, Advance]) -> None:
         now = time.monotonic()
-        for outcome in outcomes:
-            for request, reason in outcome.failed.items():
-                self._roster.fail(request, RequestFailed(reason))
-            for request, advance in outcome.advances.items():
+        for request, advance in advances.items():
+            if request.failure is None:
                 try:
                     self._apply(request, advance, now)
                 except Exception as error:

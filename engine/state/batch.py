@@ -102,11 +102,3 @@ class Advance:
     gains: list[Gain] = field(default_factory=list)
     kept: list[KeptRow] = field(default_factory=list)
     progress: list[HypothesisUpdate] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a strategy made of one step for its requests. failed: those that cannot go on, and why."""
-
-    advances: dict[Request, Advance]
-    failed: dict[Request, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from beamhouse.engine.link.errors import RequestFailed
 from beamhouse.engine.link.messages import FinishReason, Submission
 from beamhouse.engine.state.memory import Memory
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
@@ -107,7 +108,8 @@ class Request:
     embedding, -1 the last layer behind its norm. memory: what its mode, processors and criteria keep for it (beams,
     bias tables, tries, matchers). num_matched: tokens found in the cache before the first one was generated, negative
     prompts and all rows included; num_prompt_matched: those of the prompt alone. num_drafted, num_accepted: tokens
-    proposed, and those of them the model confirmed. ends: the end tokens, to look one up.
+    proposed, and those of them the model confirmed. failure: why it cannot go on, as `fail` was told. ends: the end
+    tokens, to look one up.
     All times are `time.monotonic()` seconds.
     """
 
@@ -126,6 +128,7 @@ class Request:
     num_drafted: int = 0
     num_accepted: int = 0
     warnings: list[str] = field(default_factory=list)
+    failure: RequestFailed | None = None
     started_at: float | None = None
     num_matched: int = 0
     num_prompt_matched: int = 0
@@ -143,6 +146,11 @@ class Request:
         """Tell with the last message of the request; the first of these texts is enough."""
         if not self.warnings:
             self.warnings.append(text)
+
+    def fail(self, why: str) -> None:
+        """Let it end with this step, whatever is chosen for it, and nobody else; the first reason stays."""
+        if self.failure is None:
+            self.failure = RequestFailed(why)
 
     @property
     def num_prompt(self) -> int:

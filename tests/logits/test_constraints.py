@@ -10,7 +10,7 @@ import torch
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Constraint
-from beamhouse.engine.logits.bad_rows import bad_rows, failure_of, why_closed
+from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints import grammar_source
 from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.constraints.trie import Trie, load_tries
@@ -91,9 +91,9 @@ def test_a_complete_text_without_an_end_token_fails_its_request_only(
     done = [1, 2] if constraint.sequences else TOKENIZER.encode("ab").ids
     row, neighbour = make_row(make_request([9], (), constraint), done), make_row(make_request([9]), [1])
     scores = process(pipeline, [row, neighbour], torch.zeros(2, VOCAB))
-    assert bad_rows(scores, for_sampling=False).tolist() == [True, False]
+    assert scores[0].isneginf().all()
     assert "no end token" in str(why_closed(row.sequence))
-    assert why_closed(neighbour.sequence) is failure_of(row.request) is None
+    assert why_closed(neighbour.sequence) is row.request.failure is None
     assert torch.equal(scores[1], torch.zeros(VOCAB))
 
 
@@ -102,7 +102,7 @@ def test_nothing_can_follow_outside_the_constraint_without_an_end_token_even_if_
 ) -> None:
     for constraint in (Constraint(sequences=[[1, 2]]), Constraint(regex="ab")):
         row = make_row(make_request([9], (), constraint, remove_invalid_values=True), [77])
-        assert bad_rows(process(pipeline, [row], torch.zeros(1, VOCAB)), for_sampling=False).all()
+        assert process(pipeline, [row], torch.zeros(1, VOCAB)).isneginf().all()
 
 
 @pytest.mark.parametrize("constraint", [Constraint(sequences=[[1, 2]]), Constraint(regex="ab")])
@@ -124,7 +124,7 @@ def test_a_beam_that_nothing_can_follow_rules_out_all_of_its_row_alone(pipeline:
     assert scores[0].isneginf().all()
     assert scores[1].argmax() == 2
     assert "no end token" in str(why_closed(closed.sequence))
-    assert failure_of(request) is None
+    assert request.failure is None
 
 
 def test_the_allowed_set_wins_over_bans_that_leave_nothing(pipeline: Pipeline) -> None:

@@ -78,7 +78,8 @@ def allowed_beginning(request: Request, token_ids: list[int], pipeline: Pipeline
         if not 0 <= token < pipeline.vocab_size:
             return token_ids[:place]
         scores = pipeline.forbid([Row(request, sequence.ahead(token_ids[:place]))], neutral)
-        if scores is not neutral and not float(scores[0, token]) > lowest:  # NaN where nothing can follow
+        is_forbidden = scores is not neutral and not float(scores[0, token]) > lowest
+        if is_forbidden or request.failure is not None:
             return token_ids[:place]
     return token_ids
 

@@ -64,7 +64,7 @@ class DraftModel(Drafter):
 
     The draft model's logits go through the request's own processors, guidance excepted; those that shape a drawn
     distribution act twice, as they do in the library. A draft ends behind an end token, behind a token less likely than
-    `assistant_confidence_threshold`, and where the processors leave nothing to choose.
+    `assistant_confidence_threshold`, and where the processors fail or leave nothing to choose.
     """
 
     def __init__(self, runner: DraftRunner, vocabulary: DraftVocabulary) -> None:
@@ -98,7 +98,7 @@ class DraftModel(Drafter):
         followed: list[int | None] = []
         for place, (job, (token, bad, unsure)) in enumerate(zip(jobs, packed, strict=True)):
             writing = writings[job.request]
-            if bad:
+            if bad or job.request.failure is not None:
                 followed.append(None)
                 continue
             writing.token_ids.append(token)

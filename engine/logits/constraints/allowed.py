@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.link.errors import RequestFailed, invalid
-from beamhouse.engine.logits.bad_rows import close, fail, is_search
+from beamhouse.engine.logits.bad_rows import close, why_closed
 from beamhouse.engine.logits.constraints.constraint import ALLOWANCE, FIELD, Constraints, is_complete
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
@@ -45,7 +45,7 @@ class AllowedTokens(Processor):
             try:
                 why = row.request.memory[ALLOWANCE].mark(row, mask)
             except RequestFailed as failure:
-                fail(row.request, str(failure))
+                row.request.fail(str(failure))
             else:
                 if why is not None:
                     close(row.sequence, f"{FIELD}: {why}")
@@ -59,7 +59,30 @@ class AllowedTokens(Processor):
         return torch.where((num_alive[groups] == 0)[:, None], bias, left)
 
 
+class DeadEnds(Processor):
+    """Rule out everything behind a sequence whose constraint came to a dead end, whatever else was to follow it."""
+
+    name = FIELD
+    reads = frozenset()
+    equals = ""
+
+    def applies(self, request: Request) -> bool:
+        return request.submission.constraint is not None
+
+    def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
+        is_closed = [why_closed(row.sequence) is not None for row in rows]
+        if not any(is_closed):
+            return scores
+        return scores.masked_fill_(torch.tensor(is_closed, device=rows.device)[:, None], -torch.inf)
+
+
 def _groups(rows: Rows) -> list[int]:
     """Rows that live or die together: the beams of a request. Other rows stand alone. Numbered by the first of them."""
     first: dict[Request, int] = {}
-    return [first.setdefault(row.request, place) if is_search(row.request) else place for place, row in enumerate(rows)]
+    return [
+        first.setdefault(row.request, place) if _is_search(row.request) else place for place, row in enumerate(rows)
+    ]
+
+
+def _is_search(request: Request) -> bool:
+    return (request.config.num_beams or 1) > 1

@@ -16,7 +16,7 @@ _TOP_H_TOKENS = 100
 class TopH(Processor):
     """Keep the longest prefix of the 100 best tokens whose entropy stays within `top_h` of theirs together.
 
-    Source: arXiv:2509.02510. Equals transformers.TopHLogitsWarper, and leaves a row of NaN to the guard.
+    Source: arXiv:2509.02510. Equals transformers.TopHLogitsWarper, and leaves a row of NaN to `bad_rows`.
     """
 
     name = "top_h"

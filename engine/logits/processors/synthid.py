@@ -29,7 +29,7 @@ class SynthIDWatermark(Processor):
 
     Ruled out tokens get the smallest finite number, as in the library. The context is made of a row's own generated
     tokens; the library's, in a beam search, is made of what stood in the same row before, which no detector can know.
-    A row without a distribution is left to the guard.
+    A row without a distribution is left to `bad_rows`.
     Source: doi:10.1038/s41586-024-08025-4. Equals transformers.SynthIDTextWatermarkLogitsProcessor, without beams.
     """
 

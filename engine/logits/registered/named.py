@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.link.errors import RequestFailed
-from beamhouse.engine.logits.bad_rows import fail
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.registered.registry import LogitsProcessor, Registry
 from beamhouse.engine.logits.rows import Rows, token_array
@@ -36,7 +35,7 @@ class Registered(Processor):
             try:
                 scores[place] = self._call(row, scores[place][None])[0]
             except RequestFailed as failure:
-                fail(row.request, str(failure))
+                row.request.fail(str(failure))
         return scores
 
     def _call(self, row: Row, scores: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from beamhouse.engine.link.messages import Constraint, Named, Wanted
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.slow_steps import Watch
-from beamhouse.engine.state.batch import Outcome
+from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationMode
 from tests.engine.loop.scripted import VOCAB_SIZE, drain, make_engine, next_number, submit
@@ -228,7 +228,7 @@ class SlowBeams(BeamSearch):
 
     now = 0.0
 
-    def advance(self, requests: Seq[Request], step: Step) -> Outcome:
+    def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         self.now += 2.5
         return super().advance(requests, step)
 

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from beamhouse.engine.decoding.requested_outputs import Trace
+from beamhouse.engine.link.messages import Named
+from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.prefill_pace import Pace
 from beamhouse.engine.loop.scheduler import Scheduler
@@ -152,4 +155,39 @@ def test_a_request_that_fails_while_the_step_is_planned_takes_nothing_of_it(monk
     tokens, errors = drain(engine)
     assert errors == {"good": None, "bad": "request_failed", "drafted": None}
     assert (tokens["good"], tokens["drafted"]) == (GOOD, [3, 4, 5, 6])
+    assert_whole(engine)
+
+
+class FailsAfter:
+    """A registered processor that fails behind a token."""
+
+    def __init__(self, token: int) -> None:
+        self._token = token
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if input_ids[0, -1] == self._token:
+            raise ValueError("broken")
+        return scores
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"do_sample": True, "top_k": 1, "num_return_sequences": 2},
+        {"num_beams": 2},
+        {"num_beams": 2, "do_sample": True, "top_k": 1},
+        {"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": 0.1},
+        {"num_beams": 2, "force_words_ids": [[2]]},
+        {"prompt_lookup_num_tokens": 2},
+    ],
+)
+def test_a_registered_processor_that_fails_ends_its_request_alone_with_what_it_said(fields: dict[str, Any]) -> None:
+    engine = make_engine(registry=Registry({"fails_after": FailsAfter}, {}))
+    submit(engine, "good", [1, 2, 1], **fields)
+    submit(engine, "bad", [1, 2, 1], logits_processor=[Named("fails_after", {"token": 2})], **fields)
+    said: dict[str, str | None] = {}
+    while engine.has_work:
+        said |= {one.request_id: one.error for one in engine.step().finished}
+    assert said == {"good": None, "bad": "logits_processor fails_after: ValueError: broken"}
     assert_whole(engine)
