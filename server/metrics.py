@@ -1,13 +1,8 @@
 """Prometheus metrics. Labels come from closed sets, so that no client can add a series."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from itertools import accumulate
+from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from beamhouse.engine.link.messages import Load
 from beamhouse.schemas.generation.config import GenerationMode
@@ -65,34 +60,11 @@ class Metrics:
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, limits: tuple[float, ...]) -> "Durations":
-        durations = Durations(name, text, limits)
-        self.registry.register(durations)
-        return durations
+    def _histogram(self, name: str, text: str, limits: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=limits, registry=self.registry)
 
     def _gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         Gauge(name, text, registry=self.registry).set_function(read)
-
-
-class Durations(Collector):
-    """A histogram of seconds that takes any number of equal observations at once. limits: of its buckets, ascending.
-
-    The library's own looks at every bucket and takes a lock, and there is an observation for each streamed token.
-    """
-
-    def __init__(self, name: str, text: str, limits: tuple[float, ...]) -> None:
-        self._name, self._text, self._limits = name, text, limits
-        self._counts = [0] * (len(limits) + 1)
-        self._sum_s = 0.0
-
-    def observe(self, duration_s: float, times: int = 1) -> None:
-        self._counts[bisect_left(self._limits, duration_s)] += times
-        self._sum_s += duration_s * times
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        names = [*map(floatToGoString, self._limits), "+Inf"]
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
-        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum_s)
 
 
 def usage(load: Load) -> float:

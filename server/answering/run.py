@@ -139,6 +139,7 @@ class Run:
         for message in finished:
             if message.timings is not None:
                 self._observe(message.timings)
+                await asyncio.sleep(0)
         self.tensors = named_tensors(finished)
         answer = make_answer(self.plan, self._rows, finished)
         await add_flags(self.service, self.model, self.plan, answer)
@@ -166,8 +167,8 @@ class Run:
         if not self.plan.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
             num_more = max(len(row.token_ids) for row in self._rows) - 1
-            if num_more > 0:  # as many observations as there are gaps, as for a stream
-                metrics.inter_token.observe(timings.decode_s / num_more, num_more)
+            for _ in range(num_more):  # as many observations as there are gaps, as for a stream
+                metrics.inter_token.observe(timings.decode_s / num_more)
 
     def _measure(self, row: int, num_tokens: int) -> None:
         """Latency of the first token of a row, and of each following one."""
