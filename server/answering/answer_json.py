@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.engine.text.tokenizer import Text
@@ -42,16 +43,12 @@ def top_tokens_json(row: OutputRow, text: Text | None) -> msgspec.Raw:
 
 def tensor_json(tensor: TensorPiece) -> msgspec.Raw:
     """Nested lists of numbers; NaN is null, infinities are the texts `Infinity` and `-Infinity`."""
-    return nested_json(read_values(tensor), tensor.shape)
+    return nested_json(read_values(tensor))
 
 
-def nested_json(values: Sequence[float], shape: Sequence[int]) -> msgspec.Raw:
-    """Row-major values as lists of lists."""
-    if len(shape) < 2:
-        cells = [in_json(value) for value in values]
-        return msgspec.Raw(encode_json(cells if shape else cells[0]))
-    size = len(values) // shape[0] if shape[0] else 0
-    return listed(nested_json(values[place * size : (place + 1) * size], shape[1:]) for place in range(shape[0]))
+def nested_json(values: NDArray[Any]) -> msgspec.Raw:
+    """Row by row, so that no call writes much."""
+    return listed(map(nested_json, values)) if values.ndim > 1 else msgspec.Raw(encode_json(in_json(values)))
 
 
 def listed(items: Iterator[bytes | msgspec.Raw]) -> msgspec.Raw:

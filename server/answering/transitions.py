@@ -3,19 +3,22 @@
 import base64
 import binascii
 import math
-from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import TensorPiece
 from beamhouse.schemas.beamhouse.scores import Base64Tensor, TransitionScoresRequest
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.answering.tensors import in_json, nested, read_values
+from beamhouse.server.answering.tensors import in_json, read_values
 
-WORDS: dict[str | None, float] = {None: math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+WORDS = frozenset({"Infinity", "-Infinity"})
 CELL_KINDS = frozenset({int, float, str, type(None)})
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-Scores = list[list[list[Any]]]
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 
 def transition_scores(body: TransitionScoresRequest) -> list[list[float | str | None]]:
@@ -23,61 +26,41 @@ def transition_scores(body: TransitionScoresRequest) -> list[list[float | str | 
 
     Equals `compute_transition_scores` of transformers. Raises InvalidRequest where the arguments do not fit together.
     """
-    sequences = same_lengths(body.sequences, "sequences")
-    scores = read_scores(body.scores)  # steps x rows x vocabulary
-    beams = same_lengths(body.beam_indices or [[row] * len(scores) for row in range(len(scores[0]))], "beam_indices")
-    num_generated = max(sum(beam >= 0 for beam in row) for row in beams)
+    sequences = same_lengths(body.sequences, "sequences")  # (R, L)
+    scores = read_scores(body.scores)  # (T, B, V): steps x rows x vocabulary
+    num_steps, num_rows, _ = scores.shape
+    beams = same_lengths(body.beam_indices or [[row] * num_steps for row in range(num_rows)], "beam_indices")
+    num_generated = int((beams >= 0).sum(axis=1).max())
     check_shapes(sequences, beams, scores, num_generated)
-    first = len(sequences[0]) - num_generated
-    return [
-        [
-            in_json(one_score(scores[step], beam, (row, step, first), sequence[first + step], body.normalize_logits))
-            for step, beam in enumerate(beams[row][:num_generated])
-        ]
-        for row, sequence in enumerate(sequences)
-    ]
+    first = sequences.shape[1] - num_generated
+    beams, ids = beams[:, :num_generated], sequences[:, first:]  # (R, generated) both
+    check_places(beams, ids, scores, first)
+    steps, sources = np.arange(num_generated), np.maximum(beams, 0)
+    found = scores[steps, sources, ids]
+    if body.normalize_logits:
+        found = found - log_sum(scores)[steps, sources]
+    said: list[list[float | str | None]] = in_json(np.where(beams < 0, 0.0, found))
+    return said
 
 
-def one_score(
-    rows: list[list[Any]], beam: int, place: tuple[int, int, int], token_id: int, normalize_logits: bool
-) -> float:
-    """The score of one token. place: its sequence, its step, and where the generated tokens begin."""
-    sequence, step, first = place
-    source = max(beam, 0)
-    if source >= len(rows):
-        message = f"beam_indices[{sequence}][{step}] is {beam}; allowed: less than {len(rows)}"
-        raise invalid(f"beam_indices.{sequence}.{step}", ProblemCode.OUT_OF_RANGE, message)
-    if token_id >= len(rows[source]):
-        message = f"sequences[{sequence}][{first + step}] is {token_id}; allowed: less than {len(rows[source])}"
-        raise invalid(f"sequences.{sequence}.{first + step}", ProblemCode.OUT_OF_RANGE, message)
-    if beam < 0:
-        return 0.0
-    score = number(rows[source][token_id])
-    return score - log_sum([number(cell) for cell in rows[source]]) if normalize_logits else score
+def log_sum(scores: Scores) -> Scores:
+    """Logarithm of the sum of exponentials; NaN where the scores hold NaN or nothing finite. (T, B)"""
+    highest = scores.max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        total: Scores = np.log(np.exp(scores - highest).sum(axis=-1)) + highest[..., 0]
+    return total
 
 
-def log_sum(scores: Sequence[float]) -> float:
-    """Logarithm of the sum of exponentials; NaN where the scores hold NaN or nothing finite."""
-    highest = max(scores)
-    if not math.isfinite(highest) or any(math.isnan(score) for score in scores):
-        return math.nan
-    return highest + math.log(math.fsum(math.exp(score - highest) for score in scores))
-
-
-def number(cell: Any) -> float:
-    return WORDS[cell] if cell is None or isinstance(cell, str) else float(cell)
-
-
-def same_lengths(rows: list[list[int]], field: str) -> list[list[int]]:
+def same_lengths(rows: list[list[int]], field: str) -> Ids:
     if len({len(row) for row in rows}) > 1:
         raise invalid(
             field, ProblemCode.WRONG_SHAPE, f"the rows of {field} differ in length; allowed: one length for all"
         )
-    return rows
+    return np.array(rows, dtype=np.int64)
 
 
 def read_scores(given: list[Any] | Base64Tensor) -> Scores:
-    """Scores as steps x rows x vocabulary, every cell a number or a word for one."""
+    """Scores as steps x rows x vocabulary; null is NaN."""
     if isinstance(given, Base64Tensor):
         return read_base64(given)
     rows = [row for step in given if isinstance(step, list) for row in step]
@@ -90,7 +73,7 @@ def read_scores(given: list[Any] | Base64Tensor) -> Scores:
             raise invalid(
                 "scores", ProblemCode.WRONG_TYPE, 'scores hold something else than numbers, null and "-Infinity"'
             )
-    return given
+    return np.array(given, dtype=np.float64)
 
 
 def lists_in(step: object) -> list[Any]:
@@ -106,20 +89,31 @@ def read_base64(given: Base64Tensor) -> Scores:
     if len(data) != expected or not expected:
         message = f"scores.data holds {len(data)} bytes; the shape needs {expected}, and more than none"
         raise invalid("scores.data", ProblemCode.WRONG_SHAPE, message)
-    cells: list[float | str | None] = [
-        in_json(value) for value in read_values(TensorPiece(given.dtype, given.shape, data))
-    ]
-    scores: Scores = nested(cells, given.shape)
-    return scores
+    return read_values(TensorPiece(given.dtype, given.shape, data)).astype(np.float64)
 
 
-def check_shapes(sequences: list[list[int]], beams: list[list[int]], scores: Scores, num_generated: int) -> None:
+def check_shapes(sequences: Ids, beams: Ids, scores: Scores, num_generated: int) -> None:
     if len(beams) != len(sequences):
         message = f"there are {len(sequences)} sequences, but {len(beams)} rows of beam_indices or scores"
         raise invalid("sequences", ProblemCode.WRONG_SHAPE, message)
     if num_generated > len(scores):
         message = f"beam_indices cover {num_generated} steps; there are scores of {len(scores)}"
         raise invalid("beam_indices", ProblemCode.WRONG_SHAPE, message)
-    if num_generated > len(sequences[0]):
-        message = f"sequences have {len(sequences[0])} tokens; {num_generated} were generated"
+    if num_generated > sequences.shape[1]:
+        message = f"sequences have {sequences.shape[1]} tokens; {num_generated} were generated"
         raise invalid("sequences", ProblemCode.WRONG_SHAPE, message)
+
+
+def check_places(beams: Ids, ids: Ids, scores: Scores, first: int) -> None:
+    """Whether there are scores of each beam and token. first: where the generated tokens begin."""
+    _, num_rows, vocab_size = scores.shape
+    is_wrong = (beams >= num_rows) | (ids >= vocab_size)
+    if not is_wrong.any():
+        return
+    row, step = np.argwhere(is_wrong)[0]
+    if beams[row, step] >= num_rows:
+        field, column, given, limit = "beam_indices", step, beams[row, step], num_rows
+    else:
+        field, column, given, limit = "sequences", first + step, ids[row, step], vocab_size
+    message = f"{field}[{row}][{column}] is {given}; allowed: less than {limit}"
+    raise invalid(f"{field}.{row}.{column}", ProblemCode.OUT_OF_RANGE, message)

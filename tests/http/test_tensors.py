@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_half_precision_is_read_exactly():
     values = np.array([1.5, -2.0, np.inf, 0.0], dtype=np.float32)
     short = (values.view(np.uint32) >> 16).astype("<u2")
     tensor = TensorPiece("bfloat16", [2, 2], short.tobytes())
-    assert list(read_values(tensor)) == values.tolist()
+    assert read_values(tensor).tolist() == [[1.5, -2.0], [math.inf, 0.0]]
     assert json.loads(bytes(tensor_json(tensor))) == [[1.5, -2.0], ["Infinity", 0.0]]
     half = TensorPiece("float16", [1, 2], np.array([0.5, np.nan], dtype="<f2").tobytes())
     assert json.loads(bytes(tensor_json(half))) == [[0.5, None]]
