@@ -28,9 +28,8 @@ def assisted(task: Task, drafter: Drafter, seed: int = 0) -> Found:
         drafted, proposed = drafter(token_ids, min(num_tokens, room), generator) if room else ([], None)
         rows = [token_ids + drafted[:place] for place in range(len(drafted) + 1)]
         logits = task.look(rows[-1:])[0][0, len(token_ids) - 1 :]  # (n + 1, V)
-        scores = torch.cat(
-            [task.processed([row], one[None], processors) for row, one in zip(rows, logits, strict=True)]
-        )
+        processed = [task.processed([row], one[None], processors) for row, one in zip(rows, logits, strict=True)]
+        scores = torch.cat(processed)  # (n + 1, V)
         if task.fields.get("do_sample") and proposed is not None:
             kept = rejection_sampled(drafted, proposed, scores.softmax(-1), generator)
         else:

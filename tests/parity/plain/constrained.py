@@ -5,16 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tests.parity.plain.beams import (
-    Beam,
-    Hypothesis,
-    Pool,
-    best_of,
-    continuations,
-    first_beams,
-    parted,
-    totals_of,
-)
+from tests.parity.plain.beams import Beam, Hypothesis, Pool, best_of, continuations, first_beams, parted, totals_of
 from tests.parity.plain.task import Task
 
 BANK_WEIGHT = 100.0
@@ -62,7 +53,7 @@ def constrained_beam_search(task: Task) -> list[Hypothesis]:
     """Beam search that also tries every token its phrases need, and in which beams of all degrees of progress live.
 
     What ends counts where all phrases are there; of the beams that live at the greatest length the others too, if there
-    are too few. A phrase in the prompt counts. Sources: arXiv:1704.07138; banks: arXiv:1804.06609, section 3; as in
+    are too few. A phrase in the prompt counts. Sources: arXiv:1704.07138, with the banks of arXiv:1804.06609; as in
     transformers 4.x.
     """
     size, num_returned = task.fields["num_beams"], task.fields.get("num_return_sequences", 1)
