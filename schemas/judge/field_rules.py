@@ -1,10 +1,18 @@
 """Which fields do not go together, and which have no effect beside the others."""
 
 from collections.abc import Collection, Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from beamhouse.schemas.generation.fields import GenerationFields
-from beamhouse.schemas.generation.modes import PLAIN_MODES, GenerationMode, base_mode, drafters, mode_of, wants_draft
+from beamhouse.schemas.generation.modes import (
+    OVER_PLAIN,
+    PLAIN_MODES,
+    GenerationMode,
+    base_mode,
+    done_to_plain,
+    drafters,
+    mode_of,
+)
 from beamhouse.schemas.generation.parts import DisjunctiveConstraint
 from beamhouse.schemas.generation.resolution import is_neutral
 from beamhouse.schemas.generation.yielding import CACHES_WITH_OPTIONS
@@ -51,8 +59,10 @@ def find_problems(config: GenerationFields, assistant_model: object | None, pref
     faults = (
         *_length_faults(config),
         *_count_faults(config, assistant_model),
-        *_constraint_faults(config),
+        *_mode_faults(config, assistant_model),
+        *_choice_faults(config),
         *_group_faults(config),
+        *_over_plain_faults(config, assistant_model),
         *_draft_faults(config, assistant_model),
         *_cache_faults(config),
         *_forced_faults(config),
@@ -76,8 +86,8 @@ def _count_faults(config: GenerationFields, assistant_model: object | None) -> I
     if wanted == 1:
         return
     mode = mode_of(config, assistant_model)
-    if mode is GenerationMode.ASSISTED_GENERATION:
-        yield "num_return_sequences", f"num_return_sequences is {wanted}; allowed in assisted decoding: 1"
+    if mode.spec.returns_one:
+        yield "num_return_sequences", f"num_return_sequences is {wanted}; allowed in {mode.spec.words}: 1"
     elif (config.num_beams or 1) == 1:
         if not config.do_sample:
             yield (
@@ -91,16 +101,37 @@ def _count_faults(config: GenerationFields, assistant_model: object | None) -> I
         )
 
 
-def _constraint_faults(config: GenerationFields) -> Iterator[Fault]:
+def _mode_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
+    """What the mode that is asked for needs, and what it does not go with."""
+    base = base_mode(config)
+    for wish in base.spec.asked(config, assistant_model):
+        for need in base.spec.needs:
+            if not need.is_asked(config, assistant_model):
+                yield wish.field, f"{wish} needs {need}"
+        for other in base.spec.excludes:
+            if other.is_asked(config, assistant_model):
+                yield wish.field, f"{wish} does not go with {other}"
+    if config.use_cache is False:
+        for mode in (base, *done_to_plain(config, assistant_model)):
+            if mode.spec.needs_cache:
+                yield "use_cache", f"use_cache is false; {mode.spec.words} needs the cache"
+
+
+def _over_plain_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
+    """Modes that change greedy search and sampling go with nothing else, nor with each other."""
+    base, plain = base_mode(config), " and ".join(mode.spec.words for mode in PLAIN_MODES)
+    asked = {mode: wishes for mode in OVER_PLAIN if (wishes := mode.spec.asked(config, assistant_model))}
+    if base not in PLAIN_MODES:
+        for wish in chain.from_iterable(asked.values()):
+            yield wish.field, f"{wish} goes with {plain} only; the other fields ask for {base}"
+        return
+    for mode, other in pairwise(asked):
+        for wish in asked[mode]:
+            yield wish.field, f"{wish} does not go with {other.spec.words}"
+
+
+def _choice_faults(config: GenerationFields) -> Iterator[Fault]:
     for field in ("constraints", "force_words_ids"):
-        if getattr(config, field) is None:
-            continue
-        if (config.num_beams or 1) == 1:
-            yield field, f"{field} needs num_beams above 1"
-        if config.do_sample:
-            yield field, f"{field} does not go with do_sample"
-        if (config.num_beam_groups or 1) > 1:
-            yield field, f"{field} does not go with num_beam_groups above 1"
         if any(_has_beginning_of_another(phrases) for phrases in _choices(config, field)):
             yield field, f"{field} offers a choice in which one phrase is the beginning of another"
 
@@ -131,8 +162,6 @@ def _group_faults(config: GenerationFields) -> Iterator[Fault]:
         if config.diversity_penalty:
             yield "diversity_penalty", "diversity_penalty needs num_beam_groups above 1"
         return
-    if config.do_sample:
-        yield "num_beam_groups", "num_beam_groups above 1 does not go with do_sample"
     if beams % groups:
         yield "num_beam_groups", f"num_beam_groups is {groups}; allowed: a divisor of num_beams, {beams}"
     if not config.diversity_penalty:
@@ -140,28 +169,12 @@ def _group_faults(config: GenerationFields) -> Iterator[Fault]:
 
 
 def _draft_faults(config: GenerationFields, assistant_model: object | None) -> Iterator[Fault]:
-    base, given = base_mode(config), [] if assistant_model is None else ["assistant_model"]
+    given = [] if assistant_model is None else ["assistant_model"]
     given += drafters(config)
-    if base not in PLAIN_MODES:
-        for field in given:
-            yield field, f"{field} goes with greedy search and sampling only; the other fields ask for {base}"
     for field in given[1:]:
         yield field, f"{field} and {given[0]} exclude each other; one of them drafts"
-    if config.dola_layers is not None:
-        if base not in PLAIN_MODES:
-            yield (
-                "dola_layers",
-                f"dola_layers goes with greedy search and sampling only; the other fields ask for {base}",
-            )
-        elif wants_draft(config, assistant_model):
-            yield "dola_layers", "dola_layers does not go with assisted decoding"
     if config.assistant_ensemble_weight is not None and config.prompt_lookup_num_tokens is not None:
         yield "assistant_ensemble_weight", "assistant_ensemble_weight needs a draft model, not prompt_lookup_num_tokens"
-    if config.use_cache is False:
-        if wants_draft(config, assistant_model) and base in PLAIN_MODES:
-            yield "use_cache", "use_cache is false; assisted decoding needs the cache"
-        elif base is GenerationMode.CONTRASTIVE_SEARCH:
-            yield "use_cache", "use_cache is false; contrastive search needs the cache"
 
 
 def _cache_faults(config: GenerationFields) -> Iterator[Fault]:
@@ -185,9 +198,8 @@ def find_warnings(config: GenerationFields, asked: Collection[str] | None, assis
     mode = base_mode(config)
     idle: dict[str, str] = {}
     if not config.do_sample:
-        idle |= dict.fromkeys(SAMPLING_FIELDS, "do_sample is not set")
-        if mode is GenerationMode.CONTRASTIVE_SEARCH:
-            del idle["top_k"]
+        others = (field for field in SAMPLING_FIELDS if field not in mode.spec.fields)
+        idle |= dict.fromkeys(others, "do_sample is not set")
     if (config.num_beams or 1) == 1:
         idle |= dict.fromkeys(BEAM_FIELDS, "num_beams is 1")
     if mode is not GenerationMode.CONTRASTIVE_SEARCH:

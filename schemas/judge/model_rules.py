@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beamhouse.schemas.generation.fields import GenerationFields
-from beamhouse.schemas.generation.modes import GenerationMode, mode_of
+from beamhouse.schemas.generation.modes import mode_of
 from beamhouse.schemas.generation.parts import AnyConstraint, DisjunctiveConstraint, PhrasalConstraint
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.problems import Problem
@@ -163,9 +163,9 @@ def _vocabulary_problems(config: GenerationFields, vocab_size: int) -> Iterator[
     if config.exponential_decay_length_penalty is not None and config.eos_token_id is None:
         message = "exponential_decay_length_penalty needs eos_token_id"
         yield Problem(PREFIX + "exponential_decay_length_penalty", ProblemCode.CONFLICT, message)
-    is_contrastive = mode_of(config) is GenerationMode.CONTRASTIVE_SEARCH
-    if is_contrastive and config.top_k is not None and config.top_k > vocab_size:
-        message = f"top_k is {config.top_k}; allowed in contrastive search: at most {vocab_size}"
+    spec = mode_of(config).spec
+    if spec.row_field == "top_k" and config.top_k is not None and config.top_k > vocab_size:
+        message = f"top_k is {config.top_k}; allowed in {spec.words}: at most {vocab_size}"
         yield Problem(PREFIX + "top_k", ProblemCode.OUT_OF_RANGE, message)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode, is_neutral
-from beamhouse.schemas.generation.modes import BEAM_MODES, TELLING_FIELDS, row_field
+from beamhouse.schemas.generation.modes import BEAM_MODES, row_field
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import shown
@@ -35,21 +35,16 @@ def check_mode(
 
 def telling_fields(mode: GenerationMode, config: GenerationConfig, assistant_model: str | None) -> dict[str, object]:
     """The set fields that ask for a mode, with their values."""
-    values = {
-        name: assistant_model if name == "assistant_model" else getattr(config, name) for name in TELLING_FIELDS[mode]
-    }
-    return {
-        name: value
-        for name, value in values.items()
-        if value is not None and (name in ("assistant_model", "top_k") or not is_neutral(name, value))
-    }
+    asked = [wish for wish in (*mode.spec.wishes, *mode.spec.beside) if wish.is_asked(config, assistant_model)]
+    fields = [wish.field for wish in asked]
+    return {field: assistant_model if field == "assistant_model" else getattr(config, field) for field in fields}
 
 
 def contradiction(stated: GenerationMode, mode: GenerationMode, telling: dict[str, object]) -> str:
     if telling:
         fields = " and ".join(f"{name} ({shown(value)})" for name, value in telling.items())
         return f"mode is {stated}, but {fields} {'asks' if len(telling) == 1 else 'ask'} for {mode}"
-    return f"mode is {stated}, but without {' or '.join(TELLING_FIELDS[stated])} the configuration asks for {mode}"
+    return f"mode is {stated}, but without {' or '.join(stated.spec.fields)} the configuration asks for {mode}"
 
 
 def check_rows(config: GenerationConfig, assistant_model: str | None, info: ModelInfo) -> Iterator[Problem]:

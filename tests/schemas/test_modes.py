@@ -1,11 +1,14 @@
 """The mode a configuration asks for, beside the library's own choice."""
 
 import logging
+import re
+from pathlib import Path
 from random import Random
 
 import pytest
 import transformers
 
+from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 
 CHOICES = {
@@ -40,3 +43,14 @@ def test_the_mode_is_the_library_s(assistant):
         values = {name: random.choice(choices) for name, choices in CHOICES.items()}
         theirs = transformers.GenerationConfig(**values).get_generation_mode(assistant)
         assert str(GenerationConfig(**values).get_generation_mode(assistant)) == theirs.value, values
+
+
+def test_the_table_of_the_modes_says_what_their_specs_say():
+    page = (Path(__file__).parents[2] / "docs" / "modes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)[: len(GenerationMode)]
+    assert [mode for mode, _, _ in rows] == [str(mode) for mode in GenerationMode]
+    for name, asked_by, num_rows in rows:
+        spec = GenerationMode(name).spec
+        assert set(spec.fields) - NOT_OBEYED.keys() <= set(re.findall(r"`(\w+)`", asked_by))
+        is_one = spec.returns_one or not spec.fields
+        assert num_rows == ("1" if is_one else f"`{spec.row_field}`")
