@@ -11,19 +11,16 @@ figure by much: it decides what is refused, so it stands for a machine of two co
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 from typing import Any
 
 import torch
 
-from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import Named, Submission, Wanted
 from beamhouse.engine.loading.files import BUILTIN_FILES
-from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
-from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.native.library import load_kernels
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopTokenEvent
@@ -34,7 +31,7 @@ from benchmarks.cases.prompts import draw_ids
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show
-from benchmarks.step import END, make_parts
+from benchmarks.step import END, make_engine
 
 PROMPT_TOKENS = 1100
 MANY = 1000
@@ -122,10 +119,8 @@ def step_s(options: BudgetOptions, case: Case, fields: dict[str, Any], outside: 
     """Median seconds of a step of these requests."""
     length = PROMPT_TOKENS + options.steps + 2
     kernels = load_kernels(1)
-    parts = make_parts(options.vocab_size, options.rows * 2, length, kernels)
     registry = Registry(BUILTIN, {"never": Never}, [str(number).encode() for number in range(options.vocab_size)])
-    pipeline = Pipeline(options.vocab_size, registry, parts.runner.device, kernels=kernels)
-    engine = Engine(replace(parts, pipeline=pipeline, stopping=Stopping(registry)))
+    engine = make_engine(options.vocab_size, options.rows * 2, length, kernels, registry)
     for number in range(1 if case.is_one_request else options.rows):
         config = fields | {"max_length": length, "eos_token_id": END}
         engine.submit(Submission(str(number), [5] * PROMPT_TOKENS, config, seed=number, **outside))

@@ -23,12 +23,10 @@ import torch
 from beamhouse.engine.decoding.assisted import Assistants
 from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import strategies
-from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import StepOutputs, Submission, encode
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.engine.loop.parts import Parts
 from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.loop.step_budget import StepLimits
@@ -148,35 +146,30 @@ class StepOptions:
     kernels: str
 
 
-def make_parts(vocab_size: int, max_rows: int, length: int, kernels: Kernels | None) -> Parts:
-    """Of an engine that is full with `max_rows` rows of `length` tokens each."""
+def make_engine(
+    vocab_size: int, max_rows: int, length: int, kernels: Kernels | None, registry: Registry | None = None
+) -> Engine:
+    """One that is full with `max_rows` rows of `length` tokens each."""
     cache = BlockCache(2 * max_rows * (length // 16 + 2), 16)
-    registry = Registry({}, {})
     runner = ReadyRunner(vocab_size, 8 * max_rows)
-    return Parts(
-        runner=runner,
-        cache=cache,
-        scheduler=Scheduler(cache, StepLimits(max_rows, max_rows * length, 1 << 20)),
-        pipeline=Pipeline(vocab_size, registry, runner.device, kernels=kernels),
-        stopping=Stopping(registry),
-        strategies=strategies(ModelFacts(num_layers=8, has_tied_embeddings=False), Assistants()),
-        token_bytes=None,
-    )
+    pipeline = Pipeline(vocab_size, registry or Registry({}, {}), runner.device, kernels=kernels)
+    modes = strategies(ModelFacts(num_layers=8, has_tied_embeddings=False), Assistants())
+    return Engine(runner, cache, StepLimits(max_rows, max_rows * length, 1 << 20), pipeline, modes)
 
 
 def watch_all(clock: Clock) -> None:
     """Let the clock see all phases of a step."""
-    parts = make_parts(vocab_size=256, max_rows=1, length=16, kernels=None)
+    engine = make_engine(vocab_size=256, max_rows=1, length=16, kernels=None)
     clock.watch(Scheduler, "expired", "schedule")
     clock.watch(Scheduler, "schedule", "schedule")
     clock.watch(ReadyRunner, "forward", "forward")
     clock.watch(Settler, "settle", "settle")
     clock.watch(Pipeline, "process", "pipeline")
-    for strategy in parts.strategies.values():
+    for strategy in engine.strategies.values():
         for method in ("advance", "propose", "observe"):
             if method in vars(type(strategy)):
                 clock.watch(type(strategy), method, "strategies")
-    for processor in parts.pipeline.processors:
+    for processor in engine.pipeline.processors:
         clock.watch(type(processor), "__call__", f"{type(processor).__name__}()")
 
 
@@ -188,7 +181,7 @@ def measure(options: StepOptions, clock: Clock, case: str, rows: int, waiting: i
         return None
     length = options.prompt_tokens + 6 * (WARM_UP + options.steps)
     kernels = load_kernels(options.threads) if options.kernels == "native" else None
-    engine, draw = Engine(make_parts(options.vocab_size, rows, length, kernels)), Random(0)
+    engine, draw = make_engine(options.vocab_size, rows, length, kernels), Random(0)
     fields = config | {"max_length": length, "eos_token_id": END}
     for number in range(rows // width + waiting):
         prompt = draw_ids(draw, options.prompt_tokens, options.vocab_size)

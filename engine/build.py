@@ -13,7 +13,6 @@ from beamhouse.config.settings import EngineSettings, ModelSettings
 from beamhouse.engine.attention.rotary import stretch_of
 from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import MODES, strategies
-from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.defaults import read_defaults
 from beamhouse.engine.loading.draft_models import Assistant, load_assistants
@@ -21,14 +20,12 @@ from beamhouse.engine.loading.drafters import build_assistants
 from beamhouse.engine.loading.files import ReportProgress, find_model
 from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.loading.tokenizer import TokenizerFiles, load_tokenizer
-from beamhouse.engine.logits import pipeline
 from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.constraints.trie import Trie, load_tries
+from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED, OBEYED
-from beamhouse.engine.loop.parts import Parts
-from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.native.pick import num_threads, pick_kernels
 from beamhouse.engine.runners.backend import pick_backend
@@ -108,23 +105,10 @@ def assemble(
     constraints = Constraints(runner.vocab_size, extensions.tries, extensions.spell)
     constraints.warm_up()
     assistants = build_assistants(runner, extensions.tokenizer_json, extensions.assistants, settings, picked)
-    parts = Parts(
-        runner=runner,
-        cache=cache,
-        scheduler=Scheduler(cache, limits),
-        pipeline=pipeline.Pipeline(
-            runner.vocab_size,
-            extensions.registry,
-            runner.device,
-            constraints,
-            extensions.watermarks,
-            picked.kernels,
-        ),
-        stopping=Stopping(extensions.registry),
-        strategies=strategies(facts_of(model), assistants),
-        token_bytes=extensions.registry.token_bytes,
+    pipeline = Pipeline(
+        runner.vocab_size, extensions.registry, runner.device, constraints, extensions.watermarks, picked.kernels
     )
-    return runner, Engine(parts)
+    return runner, Engine(runner, cache, limits, pipeline, strategies(facts_of(model), assistants))
 
 
 def facts_of(model: PreTrainedModel) -> ModelFacts:

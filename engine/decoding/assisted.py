@@ -57,7 +57,7 @@ class Assisted(Strategy):
     reads: ClassVar[frozenset[str]] = READS
 
     def __init__(self, assistants: Assistants) -> None:
-        self._assistants = assistants
+        self.assistants = assistants
         self._lookup = PromptLookup()
 
     def prepare(self, request: Request) -> None:
@@ -66,7 +66,7 @@ class Assisted(Strategy):
         drafter = self._drafter(request)
         field_name = "prompt_lookup_num_tokens" if drafter is self._lookup else "num_assistant_tokens"
         num_tokens: int = getattr(config, field_name) or 1
-        most = self._assistants.step_tokens // len(request.sequences[0].with_shadow) - 1
+        most = self.assistants.step_tokens // len(request.sequences[0].with_shadow) - 1
         wanted = min(num_tokens, (config.max_length or 0) - request.num_prompt - 1)
         if wanted > most:
             text = f"{field_name} is {num_tokens}; allowed by the size of a step: at most {most}"
@@ -124,18 +124,18 @@ class Assisted(Strategy):
             return self._early_exit()
         if name is None:
             raise invalid("generation_config.use_mtp", ProblemCode.NOT_SUPPORTED, "this model has no layers that draft")
-        if name not in self._assistants.models:
-            known = ", ".join(sorted(self._assistants.models)) or "none"
+        if name not in self.assistants.models:
+            known = ", ".join(sorted(self.assistants.models)) or "none"
             raise invalid(
                 "assistant_model", ProblemCode.UNKNOWN_NAME, f"there is no draft model {name[:64]!r}; loaded: {known}"
             )
-        return self._assistants.models[name]
+        return self.assistants.models[name]
 
     def _early_exit(self) -> Drafter:
-        if self._assistants.early_exit is None:
+        if self.assistants.early_exit is None:
             text = "this model cannot be left after its first layers"
             raise invalid("generation_config.assistant_early_exit", ProblemCode.NOT_SUPPORTED, text)
-        return self._assistants.early_exit
+        return self.assistants.early_exit
 
 
 def _take(request: Request, draft: Draft) -> None:

@@ -104,11 +104,12 @@ class Stopping:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def prepare(self, request: Request, token_bytes: Seq[bytes] | None) -> None:
-        """token_bytes: what each token stands for, or None without a tokenizer. Raises InvalidRequest."""
+    def prepare(self, request: Request) -> None:
+        """Build what the request needs. Raises InvalidRequest."""
         stop = request.config.stop_strings
         if stop:
-            request.memory[_STOP_STRINGS] = _stop_strings([stop] if isinstance(stop, str) else stop, token_bytes)
+            texts = [stop] if isinstance(stop, str) else stop
+            request.memory[_STOP_STRINGS] = _stop_strings(texts, self._registry.token_bytes)
         if request.submission.stopping_criteria:
             request.memory[_CRITERIA] = self._registry.build_criteria(request)
 

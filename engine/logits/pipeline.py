@@ -108,7 +108,7 @@ class Pipeline:
     ) -> None:
         self.vocab_size = vocab_size
         self.device = device
-        self.kernels = kernels
+        self.registry, self.kernels = registry, kernels
         self.constraints = constraints or Constraints(vocab_size, {}, None)
         self.processors = in_order(
             registry,

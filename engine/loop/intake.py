@@ -1,31 +1,57 @@
 """From a submission to a request: what is built once, when it comes in, and whether it fits this engine at all."""
 
+import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.decoding.stopping import Stopping
+from beamhouse.engine.decoding.strategy import Strategy
+from beamhouse.engine.link.errors import EngineError, InvalidRequest, RequestFailed
 from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.processors.guidance import first_sequence
-from beamhouse.engine.loop.parts import Parts
+from beamhouse.engine.loop.step_budget import StepLimits
+from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Output, Request
-from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 from beamhouse.schemas.generation.modes import row_field
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
+
+logger = logging.getLogger(__name__)
 
 
 class Intake:
     """Builds requests, in any thread."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        cache: BlockCache,
+        limits: StepLimits,
+        pipeline: Pipeline,
+        stopping: Stopping,
+        strategies: Mapping[GenerationMode, Strategy],
+    ) -> None:
+        self._cache, self._limits = cache, limits
+        self._pipeline, self._stopping, self._strategies = pipeline, stopping, strategies
         self._last: tuple[dict[str, Any], GenerationConfig] = {}, GenerationConfig()
 
-    def build(self, submission: Submission) -> Request:
+    def prepare(self, submission: Submission) -> Request | EngineError:
+        """The request that a submission makes, with all that it needs built, or why there is none."""
+        try:
+            return self._build(submission)
+        except EngineError as error:
+            return error
+        except Exception as error:
+            logger.exception("a request could not be taken in")
+            return RequestFailed(f"the request could not be taken in: {type(error).__name__}")
+
+    def _build(self, submission: Submission) -> Request:
         """Raises InvalidRequest, which names every field that cannot be obeyed."""
-        parts, config = self._parts, self._config_of(submission)
+        config = self._config_of(submission)
         eos = config.eos_token_id
         request = Request(
             submission=submission,
@@ -38,16 +64,16 @@ class Intake:
             arrived_at=submission.arrived_at or time.monotonic(),
         )
         # The library computes shadows by themselves, and never anew.
-        request.sequences[0].renewed_at = parts.cache.stretch.renewed_at
+        request.sequences[0].renewed_at = self._cache.stretch.renewed_at
         request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)
         self._check(request)
-        parts.strategies[request.mode].prepare(request)
-        parts.pipeline.prepare(request)
-        parts.stopping.prepare(request, parts.token_bytes)
+        self._strategies[request.mode].prepare(request)
+        self._pipeline.prepare(request)
+        self._stopping.prepare(request)
         return request
 
     def _generator(self, seed: int | None) -> torch.Generator:
-        generator = torch.Generator(device=self._parts.runner.device)
+        generator = torch.Generator(device=self._pipeline.device)
         if seed is None:
             generator.seed()
         else:
@@ -67,7 +93,7 @@ class Intake:
 
     def _check(self, request: Request) -> None:
         """What only the engine knows: whether the rows fit a step, and all that they may come to hold the cache."""
-        config, cache, limits = request.config, self._parts.cache, self._parts.scheduler.limits
+        config, cache, limits = request.config, self._cache, self._limits
         problems = []
         if not request.submission.prompt_ids:
             problems.append(Problem("inputs", ProblemCode.EMPTY, "the prompt has no tokens"))
@@ -87,8 +113,8 @@ class Intake:
 
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
-        feeds_last = self._parts.strategies[request.mode].feeds_last
+        feeds_last = self._strategies[request.mode].feeds_last
         num_new = (request.config.max_length or 0) - request.num_prompt - (not feeds_last)
         row = request.sequences[0].with_shadow
-        blocks_of_row = sum(self._parts.cache.num_blocks_for(one.num_prompt + num_new) for one in row)
+        blocks_of_row = sum(self._cache.num_blocks_for(one.num_prompt + num_new) for one in row)
         return request.width // len(row) * blocks_of_row

@@ -39,6 +39,11 @@ class Outbox:
         """Whether the end of a request is to be told."""
         return bool(self._finished or self._long)
 
+    @property
+    def num_held(self) -> int:
+        """Requests whose tokens are held until they end."""
+        return len(self._held)
+
     def add(self, request: Request, gain: Gain) -> None:
         told = self._tokens if request.submission.is_streamed else self._held.setdefault(request.id, [])
         told.append(

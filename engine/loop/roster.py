@@ -1,13 +1,16 @@
 """Who is in the engine, and how requests leave it: done, cancelled, refused, or with a fault."""
 
 import logging
+from collections.abc import Mapping
 
 from beamhouse.engine.decoding.requested_outputs import Trace
+from beamhouse.engine.decoding.strategy import Strategy
 from beamhouse.engine.link.errors import BatchFailed, EngineError, RequestFailed
 from beamhouse.engine.loop.inspecting import Inspections
 from beamhouse.engine.loop.outbox import Outbox
-from beamhouse.engine.loop.parts import Parts
+from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.generation.config import GenerationMode
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +21,14 @@ class Roster:
     A fault of the accounting leaves it in doubt: blocks may be counted that nobody holds. `settle_doubts` begins anew.
     """
 
-    def __init__(self, parts: Parts, outbox: Outbox, inspections: Inspections) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        strategies: Mapping[GenerationMode, Strategy],
+        outbox: Outbox,
+        inspections: Inspections,
+    ) -> None:
+        self._scheduler, self._strategies = scheduler, strategies
         self._outbox, self._inspections = outbox, inspections
         self._is_in_doubt = False
         self.by_id: dict[str, Request] = {}
@@ -38,7 +47,7 @@ class Roster:
         self._outbox.forget(request.id)
         self._inspections.drop(request)
         self.traces.pop(request, None)
-        for let_go in (self._parts.strategies[request.mode].release, self._parts.scheduler.remove):
+        for let_go in (self._strategies[request.mode].release, self._scheduler.remove):
             try:
                 let_go(request)
             except Exception:
@@ -57,7 +66,7 @@ class Roster:
 
     def end_running(self, error: Exception) -> None:
         """End all that ran after a fault of nobody knows whom; with nobody running, those that wait."""
-        for request in list(self._parts.scheduler.running) or self._parts.scheduler.waiting:
+        for request in list(self._scheduler.running) or self._scheduler.waiting:
             self.fail(request, BatchFailed(f"the step failed: {type(error).__name__}"))
 
     def start_over(self, error: Exception) -> None:
@@ -69,5 +78,5 @@ class Roster:
     def settle_doubts(self) -> None:
         """After a fault, compute what still runs anew, over a cache that nobody has written in."""
         if self._is_in_doubt:
-            self._parts.scheduler.restart()
+            self._scheduler.restart()
             self._is_in_doubt = False

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from beamhouse.engine.decoding.assisted import Assisted
 from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationMode
@@ -169,10 +170,9 @@ def _are_near(some: Seq[float | None], others: Seq[float | None]) -> bool:
 
 def leaks(engine: Engine) -> Iterator[str]:
     """What an engine with nothing to do still holds."""
-    parts = engine._parts
-    if parts.cache.num_used or set(parts.cache._references) != {0}:
-        yield f"{parts.cache.num_used} blocks are still held"
-    if engine._roster.by_id or engine._roster.traces or engine._outbox._held or parts.scheduler._order:
+    if engine.cache.num_used or set(engine.cache._references) != {0}:
+        yield f"{engine.cache.num_used} blocks are still held"
+    if engine.roster.by_id or engine.roster.traces or engine.outbox.num_held or engine.scheduler._order:
         yield "requests are still known"
     for runner in draft_runners(engine):
         if runner._sequences or runner.cache.num_used:
@@ -180,10 +180,11 @@ def leaks(engine: Engine) -> Iterator[str]:
 
 
 def draft_runners(engine: Engine) -> Iterator[DraftRunner]:
-    assistants = engine._parts.strategies[GenerationMode.ASSISTED_GENERATION]._assistants  # type: ignore[attr-defined]
-    for model in (*assistants.models.values(), getattr(assistants.early_exit, "_model", None)):
+    assisted = engine.strategies[GenerationMode.ASSISTED_GENERATION]
+    assert isinstance(assisted, Assisted)
+    for model in (*assisted.assistants.models.values(), getattr(assisted.assistants.early_exit, "model", None)):
         if model is not None:
-            yield model._runner
+            yield model.runner
 
 
 def command(family: str, kernels: str, seed: int) -> str:

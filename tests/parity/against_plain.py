@@ -59,5 +59,5 @@ def assert_crowd_gets_the_same(family: str, engine: Engine, cases: Mapping[str, 
         arrivals.setdefault((number * 5) % 7, []).append(one)
     answers = run(engine, arrivals)
     assert {name: answer.sequences for name, answer in answers.items()} == expected
-    assert engine._parts.scheduler.num_preemptions
-    assert engine._parts.cache.num_used == 0
+    assert engine.scheduler.num_preemptions
+    assert engine.cache.num_used == 0

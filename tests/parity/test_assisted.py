@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from beamhouse.engine.decoding.assisted import Assistants, Assisted
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationMode
 from tests.parity.drafting import (
     BASES,
     DRAFTERS,
@@ -31,10 +33,9 @@ CASES = [
 
 def used_blocks(engine: Engine) -> tuple[int, ...]:
     """Of the main cache, and of every draft model's."""
-    strategies = engine._parts.strategies
-    drafters = strategies[next(mode for mode in strategies if mode == "assisted_generation")]._assistants  # type: ignore[attr-defined]
-    runners = [drafters.models["draft"]._runner, drafters.early_exit._model._runner]
-    return engine._parts.cache.num_used, *(runner.cache.num_used for runner in runners)
+    assistants = assistants_of(engine)
+    runners = [assistants.models["draft"].runner, assistants.early_exit.model.runner]
+    return engine.cache.num_used, *(runner.cache.num_used for runner in runners)
 
 
 @pytest.mark.parametrize(("family", "drafter", "base"), CASES)
@@ -92,21 +93,23 @@ def test_in_company_equals_generate(settings: dict[str, int]) -> None:
     expected[plain.request_id] = alone(engine_of("llama"), plain).sequences[0]
     assert {name: answer.sequences[0] for name, answer in answers.items()} == expected
     assert used_blocks(engine) == (0, 0, 0)
-    assert (engine._parts.scheduler.num_preemptions > 0) == ("cache_tokens" in settings)
+    assert (engine.scheduler.num_preemptions > 0) == ("cache_tokens" in settings)
 
 
 def test_drafting_requests_share_the_passes_of_the_draft_model() -> None:
     engine = make_engine("llama")
-    model = engine._parts.strategies[assisted_mode(engine)]._assistants.models["draft"]  # type: ignore[attr-defined]
-    forward, rows = model._runner.runner.forward, []
-    model._runner.runner.forward = lambda batch: rows.append(len(batch.feeds)) or forward(batch)
+    runner = assistants_of(engine).models["draft"].runner.runner
+    forward, rows = runner.forward, []
+    runner.forward = lambda batch: rows.append(len(batch.feeds)) or forward(batch)
     fields = {"num_assistant_tokens": 3, "assistant_confidence_threshold": 0.0, "max_new_tokens": 12}
     run(engine, {0: [assisted("llama", prompt(seed, 5, "llama"), fields) for seed in range(6)]})
     assert max(rows) == 6
 
 
-def assisted_mode(engine: Engine) -> Any:
-    return next(mode for mode in engine._parts.strategies if mode == "assisted_generation")
+def assistants_of(engine: Engine) -> Assistants:
+    assisted = engine.strategies[GenerationMode.ASSISTED_GENERATION]
+    assert isinstance(assisted, Assisted)
+    return assisted.assistants
 
 
 def test_drafted_and_accepted_tokens_are_counted() -> None:

@@ -92,7 +92,7 @@ def reason_of(answer: Answer, index: int) -> FinishReason | None:
 
 def error_of(answer: Answer) -> str | None:
     assert answer.finished is not None
-    assert engine()._parts.cache.num_used == 0
+    assert engine().cache.num_used == 0
     assert answer.finished.error_code in (None, "request_failed")
     return answer.finished.error
 

@@ -41,7 +41,7 @@ def test_alone_equals_a_plain_search(family: str, case: str) -> None:
         fields = CASES[case] | {"output_scores": True, "output_logits": True}
         answer = alone(engine_of(family), asked(family, prompt_ids, fields))
         assert_same(answer, expected_of(family, prompt_ids, CASES[case]))
-        assert engine_of(family)._parts.cache.num_used == 0
+        assert engine_of(family).cache.num_used == 0
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
@@ -85,9 +85,9 @@ def test_a_cancelled_request_frees_its_candidates() -> None:
     engine.submit(one)
     for _ in range(4):
         engine.step()
-    assert engine._parts.cache.num_used
+    assert engine.cache.num_used
     engine.cancel([one.request_id])
-    assert engine._parts.cache.num_used == 0
+    assert engine.cache.num_used == 0
     assert not engine.has_work
 
 

@@ -47,7 +47,7 @@ def test_alone_equals_a_plain_implementation(family: str, case: str) -> None:
         fields = CASES[case] | {"output_scores": True, "output_logits": True}
         answer = alone(engine_of(family), asked(family, prompt_ids, fields, seed))
         assert_same(answer, expected_of(family, prompt_ids, CASES[case], seed))
-        assert engine_of(family)._parts.cache.num_used == 0
+        assert engine_of(family).cache.num_used == 0
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])

@@ -36,7 +36,7 @@ def test_every_mode_in_one_batch_answers_as_alone_and_shares_its_forward_passes(
     assert len(REQUESTS) >= 24
     # Alone they would take all their steps one after another; together hardly more than the longest of them.
     assert num_steps < steps_alone / 5
-    assert engine()._parts.cache.num_used == 0
+    assert engine().cache.num_used == 0
 
 
 def longest(answer: Answer) -> int:

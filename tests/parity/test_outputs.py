@@ -86,7 +86,7 @@ def test_a_long_prompt_is_looked_into_piece_by_piece_with_the_librarys_values(fa
 def test_an_inspection_computes_what_is_asked_for_while_others_go_on() -> None:
     engine, prompt = engine_of("llama"), (PROMPT * 15)[:99]
     kept: list[int] = []
-    look = engine._parts.runner.inspect
+    look = engine.runner.inspect
     one = submission("llama", prompt, FIELDS | {"output_attentions": True}, wanted=Wanted(positions=[1], layers=[0]))
     other = submission("llama", PROMPT, {"max_new_tokens": 60, "eos_token_id": None})
 
@@ -96,7 +96,7 @@ def test_an_inspection_computes_what_is_asked_for_while_others_go_on() -> None:
             yield seen
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine._parts.runner, "inspect", watched)
+        patch.setattr(engine.runner, "inspect", watched)
         engine.submit(one)
         engine.submit(other)
         gained: list[int] = []
@@ -115,7 +115,7 @@ def test_an_inspection_can_be_cancelled() -> None:
     engine = engine_of("llama")
     one = submission("llama", (PROMPT * 15)[:99], FIELDS | {"output_attentions": True})
     engine.submit(one)
-    while engine._inspections.first is None:
+    while engine.inspections.first is None:
         engine.step()
     assert engine.has_work
     engine.cancel([one.request_id])

@@ -29,7 +29,7 @@ class EarlyExit(Drafter):
 
     def __init__(self, runner: ExitRunner, cache: BlockCache, chunk: int) -> None:
         self._runner = runner
-        self._model = DraftModel(DraftRunner(runner, cache, chunk), SameVocabulary(runner.vocab_size))
+        self.model = DraftModel(DraftRunner(runner, cache, chunk), SameVocabulary(runner.vocab_size))
 
     def check(self, request: Request) -> None:
         num_layers = request.config.assistant_early_exit or 0
@@ -44,8 +44,8 @@ class EarlyExit(Drafter):
         drafts: dict[Request, Draft] = {}
         for num_layers, group in groups.items():
             self._runner.num_layers = num_layers
-            drafts |= self._model.draft(group, pipeline)
+            drafts |= self.model.draft(group, pipeline)
         return drafts
 
     def release(self, request: Request) -> None:
-        self._model.release(request)
+        self.model.release(request)

@@ -68,7 +68,7 @@ class DraftModel(Drafter):
     """
 
     def __init__(self, runner: DraftRunner, vocabulary: DraftVocabulary) -> None:
-        self._runner, self._vocabulary = runner, vocabulary
+        self.runner, self._vocabulary = runner, vocabulary
 
     def check(self, request: Request) -> None:
         return
@@ -76,11 +76,11 @@ class DraftModel(Drafter):
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         writings = {request: Writing(request.sequences[0].ahead([])) for request in requests}
         jobs = [Job(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]
-        self._runner.run(jobs, lambda live, logits: self._choose(live, logits, writings, pipeline))
+        self.runner.run(jobs, lambda live, logits: self._choose(live, logits, writings, pipeline))
         return {request: _finished(writing) for request, writing in writings.items()}
 
     def release(self, request: Request) -> None:
-        self._runner.release(request)
+        self.runner.release(request)
 
     def _choose(
         self, jobs: list[Job], logits: torch.Tensor, writings: dict[Request, Writing], pipeline: Pipeline

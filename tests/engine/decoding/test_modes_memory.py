@@ -72,6 +72,6 @@ def test_every_block_comes_back(plan: list[tuple[str, Any]], num_blocks: int, st
     assert not engine.has_work
     assert submitted - cancelled <= set(ended)
     assert len(ended) == len(set(ended))
-    cache = engine._parts.cache
+    cache = engine.cache
     assert cache.num_used == 0
     assert set(cache._references) == {0}

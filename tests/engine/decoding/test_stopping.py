@@ -38,8 +38,8 @@ class Raise:
 
 
 def prepared(request: Request, started_at: float = 0.0) -> tuple[Stopping, Request]:
-    stopping = Stopping(Registry({}, {"contains": Contains, "raise": Raise, "long": MaxLengthCriteria}))
-    stopping.prepare(request, BYTES)
+    stopping = Stopping(Registry({}, {"contains": Contains, "raise": Raise, "long": MaxLengthCriteria}, BYTES))
+    stopping.prepare(request)
     request.started_at = started_at
     return stopping, request
 
@@ -135,7 +135,7 @@ def test_criteria_that_cannot_be_obeyed_are_refused_by_name(named: Named) -> Non
 
 def test_stop_strings_are_refused_without_a_tokenizer() -> None:
     with pytest.raises(InvalidRequest, match="none"):
-        Stopping(Registry({}, {})).prepare(make_request([1], stop_strings="a"), None)
+        Stopping(Registry({}, {})).prepare(make_request([1], stop_strings="a"))
 
 
 def test_a_stop_string_may_begin_in_the_prompt_and_end_inside_a_token() -> None:

@@ -55,6 +55,6 @@ def test_tables_are_built_once_for_all_prompts_of_a_request(monkeypatch):
         one = Submission(str(index), [1] * (index + 1), {"bad_words_ids": WORDS, "max_length": index + 9})
         engine.submit(restorer.restore(decode_inbound(encode(shortener.shorten(one)))))
     assert built == [len(WORDS)]
-    configs = [request.config for request in engine._roster.by_id.values()]
+    configs = [request.config for request in engine.roster.by_id.values()]
     assert [config.max_length for config in configs] == [9, 10, 11, 12]
     assert all(config.bad_words_ids is configs[0].bad_words_ids for config in configs)

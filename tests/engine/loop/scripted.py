@@ -9,13 +9,11 @@ import torch
 from beamhouse.engine.decoding.assisted import Assistants
 from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import strategies
-from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.engine.loop.parts import Parts
-from beamhouse.engine.loop.scheduler import Scheduler
+from beamhouse.engine.loop.slow_steps import Watch
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
@@ -95,25 +93,17 @@ class ScriptedRunner:
         raise RuntimeError("a scripted model has no layers")
 
 
-def make_engine(script: Script = next_number, registry: Registry | None = None, **limits: int) -> Engine:
+def make_engine(
+    script: Script = next_number, registry: Registry | None = None, watch: Watch | None = None, **limits: int
+) -> Engine:
     """limits: num_blocks, max_rows, step_tokens, max_waiting."""
     registry = registry or Registry({}, {})
     cache = BlockCache(limits.pop("num_blocks", 64), 4)
     runner = ScriptedRunner(script, cache)
     bounds = StepLimits(**{"max_rows": 8, "step_tokens": 64, "max_waiting": 100} | limits)
-    return Engine(
-        Parts(
-            runner=runner,
-            cache=cache,
-            scheduler=Scheduler(cache, bounds),
-            pipeline=Pipeline(VOCAB_SIZE, registry, runner.device),
-            stopping=Stopping(registry),
-            strategies=strategies(
-                ModelFacts(num_layers=2, has_tied_embeddings=False), Assistants(step_tokens=bounds.step_tokens)
-            ),
-            token_bytes=None,
-        )
-    )
+    facts, assistants = ModelFacts(num_layers=2, has_tied_embeddings=False), Assistants(step_tokens=bounds.step_tokens)
+    pipeline = Pipeline(VOCAB_SIZE, registry, runner.device)
+    return Engine(runner, cache, bounds, pipeline, strategies(facts, assistants), watch)
 
 
 def submit(engine: Engine, name: str, prompt_ids: list[int], **fields: Any) -> None:

@@ -113,7 +113,7 @@ def test_tokens_nobody_reads_as_they_come_are_told_with_the_last() -> None:
     submit(engine, "cancelled", [1, 2], is_streamed=False)
     engine.step()
     engine.cancel(["cancelled"])
-    assert not engine._outbox._held
+    assert not engine.outbox.num_held
 
 
 def test_cancelled_requests_are_gone_at_once() -> None:
@@ -159,7 +159,7 @@ def test_a_long_negative_prompt_needs_room_of_its_own() -> None:
 
 def test_a_drafter_that_fails_ends_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine()
-    drafting = engine._parts.strategies[GenerationMode.ASSISTED_GENERATION]
+    drafting = engine.strategies[GenerationMode.ASSISTED_GENERATION]
 
     def propose(requests: list[Request], pipeline: object) -> None:
         if any(request.id == "broken" for request in requests):
@@ -234,9 +234,9 @@ class SlowBeams(BeamSearch):
 
 
 def test_a_slow_step_is_logged_with_the_request_it_was_slow_for(caplog: pytest.LogCaptureFixture) -> None:
-    engine, slow = make_engine(), SlowBeams()
-    engine._parts.strategies[GenerationMode.BEAM_SEARCH] = slow
-    engine._watch = Watch(lambda: slow.now)
+    slow = SlowBeams()
+    engine = make_engine(watch=Watch(lambda: slow.now))
+    engine.strategies[GenerationMode.BEAM_SEARCH] = slow
     submit(engine, "plain", [1, 2])
     assert engine.step().load.slow_steps == 0
     assert caplog.messages == []
@@ -249,8 +249,7 @@ def test_a_slow_step_is_logged_with_the_request_it_was_slow_for(caplog: pytest.L
 
 def test_a_request_that_is_slow_to_take_in_is_logged_without_its_texts(caplog: pytest.LogCaptureFixture) -> None:
     times = iter([0.0, 1.5])
-    engine = make_engine()
-    engine._watch = Watch(lambda: next(times, 1.5))
+    engine = make_engine(watch=Watch(lambda: next(times, 1.5)))
     submit(engine, "a", [1, 2], do_sample=True, watermarking_config="secret", eos_token_id=3)
     engine.step()
     (line,) = caplog.messages

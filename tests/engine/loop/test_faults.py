@@ -49,11 +49,11 @@ def is_bad(one: Request | Sequence, *_: object) -> bool:
 
 
 def assert_whole(engine: Engine) -> None:
-    cache = engine._parts.cache
+    cache = engine.cache
     assert cache.num_used == 0
     assert set(cache._references) == {0}
-    assert not engine._roster.by_id
-    assert not engine._roster.traces
+    assert not engine.roster.by_id
+    assert not engine.roster.traces
     submit(engine, "afterwards", [1], max_length=9)
     assert drain(engine) == ({"afterwards": GOOD}, {"afterwards": None})
 
@@ -121,7 +121,7 @@ def test_a_fault_that_stays_leaves_nobody_waiting_for_ever(monkeypatch: pytest.M
 
 def test_a_request_that_cannot_be_prepared_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine()
-    greedy = engine._parts.strategies[GenerationMode.GREEDY_SEARCH]
+    greedy = engine.strategies[GenerationMode.GREEDY_SEARCH]
     failing(monkeypatch, type(greedy), "prepare", is_bad, ZeroDivisionError)
     submit(engine, "bad", [7, 7, 7, 7, 7])
     submit(engine, "good", [1], max_length=9)
@@ -134,7 +134,7 @@ def test_a_request_that_cannot_be_prepared_is_answered(monkeypatch: pytest.Monke
 
 def test_a_mode_that_cannot_let_go_of_a_request_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine()
-    greedy = engine._parts.strategies[GenerationMode.GREEDY_SEARCH]
+    greedy = engine.strategies[GenerationMode.GREEDY_SEARCH]
     failing(monkeypatch, type(greedy), "release", is_bad, RuntimeError)
     submit(engine, "good", [1], max_length=9)
     submit(engine, "bad", [7, 7, 7, 7, 7])
@@ -147,7 +147,7 @@ def test_a_mode_that_cannot_let_go_of_a_request_does_not_keep_it(monkeypatch: py
 
 def test_a_request_that_fails_while_the_step_is_planned_takes_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make_engine(num_blocks=8)
-    drafting = engine._parts.strategies[GenerationMode.ASSISTED_GENERATION]
+    drafting = engine.strategies[GenerationMode.ASSISTED_GENERATION]
     failing(monkeypatch, type(drafting), "propose", lambda group, _: any(map(is_bad, group)), RuntimeError)
     submit(engine, "good", [1], max_length=9)
     submit(engine, "bad", [7, 7, 7, 7, 7], prompt_lookup_num_tokens=3, priority=3)

@@ -94,6 +94,6 @@ def test_a_full_queue_refuses_what_was_prepared():
 
 
 def test_sequences_of_tokens_are_compiled_once():
-    constraints = make_engine()._parts.pipeline.constraints
+    constraints = make_engine().pipeline.constraints
     first, second = (constraints.compile(Constraint(sequences=[[1, 2], [3]])) for _ in range(2))
     assert first.trie is second.trie

@@ -99,7 +99,7 @@ def test_a_crowd_in_a_tiny_cache_answers_as_each_alone(seed: int, roomy: Engine)
     for one in asked:
         if one.request_id in finished:
             assert tokens[one.request_id] == play(roomy, {0: [one]}, {})[0][one.request_id]
-    assert engine._parts.cache.num_used == 0
+    assert engine.cache.num_used == 0
 
 
 def test_a_draft_takes_no_blocks_from_who_stands_in_the_step(roomy: Engine) -> None:
@@ -112,4 +112,4 @@ def test_a_draft_takes_no_blocks_from_who_stands_in_the_step(roomy: Engine) -> N
             tokens, finished = play(engine, {0: [low], when: [high]}, {})
             assert [tokens["low"], tokens["high"]] == expected
             assert {end.error for end in finished.values()} == {None}
-            assert engine._parts.cache.num_used == 0
+            assert engine.cache.num_used == 0
