@@ -118,7 +118,7 @@ def run_engine(engine: Engine, prompts: list[list[int]], num_new: int) -> Run:
     while engine.has_work:
         before = time.perf_counter()
         outputs = engine.step()
-        if len(outputs.tokens) == len(prompts):
+        if len(outputs.requests) == len(prompts):
             decode_s.append(time.perf_counter() - before)
     # The first of them may also have fed a prompt.
     return Run(time.perf_counter() - started, decode_s[1:])

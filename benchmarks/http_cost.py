@@ -173,7 +173,7 @@ def rate_alone(engine: Engine, asked: list[list[int]], num_new: int) -> float:
         engine.submit(Submission(f"{number}", prompt, config))
     num_tokens = 0
     while engine.has_work:
-        num_tokens += sum(len(tokens.token_ids) for tokens in engine.step().tokens)
+        num_tokens += sum(len(tokens.token_ids) for one in engine.step().requests for tokens in one.tokens)
     return num_tokens / (time.perf_counter() - start)
 
 

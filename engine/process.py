@@ -76,7 +76,7 @@ class Loop:
             outputs, now = engine.step(), time.monotonic()
             # That nothing is left to do is always told, and so heard as a sign of life. How busy the engine is can wait
             # a little: each message wakes the other process.
-            is_news = bool(outputs.tokens or outputs.progress or outputs.finished) or not engine.has_work
+            is_news = bool(outputs.requests or outputs.finished) or not engine.has_work
             if is_news or _counts(outputs.load) != _counts(told) or now - told_at > LOAD_EVERY_S:
                 self.say(structs.replace(outputs, step_s=now - began_at))
                 told, told_at = outputs.load, now

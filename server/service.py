@@ -9,8 +9,7 @@ import anyio
 from beamhouse.config.settings import ModelSettings, Settings
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.engine.link.errors import EngineUnavailable, ModelUnsupported, invalid
-from beamhouse.engine.link.messages import Constraint, Finished, Load, Submission
-from beamhouse.engine.link.stream import Update
+from beamhouse.engine.link.messages import Constraint, Finished, Load, RequestOutputs, Submission
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
@@ -24,11 +23,11 @@ TOKENIZER_THREADS = 2
 
 
 class TokenStream(Protocol):
-    """The updates of one submission, in lists of what came together; raises the request's EngineError if it failed."""
+    """What one submission gains, in lists of what came together; raises the request's EngineError if it failed."""
 
     finished: Finished | None
 
-    def __aiter__(self) -> AsyncIterator[list[Update]]: ...
+    def __aiter__(self) -> AsyncIterator[list[RequestOutputs]]: ...
     def cancel(self) -> None: ...
 
 
@@ -78,6 +77,11 @@ class Service:
     detector_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _model: Model | None = None
+
+    @classmethod
+    def of(cls, client: EngineLink, settings: Settings) -> "Service":
+        metrics = Metrics(lambda: client.load, lambda: client.status.is_ready)
+        return cls(client, settings, Gate(settings.server.max_requests), metrics)
 
     async def model(self) -> Model:
         """The model that is being served. Raises EngineUnavailable before it is loaded and while stopping."""

@@ -16,27 +16,26 @@ from beamhouse.engine.link.messages import (
     HypothesisUpdate,
     Load,
     Ranking,
-    SearchUpdate,
+    RequestOutputs,
     Submission,
     TensorPiece,
     Timings,
     Tokens,
     TopToken,
 )
-from beamhouse.engine.link.stream import Update
 from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED, OBEYED
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.schemas.words import FinishType, Stage
 
-Script = Callable[[Submission], list[Update | EngineError]]
+Said = Tokens | RequestOutputs | EngineError
+Script = Callable[[Submission], list[Said]]
 
 
-def tokens_of(submission: Submission, *steps: list[int]) -> list[Update | EngineError]:
+def tokens_of(submission: Submission, *steps: list[int]) -> list[Said]:
     """Steps of one sequence, the last of which ends it by length."""
     return [
         Tokens(
-            request_id=submission.request_id,
             sequence=0,
             token_ids=step,
             finish_reason=FinishReason(FinishType.LENGTH) if step is steps[-1] else None,
@@ -45,13 +44,12 @@ def tokens_of(submission: Submission, *steps: list[int]) -> list[Update | Engine
     ]
 
 
-def count_up(submission: Submission) -> list[Update | EngineError]:
+def count_up(submission: Submission) -> list[Said]:
     """Each sequence continues with the ids after its last prompt token, up to `max_length`."""
     config, wanted = submission.config, submission.wanted
     num_new = config["max_length"] - len(submission.prompt_ids)
     return [
         Tokens(
-            request_id=submission.request_id,
             sequence=row,
             token_ids=[token_id],
             scores=[-0.5 - step] if wanted.transition_scores else [],
@@ -64,19 +62,19 @@ def count_up(submission: Submission) -> list[Update | EngineError]:
     ]
 
 
-def search(submission: Submission) -> list[Update | EngineError]:
+def search(submission: Submission) -> list[Said]:
     """A beam search whose hypotheses agree on the ids after the prompt, one a step, and differ in the last one."""
     config, wanted = submission.config, submission.wanted
     num_new, rows = config["max_length"] - len(submission.prompt_ids), config.get("num_return_sequences", 1)
     first = submission.prompt_ids[-1] + 1
-    messages: list[Update | EngineError] = []
+    messages: list[Said] = []
     for step in range(num_new - 1):
-        messages += [Tokens(submission.request_id, row, [first + step]) for row in range(rows)]
+        messages += [Tokens(row, [first + step]) for row in range(rows)]
         if wanted.progress:
             hypotheses = [
                 HypothesisUpdate([*range(first, first + step + 1), 98 + beam], -float(beam)) for beam in (0, 1)
             ]
-            messages.append(SearchUpdate(submission.request_id, hypotheses))
+            messages.append(RequestOutputs(submission.request_id, hypotheses=hypotheses))
     for row in range(rows):
         last = first + num_new - 1 + row
         ranking = Ranking(
@@ -86,7 +84,7 @@ def search(submission: Submission) -> list[Update | EngineError]:
             top_tokens=[top_tokens(last, wanted.top_n_tokens)] * num_new if wanted.top_n_tokens else [],
         )
         reason = FinishReason(FinishType.LENGTH)
-        messages.append(Tokens(submission.request_id, row, [last], finish_reason=reason, ranking=ranking))
+        messages.append(Tokens(row, [last], finish_reason=reason, ranking=ranking))
     return messages
 
 
@@ -107,20 +105,23 @@ class FakeStream:
         self.finished: Finished | None = None
         self.is_over = False
 
-    async def __aiter__(self) -> AsyncIterator[list[Update]]:
+    async def __aiter__(self) -> AsyncIterator[list[RequestOutputs]]:
         script = self.engine.script(self.submission)
         if self.engine.together:
-            yield [message for message in script if not isinstance(message, EngineError)]
+            yield [self._outputs(message) for message in script if not isinstance(message, EngineError)]
             script = []
         for message in script:
             await self.engine.gate.wait()
             if isinstance(message, EngineError):
                 self.is_over = True
                 raise message
-            yield [message]
+            yield [self._outputs(message)]
             await asyncio.sleep(0)
         self.finished = self.engine.finish(self.submission)
         self.is_over = True
+
+    def _outputs(self, message: Tokens | RequestOutputs) -> RequestOutputs:
+        return RequestOutputs(self.submission.request_id, [message]) if isinstance(message, Tokens) else message
 
     def cancel(self) -> None:
         if not self.is_over:

@@ -18,6 +18,7 @@ from beamhouse.engine.link.messages import (
     Finished,
     FinishReason,
     Load,
+    RequestOutputs,
     Shutdown,
     StepOutputs,
     Submission,
@@ -49,19 +50,19 @@ class Running:
         num_new: int = self.submission.config["max_length"] - len(self.submission.prompt_ids)
         return num_new
 
-    def step(self) -> Tokens:
+    def step(self) -> RequestOutputs:
         """The next token. Ids wander through the vocabulary, from another place in each request."""
         token_id = FIRST_ID + (self.submission.prompt_ids[-1] + 7 * self.num_generated) % NUM_IDS
         self.num_generated += 1
         wanted = self.submission.wanted
-        return Tokens(
-            self.submission.request_id,
+        gained = Tokens(
             0,
             [token_id],
             scores=[-0.4375 - self.num_generated / 1024] if wanted.transition_scores else [],
             top_tokens=[[TopToken(token_id, -0.4375)] * wanted.top_n_tokens] if wanted.top_n_tokens else [],
             finish_reason=FinishReason(FinishType.LENGTH) if self.num_generated == self.num_new else None,
         )
+        return RequestOutputs(self.submission.request_id, [gained])
 
 
 class FakeEngine:
@@ -86,14 +87,14 @@ class FakeEngine:
     def step(self) -> StepOutputs:
         now = time.monotonic()
         self._next_at = max(now, self._next_at + self.step_s)
-        tokens = [request.step() for request in self.running.values()]
+        requests = [request.step() for request in self.running.values()]
         over = [request for request in self.running.values() if request.num_generated >= request.num_new]
         finished = []
         for request in over:
             age = now - request.arrived_at
             finished.append(Finished(request.submission.request_id, Timings(0.0, 0.0, age, age)))
             del self.running[request.submission.request_id]
-        return StepOutputs(tokens, [], finished, Load(len(self.running), 0, len(tokens), 0, 1))
+        return StepOutputs(requests, finished, Load(len(self.running), 0, len(requests), 0, 1))
 
 
 def info(model: ModelSettings, engine: EngineSettings) -> ModelInfo:

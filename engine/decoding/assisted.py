@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from beamhouse.engine.decoding.drafting.drafter import DRAFTING, Draft, Drafter, Drafting, drafting_of, room_of
 from beamhouse.engine.decoding.drafting.lookup import PromptLookup
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced
+from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, advanced
 from beamhouse.engine.decoding.verification import Check, Verdict, verify
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.bad_rows import fail_bad
 from beamhouse.engine.logits.constraints.constraint import is_complete
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.batch import Advance
+from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 from beamhouse.schemas.words import ProblemCode
@@ -99,8 +99,9 @@ class Assisted(Strategy):
             used = slice(span.start, min(span.start + verdict.num_accepted + 1, span.stop))
             fail_bad(rows[used], verdict.is_bad[: len(rows[used])])
             if request.failure is None:
-                grown = _grown(Scored(rows, logits, scores), used, verdict)
-                advances[request] = _accept(request, grown, verdict, step)
+                choice, given = _accepted(rows[used], verdict), Scored(rows, logits, scores)
+                advances[request] = advanced(request, [(span.start, choice)], given, step)
+                _draft_on(request, verdict, len(advances[request].gains[0].token_ids))
         return advances
 
     def release(self, request: Request) -> None:
@@ -187,23 +188,20 @@ def _spans(rows: Seq[Row]) -> dict[Request, range]:
     return spans
 
 
-def _grown(given: Scored, used: slice, verdict: Verdict) -> Grown:
-    """What a sequence gains: the accepted tokens, and the next one unless they end it. used: where it was chosen."""
-    rows = given.rows[used]
+def _accepted(rows: Seq[Row], verdict: Verdict) -> Choice:
+    """The accepted tokens, and the next one unless they end the sequence. rows: where all these were chosen."""
     sequence: Sequence = rows[0].request.sequences[0]
     token_ids = sequence.draft_ids[: verdict.num_accepted]
     if len(rows) > len(token_ids):
         token_ids = [*token_ids, verdict.token]
     sequence.learn(rows[-1].sequence)
-    return Grown(sequence, 0, token_ids, given, used.start)
+    return Choice(sequence, token_ids, 0)
 
 
-def _accept(request: Request, grown: Grown, verdict: Verdict, step: Step) -> Advance:
-    """Go on behind what was accepted, and draft more or less the next time."""
-    state, num_drafted = drafting_of(request), len(grown.sequence.draft_ids)
-    advance = advanced(request, [grown], step)
-    request.num_accepted += min(verdict.num_accepted, len(advance.gains[0].token_ids))
+def _draft_on(request: Request, verdict: Verdict, num_gained: int) -> None:
+    """Count what was accepted, and draft more or less the next time."""
+    state, num_drafted = drafting_of(request), len(request.sequences[0].draft_ids)
+    request.num_accepted += min(verdict.num_accepted, num_gained)
     if request.config.num_assistant_tokens_schedule in ("heuristic", "heuristic_transient"):
         is_whole = verdict.num_accepted == num_drafted
         state.num_tokens = state.num_tokens + 2 if is_whole else max(1, state.num_tokens - 1)
-    return advance

@@ -10,10 +10,10 @@ import torch
 from beamhouse.engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
 from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.strategy import Step
-from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate
+from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Tokens
 from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints.constraint import FIELD
-from beamhouse.engine.state.batch import Advance, Choice, Gain, KeptRow
+from beamhouse.engine.state.batch import Advance, Choice, KeptRow
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.words import FinishType
@@ -175,7 +175,7 @@ def _tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
     num_reached = sum(bool(total > UNREACHABLE / 2) for _, total in going_on)
     for index in range(_num_certain(request, len(ended), num_reached)):
         if len(agreed) > len(request.outputs[index].token_ids):
-            advance.gains.append(Gain(index, agreed[len(request.outputs[index].token_ids) :]))
+            advance.gains.append(Tokens(index, agreed[len(request.outputs[index].token_ids) :]))
     if request.submission.wanted.progress:
         ranked = sorted(live, key=lambda pair: -pair[0])
         advance.progress.extend(HypothesisUpdate(token_ids, float(score)) for score, token_ids in ranked)
@@ -198,7 +198,7 @@ def _finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
         told = len(output.token_ids)
         new = best.token_ids[told:] if best.token_ids[:told] == output.token_ids else []
         reason = best.reason or FinishReason(FinishType.LENGTH)
-        advance.gains.append(Gain(index, new, finish_reason=reason, ranking=best.ranking()))
+        advance.gains.append(Tokens(index, new, finish_reason=reason, ranking=best.ranking()))
 
 
 def groups_of(request: Request) -> list[Beams]:

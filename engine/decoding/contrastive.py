@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, gain_of, kept_of
+from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, gain_of, kept_of
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance, Choice
@@ -123,10 +123,10 @@ def _won(request: Request, winner: Sequence, step: Step) -> Advance:
     """The winner's token becomes final, with the scores it was drawn from. No choices yet."""
     recall = request.memory[_CONTEXT].recall
     assert recall is not None
-    grown = Grown(winner, 0, winner.token_ids[-1:], Scored([], recall.logits, recall.scores), 0)
-    ended = step.stopping.check(request, winner.token_ids[:-1], grown.token_ids, step.now, winner.memory)
-    gain = gain_of(request, grown, grown.token_ids, None if ended is None else ended[1])
-    return Advance([], [gain], list(kept_of(request, grown, 1)))
+    choice = Choice(winner, winner.token_ids[-1:], 0)
+    ended = step.stopping.check(request, winner.token_ids[:-1], choice.token_ids, step.now, winner.memory)
+    gain = gain_of(request, choice, recall.scores, None if ended is None else ended[1])
+    return Advance([], [gain], list(kept_of(request, choice, Scored([], recall.logits, recall.scores), 0)))
 
 
 def _has_ended(advance: Advance | None) -> bool:

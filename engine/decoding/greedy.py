@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, scored
+from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, advanced, scored
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import best
-from beamhouse.engine.state.batch import Advance
+from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -34,11 +34,7 @@ def choose_best(given: Scored, step: Step) -> dict[Request, Advance]:
     picked = places.masked_fill(is_bad, -1).tolist()  # one transfer
     fail_bad(given.rows, [token < 0 for token in picked])
     return {
-        row.request: advanced(
-            row.request,
-            [Grown(row.sequence, 0, [token], given, at)],
-            step,
-        )
+        row.request: advanced(row.request, [(at, Choice(row.sequence, [token], 0))], given, step)
         for at, (row, token) in enumerate(zip(given.rows, picked, strict=True))
         if row.request.failure is None
     }

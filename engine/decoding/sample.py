@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.strategy import Grown, Scored, Step, Strategy, advanced, scored
+from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, advanced, scored
 from beamhouse.engine.logits import multinomial
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
-from beamhouse.engine.state.batch import Advance
+from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -35,13 +35,13 @@ def draw(given: Scored, requests: Seq[Request], step: Step) -> dict[Request, Adv
     if tokens is None:
         tokens, bad = _drawn(given.scores, sources, turns)
         fail_bad(given.rows, bad)
-    grown: dict[Request, list[Grown]] = {}
+    picked: dict[Request, list[tuple[int, Choice]]] = {}
     for at, token in zip(sources, tokens, strict=True):
         row = given.rows[at]
-        siblings = grown.setdefault(row.request, [])
+        siblings = picked.setdefault(row.request, [])
         index = len(siblings) if _is_first(row.request) else row.sequence.index
-        siblings.append(Grown(row.sequence, index, [token], given, at))
-    return {one: advanced(one, grown[one], step) for one in requests if one.failure is None}
+        siblings.append((at, Choice(row.sequence, [token], index)))
+    return {one: advanced(one, picked[one], given, step) for one in requests if one.failure is None}
 
 
 def _drawn(scores: torch.Tensor, sources: Seq[int], turns: Seq[multinomial.Turn]) -> tuple[list[int], list[bool]]:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
 
 from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.stopping import Stopping
-from beamhouse.engine.link.messages import FinishReason
+from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
-from beamhouse.engine.state.batch import Advance, Choice, Forward, Gain, KeptRow
+from beamhouse.engine.state.batch import Advance, Choice, Forward, KeptRow
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
 
@@ -93,40 +93,31 @@ def live_rows(request: Request, forward: Forward) -> Iterator[Row]:
         yield Row(request, sequence, None if shadow is None else forward.logits[forward.spans[shadow][-1]])
 
 
-@dataclass(slots=True)
-class Grown:
-    """What one row adds to a returned sequence. given: what its tokens were chosen from, row by row from `at` on."""
-
-    sequence: Sequence
-    index: int
-    token_ids: list[int]
-    given: Scored
-    at: int
-
-
-def advanced(request: Request, grown: Seq[Grown], step: Step) -> Advance:
+def advanced(request: Request, picked: Seq[tuple[int, Choice]], given: Scored, step: Step) -> Advance:
     """Go on with the rows that do not end, for modes in which each row is a returned sequence.
 
-    Tokens behind the one that ends a sequence are left out.
+    picked: how each may go on, and which row of `given` its first token was chosen from; further tokens were chosen
+    from the rows behind. Tokens behind the one that ends a sequence are left out.
     """
     advance = Advance([])
-    for row in grown:
-        token_ids = row.token_ids
-        ended = step.stopping.check(request, row.sequence.token_ids, token_ids, step.now, row.sequence.memory)
+    for at, choice in picked:
+        known, memory = choice.parent.token_ids, choice.parent.memory
+        ended, reason = step.stopping.check(request, known, choice.token_ids, step.now, memory), None
         if ended is None:
-            advance.choices.append(Choice(row.sequence, token_ids, row.index))
+            advance.choices.append(choice)
         else:
-            token_ids = token_ids[: ended[0]]
-        advance.gains.append(gain_of(request, row, token_ids, None if ended is None else ended[1]))
-        advance.kept.extend(kept_of(request, row, len(token_ids)))
+            size, reason = ended
+            choice = replace(choice, token_ids=choice.token_ids[:size])
+        advance.gains.append(gain_of(request, choice, given.scores[at : at + len(choice.token_ids)], reason))
+        advance.kept.extend(kept_of(request, choice, given, at))
     return advance
 
 
-def gain_of(request: Request, row: Grown, token_ids: list[int], reason: FinishReason | None) -> Gain:
-    """The tokens that stay of a row, with what was asked for about them."""
-    wanted, scores = request.submission.wanted, row.given.scores[row.at : row.at + len(token_ids)]
-    return Gain(
-        row.index,
+def gain_of(request: Request, choice: Choice, scores: torch.Tensor, reason: FinishReason | None) -> Tokens:
+    """The tokens that stay of a row, with what was asked for about them. scores: what each was chosen from, (n, V)."""
+    wanted, token_ids = request.submission.wanted, choice.token_ids
+    return Tokens(
+        choice.number,
         token_ids,
         token_scores(wanted, token_ids, scores, are_logprobs=False),
         top_tokens(wanted, scores),
@@ -134,10 +125,9 @@ def gain_of(request: Request, row: Grown, token_ids: list[int], reason: FinishRe
     )
 
 
-def kept_of(request: Request, row: Grown, num_tokens: int) -> Iterator[KeptRow]:
-    """The rows of scores of the first `num_tokens` tokens, if the request asked for them."""
+def kept_of(request: Request, choice: Choice, given: Scored, at: int) -> Iterator[KeptRow]:
+    """The rows of scores that its tokens were chosen from, from `at` on, if the request asked for them."""
     if keeps_rows(request.config):
-        first = len(request.outputs[row.index].token_ids)
-        for place in range(num_tokens):
-            at = row.at + place
-            yield KeptRow(first + place, row.index, row.given.logits[at], row.given.scores[at])
+        first = len(request.outputs[choice.number].token_ids)
+        for place in range(len(choice.token_ids)):
+            yield KeptRow(first + place, choice.number, given.logits[at + place], given.scores[at + place])

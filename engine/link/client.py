@@ -34,7 +34,7 @@ from beamhouse.engine.link.messages import (
     decode_outbound,
 )
 from beamhouse.engine.link.pulse import Pulse
-from beamhouse.engine.link.stream import Stream, Update
+from beamhouse.engine.link.stream import Stream
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import Stage
@@ -239,10 +239,9 @@ class EngineClient:
                 self.load = message.load
                 self._pulse.beat(message.step_s)
                 self._judge(self._pulse)
-                updates: list[Update] = [*message.tokens, *message.progress]
-                for update in updates:
-                    if (stream := self._streams.get(update.request_id)) is not None:
-                        stream.put(update)
+                for outputs in message.requests:
+                    if (stream := self._streams.get(outputs.request_id)) is not None:
+                        stream.put(outputs)
                 for finished in message.finished:
                     if (stream := self._streams.pop(finished.request_id, None)) is not None:
                         stream.end(finished)

@@ -146,23 +146,15 @@ class HypothesisUpdate(msgspec.Struct, frozen=True):
     score: float
 
 
-class SearchUpdate(msgspec.Struct, frozen=True):
-    """The live hypotheses of a beam search after a step, best first, if asked for."""
-
-    request_id: str
-    hypotheses: list[HypothesisUpdate]
-
-
-class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one sequence gained in one step.
+class Tokens(msgspec.Struct, omit_defaults=True):
+    """What one sequence gained: in a step, or in several that are told together.
 
     sequence: 0 .. num_return_sequences - 1. scores: one transition score per token if asked (None stands for -inf).
     top_tokens: the likeliest tokens of each position if asked. ranking: of a beam search, with the last tokens.
     """
 
-    request_id: str
     sequence: int
-    token_ids: list[int]
+    token_ids: list[int] = []
     scores: list[float | None] = []
     top_tokens: list[list[TopToken]] = []
     finish_reason: FinishReason | None = None
@@ -173,6 +165,21 @@ class Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
         """How much it is to read: its tokens, likeliest ones included."""
         ranked = self.ranking.top_tokens if self.ranking is not None else ()
         return len(self.token_ids) + sum(map(len, self.top_tokens)) + sum(map(len, ranked))
+
+    def extend(self, later: "Tokens") -> None:
+        """Take in what the sequence gained behind these."""
+        self.token_ids += later.token_ids
+        self.scores += later.scores
+        self.top_tokens += later.top_tokens
+        self.finish_reason, self.ranking = later.finish_reason, later.ranking
+
+
+class RequestOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one request gained in a step. hypotheses: the live ones of a beam search, best first, if asked for."""
+
+    request_id: str
+    tokens: list[Tokens] = []
+    hypotheses: list[HypothesisUpdate] = []
 
 
 class TensorPiece(msgspec.Struct, frozen=True):
@@ -230,8 +237,7 @@ class Load(msgspec.Struct, frozen=True):
 class StepOutputs(msgspec.Struct, tag=True, frozen=True):
     """All that became known in one step. step_s: how long it took."""
 
-    tokens: list[Tokens] = []
-    progress: list[SearchUpdate] = []
+    requests: list[RequestOutputs] = []
     finished: list[Finished] = []
     load: Load = Load()
     step_s: float = 0.0

@@ -5,17 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from beamhouse.engine.link.errors import BY_CODE, EngineError, InvalidRequest, RequestFailed
-from beamhouse.engine.link.messages import Finished, SearchUpdate, Tokens
+from beamhouse.engine.link.messages import Finished, RequestOutputs
 from beamhouse.schemas.words import ErrorCode
-
-Update = Tokens | SearchUpdate
-"""What a submission brings while it runs."""
 
 
 class Stream:
-    """The updates of one submission; ends after its last message, which `finished` then holds.
+    """What one submission gains; ends after its last message, which `finished` then holds.
 
-    Each turn of the iteration gives all that arrived since the one before, at least one update. It raises the request's
+    Each turn of the iteration gives all that arrived since the one before, something at least. It raises the request's
     EngineError if it failed. Leaving the `async with` block early cancels the request.
     """
 
@@ -23,7 +20,7 @@ class Stream:
         self.request_id = request_id
         self.finished: Finished | None = None
         self._forget = forget
-        self._arrived: list[Update] = []
+        self._arrived: list[RequestOutputs] = []
         self._last: Finished | EngineError | None = None
         self._news = asyncio.Event()
         self._is_over = False
@@ -36,7 +33,7 @@ class Stream:
     ) -> None:
         self.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[list[Update]]:
+    async def __aiter__(self) -> AsyncIterator[list[RequestOutputs]]:
         while not self._is_over:
             await self._news.wait()
             self._news.clear()
@@ -52,8 +49,8 @@ class Stream:
             self._is_over = True
             self._forget(self.request_id)
 
-    def put(self, update: Update) -> None:
-        self._arrived.append(update)
+    def put(self, outputs: RequestOutputs) -> None:
+        self._arrived.append(outputs)
         self._news.set()
 
     def end(self, last: Finished | EngineError) -> None:

@@ -23,7 +23,7 @@ from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.loop.slow_steps import Watch
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.runners.runner import Runner
-from beamhouse.engine.state.batch import Advance, Batch, Forward, Gain
+from beamhouse.engine.state.batch import Advance, Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
@@ -241,21 +241,12 @@ class Engine:
         """Report what became final, and make the rows of the next step."""
         for row in advance.kept:
             self.roster.traces[request].record(row)
-        for gain in advance.gains:
-            self._report(request, gain, now)
-        if advance.progress:
-            self.outbox.show(request, advance.progress)
+        if advance.gains and request.first_token_at is None:
+            request.first_token_at = now
+        self.outbox.add(request, advance)
         self._settler.settle(request, advance.choices)
         if not request.sequences:
             self._finish(request, now)
-
-    def _report(self, request: Request, gain: Gain, now: float) -> None:
-        if request.first_token_at is None:
-            request.first_token_at = now
-        output = request.outputs[gain.index]
-        output.token_ids.extend(gain.token_ids)
-        output.finish_reason = gain.finish_reason
-        self.outbox.add(request, gain)
 
     def _finish(self, request: Request, now: float) -> None:
         """Tell the end of a request, or first compute what its answer is to show of the model, a piece in each step."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.decoding.requested_outputs import encode_tensor, positions_of
-from beamhouse.engine.link.messages import TensorPiece
+from beamhouse.engine.link.messages import TensorPiece, Tokens
 from beamhouse.engine.runners.runner import Runner, Seen, Wish
-from beamhouse.engine.state.request import Output, Request
+from beamhouse.engine.state.request import Request
 
 
 def is_inspected(request: Request) -> bool:
@@ -41,7 +41,7 @@ class Inspecting:
         """All of them, once nothing is missing."""
         return {name: encode_tensor(tensor) for name, tensor in self._named.items()}
 
-    def _wish(self, output: Output) -> Wish:
+    def _wish(self, output: Tokens) -> Wish:
         config, wanted, num_prompt = self.request.config, self.request.submission.wanted, self.request.num_prompt
         num_fed = num_prompt + len(output.token_ids) - 1
         places = list(range(num_prompt)) if 0 in self._steps else []

@@ -10,12 +10,12 @@ import torch
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.decoding.strategy import Strategy
 from beamhouse.engine.link.errors import EngineError, InvalidRequest, RequestFailed
-from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.link.messages import Submission, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.processors.guidance import first_sequence
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.state.block_cache import BlockCache
-from beamhouse.engine.state.request import Output, Request
+from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 from beamhouse.schemas.generation.modes import row_field
 from beamhouse.schemas.problems import Problem
@@ -60,7 +60,7 @@ class Intake:
             eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
             generator=self._generator(submission.seed),
             sequences=[first_sequence(submission, config)],
-            outputs=[Output() for _ in range(config.num_return_sequences or 1)],
+            outputs=[Tokens(index) for index in range(config.num_return_sequences or 1)],
             arrived_at=submission.arrived_at or time.monotonic(),
         )
         # The library computes shadows by themselves, and never anew.

@@ -44,7 +44,6 @@ class Roster:
     def forget(self, request: Request) -> None:
         """Free what a request holds; nothing more is said of it."""
         self.by_id.pop(request.id, None)
-        self._outbox.forget(request.id)
         self._inspections.drop(request)
         self.traces.pop(request, None)
         for let_go in (self._strategies[request.mode].release, self._scheduler.remove):

@@ -29,7 +29,7 @@ class Settler:
                 for one in parent.with_shadow:
                     self.cache.free(one)
         for child, choice in zip(children, choices, strict=True):
-            child.index = choice.parent.index if choice.index is None else choice.index
+            child.index = choice.number
             for one in child.with_shadow:
                 self._extend(one, choice.token_ids)
         request.sequences = children

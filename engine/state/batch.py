@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Ranking, TopToken
+from beamhouse.engine.link.messages import HypothesisUpdate, Tokens
 from beamhouse.engine.state.block_cache import BlockCopy
 from beamhouse.engine.state.request import Request, Sequence
 
@@ -65,20 +65,9 @@ class Choice:
     token_ids: list[int]
     index: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What one returned sequence gained in a step.
-
-    scores, top_tokens: of each token, where asked for. ranking: what a beam search knows of a sequence that ended.
-    """
-
-    index: int
-    token_ids: list[int]
-    scores: list[float | None] = field(default_factory=list)
-    top_tokens: list[list[TopToken]] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-    ranking: Ranking | None = None
+    @property
+    def number(self) -> int:
+        return self.parent.index if self.index is None else self.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +88,6 @@ class Advance:
     """
 
     choices: list[Choice]
-    gains: list[Gain] = field(default_factory=list)
+    gains: list[Tokens] = field(default_factory=list)
     kept: list[KeptRow] = field(default_factory=list)
     progress: list[HypothesisUpdate] = field(default_factory=list)

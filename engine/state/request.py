@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from beamhouse.engine.link.errors import RequestFailed
-from beamhouse.engine.link.messages import FinishReason, Submission
+from beamhouse.engine.link.messages import Submission, Tokens
 from beamhouse.engine.state.memory import Memory
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 
@@ -92,18 +92,11 @@ class Sequence:
 
 
 @dataclass(eq=False, slots=True)
-class Output:
-    """One of the sequences a request returns, as far as it is known. token_ids: the generated ones."""
-
-    token_ids: list[int] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-
-
-@dataclass(eq=False, slots=True)
 class Request:
     """What a client asked for. config: resolved, `max_length` set. generator: the only source of its random numbers.
 
-    sequences: the live rows. outputs: what is returned, by index. width: the most rows it can occupy. layers: those
+    sequences: the live rows. outputs: what is returned of each sequence, as far as it is known; of a streamed request
+    only the tokens, the rest is told already. width: the most rows it can occupy. layers: those
     whose hidden states its mode reads at the newest position, or with `reads_every_position` at all of them; 0 is the
     embedding, -1 the last layer behind its norm. memory: what its mode, processors and criteria keep for it (beams,
     bias tables, tries, matchers). num_matched: tokens found in the cache before the first one was generated, negative
@@ -119,7 +112,7 @@ class Request:
     eos_token_ids: tuple[int, ...]
     generator: torch.Generator
     sequences: list[Sequence]
-    outputs: list[Output]
+    outputs: list[Tokens]
     arrived_at: float
     width: int = 1
     layers: tuple[int, ...] = ()

@@ -16,6 +16,8 @@ class Part(BaseModel):
 class FinishReasonAnswer(Part):
     """Why a sequence ended."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     type: FinishType
     token_id: int | None = None
     stop_string: str | None = None

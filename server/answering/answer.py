@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, SearchUpdate, Timings, Tokens, TopToken
+from beamhouse.engine.link.messages import Finished, FinishReason, HypothesisUpdate, Timings, Tokens, TopToken
 from beamhouse.engine.text.tokenizer import Text, TextStream
 from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
@@ -14,34 +14,37 @@ from beamhouse.server.asking.watermark_checks import shown_config
 
 @dataclass(slots=True)
 class OutputRow:
-    """One sequence of the answer while it grows."""
+    """One sequence of the answer while it grows. gained: all its tokens so far. pieces: their text, None without."""
 
     prompt_index: int
     index: int
+    gained: Tokens
     text_stream: TextStream | None
     pieces: list[str] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    scores: list[float | None] = field(default_factory=list)
-    top_tokens: list[list[TopToken]] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-    ranking: Ranking | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.gained.token_ids)
+
+    @property
+    def top_tokens(self) -> list[list[TopToken]]:
+        ranking = self.gained.ranking
+        return self.gained.top_tokens if ranking is None else ranking.top_tokens
 
     def add(self, tokens: Tokens) -> str | None:
-        """Take what a step brought. Returns the text that it adds, None without a tokenizer."""
-        piece = self._decode(tokens)
-        self.token_ids += tokens.token_ids
-        self.scores += tokens.scores
-        self.top_tokens += tokens.top_tokens
-        if tokens.ranking is not None:
-            # What is told of a hypothesis on the way has no scores: they are those of the whole, at its end.
-            self.ranking, self.scores = tokens.ranking, tokens.ranking.scores
-            self.top_tokens = tokens.ranking.top_tokens
-        self.finish_reason = tokens.finish_reason or self.finish_reason
+        """Take what came. Returns the text that it adds, None without a tokenizer."""
+        self.gained.extend(tokens)
+        if self.text_stream is None:
+            return None
+        piece = self.text_stream.push(tokens.token_ids)
+        if tokens.finish_reason is not None:
+            piece += self.text_stream.finish()
+        self.pieces.append(piece)
         return piece
 
     def say(self, tokens: Tokens, text: Text | None) -> TokenEvent | TokensEvent | None:
-        """Take what a step brought and say it as an event; None when there is nothing to say."""
-        first = len(self.token_ids)
+        """Take what came and say it as an event; None when there is nothing to say."""
+        first = self.num_tokens
         piece = self.add(tokens)
         if not tokens.token_ids and not piece:
             return None
@@ -64,32 +67,20 @@ class OutputRow:
             top_tokens=top_tokens or None,
         )
 
-    def _decode(self, tokens: Tokens) -> str | None:
-        if self.text_stream is None:
-            return None
-        piece = self.text_stream.push(tokens.token_ids)
-        if tokens.finish_reason is not None:
-            piece += self.text_stream.finish()
-        self.pieces.append(piece)
-        return piece
-
     def answer(self, plan: AcceptedRequest) -> SequenceAnswer:
-        reason = self.finish_reason or FinishReason(FinishType.ERROR)
+        gained, ranking = self.gained, self.gained.ranking
+        # What was told of a hypothesis on the way has no scores: they are those of the whole, at its end.
+        scores = gained.scores if ranking is None else ranking.scores
         return SequenceAnswer(
             prompt_index=self.prompt_index,
             index=self.index,
             text=None if self.text_stream is None else "".join(self.pieces),
-            token_ids=self.token_ids,
-            num_tokens=len(self.token_ids),
-            finish_reason=FinishReasonAnswer(
-                type=reason.type,
-                token_id=reason.token_id,
-                stop_string=reason.stop_string,
-                name=reason.name,
-            ),
-            score=None if self.ranking is None else self.ranking.score,
-            beam_indices=None if self.ranking is None else self.ranking.beam_indices,
-            transition_scores=self.scores if plan.outputs.transition_scores else None,
+            token_ids=gained.token_ids,
+            num_tokens=self.num_tokens,
+            finish_reason=FinishReasonAnswer.model_validate(gained.finish_reason or FinishReason(FinishType.ERROR)),
+            score=None if ranking is None else ranking.score,
+            beam_indices=None if ranking is None else ranking.beam_indices,
+            transition_scores=scores if plan.outputs.transition_scores else None,
         )
 
 
@@ -108,7 +99,7 @@ def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -
     ]
 
 
-def say_progress(prompt_index: int, progress: SearchUpdate, text: Text | None) -> ProgressEvent:
+def say_progress(prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text: Text | None) -> ProgressEvent:
     """How a beam search stands, in words."""
     return ProgressEvent(
         prompt_index=prompt_index,
@@ -118,7 +109,7 @@ def say_progress(prompt_index: int, progress: SearchUpdate, text: Text | None) -
                 token_ids=hypothesis.token_ids,
                 score=hypothesis.score,
             )
-            for hypothesis in progress.hypotheses
+            for hypothesis in hypotheses
         ],
     )
 
@@ -126,8 +117,9 @@ def say_progress(prompt_index: int, progress: SearchUpdate, text: Text | None) -
 def make_rows(plan: AcceptedRequest, text: Text | None) -> list[OutputRow]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        OutputRow(index // plan.num_rows, index, text.stream() if text is not None else None)
-        for index in range(plan.num_rows * len(plan.submissions))
+        OutputRow(prompt, prompt * plan.num_rows + row, Tokens(row), text.stream() if text is not None else None)
+        for prompt in range(len(plan.submissions))
+        for row in range(plan.num_rows)
     ]
 
 
@@ -142,7 +134,7 @@ def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequ
         sequences=[row.answer(plan) for row in rows],
         usage=Usage(
             prompt_tokens=plan.num_prompt_tokens,
-            generated_tokens=sum(len(row.token_ids) for row in rows),
+            generated_tokens=sum(row.num_tokens for row in rows),
             cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
             drafted_tokens=sum(message.drafted_tokens for message in finished),
             accepted_tokens=sum(message.accepted_tokens for message in finished),
@@ -156,9 +148,5 @@ def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequ
 
 def slowest(timings: Sequence[Timings]) -> TimingsAnswer:
     """The longest of each duration over all prompts."""
-    return TimingsAnswer(
-        queue_s=max((item.queue_s for item in timings), default=0.0),
-        prefill_s=max((item.prefill_s for item in timings), default=0.0),
-        decode_s=max((item.decode_s for item in timings), default=0.0),
-        total_s=max((item.total_s for item in timings), default=0.0),
-    )
+    longest = {name: max((getattr(item, name) for item in timings), default=0.0) for name in TimingsAnswer.model_fields}
+    return TimingsAnswer(**longest)

@@ -13,8 +13,7 @@ import anyio
 import structlog
 
 from beamhouse.engine.link.errors import EngineError, invalid
-from beamhouse.engine.link.messages import Finished, SearchUpdate, TensorPiece, Timings, Tokens
-from beamhouse.engine.link.stream import Update
+from beamhouse.engine.link.messages import Finished, HypothesisUpdate, RequestOutputs, TensorPiece, Timings, Tokens
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
@@ -60,8 +59,8 @@ class Run:
         """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
         self._rows = make_rows(self.plan, self.model.text)
         try:
-            async for prompt_index, updates in merge(self.streams):
-                async for events in self._say(prompt_index, updates):
+            async for prompt_index, arrived in merge(self.streams):
+                async for events in self._say(prompt_index, arrived):
                     yield events
             final: Answer | ProblemJson = await self._answer()
             self.outcome = "ok"
@@ -89,7 +88,7 @@ class Run:
         self.place.leave()
         for stream in self.streams:
             stream.cancel()
-        num_tokens = sum(len(row.token_ids) for row in self._rows)
+        num_tokens = sum(row.num_tokens for row in self._rows)
         self.service.metrics.end(self.plan.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)
         log.info(
@@ -101,22 +100,22 @@ class Run:
             ms=round(self.place.age_s * 1000),
         )
 
-    async def _say(self, prompt_index: int, updates: list[Update]) -> AsyncIterator[list[Event]]:
+    async def _say(self, prompt_index: int, arrived: list[RequestOutputs]) -> AsyncIterator[list[Event]]:
         """The events of what came together, unless there is so much of it that others have to get their turn."""
         events: list[Event] = []
         num_entries = 0
-        for update in updates:
-            if isinstance(update, SearchUpdate):
-                events.append(await self._progress(prompt_index, update))
-                continue
-            if (event := self._add(prompt_index, update)) is not None:
-                events.append(event)
-            num_entries += update.num_entries
-            if num_entries > TURN_WEIGHT:
-                if events:
-                    yield events
-                events, num_entries = [], 0
-                await asyncio.sleep(0)
+        for outputs in arrived:
+            for tokens in outputs.tokens:
+                if (event := self._add(prompt_index, tokens)) is not None:
+                    events.append(event)
+                num_entries += tokens.num_entries
+                if num_entries > TURN_WEIGHT:
+                    if events:
+                        yield events
+                    events, num_entries = [], 0
+                    await asyncio.sleep(0)
+            if outputs.hypotheses:
+                events.append(await self._progress(prompt_index, outputs.hypotheses))
         if events:
             yield events
 
@@ -128,10 +127,10 @@ class Run:
         self._measure(row.index, len(tokens.token_ids))
         return row.say(tokens, self.model.text)
 
-    async def _progress(self, prompt_index: int, progress: SearchUpdate) -> ProgressEvent:
+    async def _progress(self, prompt_index: int, hypotheses: list[HypothesisUpdate]) -> ProgressEvent:
         """Whole hypotheses are decoded at every step, too much for the event loop."""
         return await anyio.to_thread.run_sync(
-            say_progress, prompt_index, progress, self.model.text, limiter=self.service.limiter
+            say_progress, prompt_index, hypotheses, self.model.text, limiter=self.service.limiter
         )
 
     async def _answer(self) -> Answer:
@@ -166,7 +165,7 @@ class Run:
         metrics.queue.observe(timings.queue_s)
         if not self.plan.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
-            num_more = max(len(row.token_ids) for row in self._rows) - 1
+            num_more = max(row.num_tokens for row in self._rows) - 1
             for _ in range(num_more):  # as many observations as there are gaps, as for a stream
                 metrics.inter_token.observe(timings.decode_s / num_more)
 
@@ -192,7 +191,7 @@ def named_tensors(finished: Sequence[Finished]) -> dict[str, TensorPiece]:
     }
 
 
-async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[Update]]]:
+async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[RequestOutputs]]]:
     """What all streams bring, as it comes, with the place of its stream."""
     if len(streams) == 1:
         async for updates in streams[0]:
@@ -215,7 +214,7 @@ async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def advance(iterator: AsyncIterator[list[Update]]) -> list[Update] | None:
+async def advance(iterator: AsyncIterator[list[RequestOutputs]]) -> list[RequestOutputs] | None:
     return await anext(iterator, None)
 
 

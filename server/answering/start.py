@@ -14,7 +14,7 @@ from msgspec import structs
 from pydantic import ValidationError
 
 from beamhouse.engine.link.errors import DeadlinePassed, invalid
-from beamhouse.engine.link.messages import Submission, Tokens
+from beamhouse.engine.link.messages import Submission
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget_items import num_items
@@ -152,8 +152,8 @@ async def heal(service: Service, model: Model, body: GenerateRequest, prompt: Pr
 async def collect(stream: TokenStream) -> list[int]:
     """The tokens of a submission with one sequence."""
     try:
-        updates = [update async for arrived in stream for update in arrived]
-        return [token_id for update in updates if isinstance(update, Tokens) for token_id in update.token_ids]
+        gained = [tokens async for arrived in stream for outputs in arrived for tokens in outputs.tokens]
+        return [token_id for tokens in gained for token_id in tokens.token_ids]
     finally:
         stream.cancel()
 

@@ -90,8 +90,8 @@ async def test_what_is_held_back_comes_with_the_last_token(client, engine, encod
 
 async def test_a_sequence_may_end_without_a_new_token(client, engine):
     def script(submission):
-        first = Tokens(submission.request_id, 0, [97])
-        return [first, Tokens(submission.request_id, 0, [], finish_reason=FinishReason(FinishType.TIME))]
+        first = Tokens(0, [97])
+        return [first, Tokens(0, [], finish_reason=FinishReason(FinishType.TIME))]
 
     engine.script = script
     _, events = await stream(client, inputs=[3])
@@ -282,7 +282,7 @@ async def test_much_that_comes_together_is_said_in_turns(engine, settings):
     def script(submission):
         tops = [TopToken(token_id, -1.0) for token_id in range(50)]
         ends = [None] * 99 + [FinishReason(FinishType.LENGTH)]
-        return [Tokens(submission.request_id, 0, [65], [], [tops], reason) for reason in ends]
+        return [Tokens(0, [65], [], [tops], reason) for reason in ends]
 
     engine.script, engine.together = script, True
     body = {

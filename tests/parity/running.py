@@ -97,8 +97,9 @@ def run(
             engine.submit(one)
         engine.cancel(cancels.get(step, []))
         outputs = engine.step()
-        for tokens in outputs.tokens:
-            answers[tokens.request_id].take(tokens)
+        for request in outputs.requests:
+            for tokens in request.tokens:
+                answers[request.request_id].take(tokens)
         for finished in outputs.finished:
             assert answers[finished.request_id].finished is None, f"{finished.request_id} ended twice"
             answers[finished.request_id].finished = finished

@@ -133,7 +133,7 @@ def test_what_is_streamed_early_is_never_taken_back() -> None:
         pieces: list[list[int]] = [[], [], []]
         while engine.has_work:
             outputs = engine.step()
-            for tokens in outputs.tokens:
+            for tokens in outputs.requests[0].tokens if outputs.requests else ():
                 pieces[tokens.sequence] += tokens.token_ids
                 num_early += tokens.finish_reason is None
         out = expected_of("llama", list(one.prompt_ids), CASES["all returned, stops early"], seed)
@@ -148,7 +148,7 @@ def test_progress_tells_the_live_hypotheses_best_first() -> None:
     engine.submit(submission("llama", prompt(1, 5, "llama"), {"num_beams": 4, "max_new_tokens": 6}, wanted=wanted))
     seen = []
     while engine.has_work:
-        seen += engine.step().progress
+        seen += [one for one in engine.step().requests if one.hypotheses]
     assert [len(one.hypotheses[0].token_ids) for one in seen] == list(range(1, len(seen) + 1))
     for one in seen:
         scores = [hypothesis.score for hypothesis in one.hypotheses]

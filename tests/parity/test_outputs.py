@@ -103,7 +103,12 @@ def test_an_inspection_computes_what_is_asked_for_while_others_go_on() -> None:
         while engine.has_work:
             outputs = engine.step()
             gained.append(
-                sum(len(tokens.token_ids) for tokens in outputs.tokens if tokens.request_id == other.request_id)
+                sum(
+                    len(tokens.token_ids)
+                    for request in outputs.requests
+                    if request.request_id == other.request_id
+                    for tokens in request.tokens
+                )
             )
             if any(finished.request_id == one.request_id for finished in outputs.finished):
                 during = gained[-len(kept) :]

@@ -3,6 +3,7 @@
 from importlib import metadata
 
 from fastapi import APIRouter
+from msgspec import structs
 
 from beamhouse.engine.watermark.profiles import MODEL_WATERMARK
 from beamhouse.schemas.beamhouse.service import InfoAnswer, ModelAnswer, RequestLimits
@@ -50,18 +51,7 @@ def version() -> str:
 
 
 def limits(service: Service, loaded: ModelInfo) -> RequestLimits:
-    server, engine = service.settings.server, service.settings.engine
-    return RequestLimits(
-        max_requests=server.max_requests,
-        max_waiting=engine.max_waiting,
-        max_rows=loaded.max_rows,
-        max_beams=loaded.max_beams or loaded.max_rows,
-        max_prompts=server.max_prompts,
-        max_prompt_bytes=server.max_prompt_bytes,
-        max_body_bytes=server.max_body_bytes,
-        max_tensor_bytes=server.max_tensor_bytes,
-        max_answer_bytes=server.max_answer_bytes,
-        max_build_items=server.max_build_items,
-        max_step_ms=server.max_step_ms,
-        cache_tokens=loaded.cache_tokens,
-    )
+    """Those of the settings and those of the model, by their names."""
+    settings = service.settings
+    known = settings.server.model_dump() | settings.engine.model_dump() | structs.asdict(loaded)
+    return RequestLimits.model_validate(known | {"max_beams": loaded.max_beams or loaded.max_rows})

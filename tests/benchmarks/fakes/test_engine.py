@@ -13,9 +13,9 @@ def test_the_fake_engine_gives_each_request_a_token_a_step_and_ends_it_in_time()
     engine.take(submission("a", 1))
     engine.take(submission("b", 2, Wanted(transition_scores=True, top_n_tokens=3)))
     first, second = engine.step(), engine.step()
-    assert [tokens.request_id for tokens in first.tokens] == ["a", "b"]
+    assert [one.request_id for one in first.requests] == ["a", "b"]
     assert [finished.request_id for finished in first.finished] == ["a"]
-    assert [len(top) for top in first.tokens[1].top_tokens] == [3]
+    assert [len(top) for top in first.requests[1].tokens[0].top_tokens] == [3]
     assert [finished.request_id for finished in second.finished] == ["b"]
     assert not engine.running
 
@@ -24,4 +24,4 @@ def test_the_fake_engine_forgets_what_is_cancelled():
     engine = FakeEngine(0.0)
     engine.take(submission("a", 5))
     engine.take(Cancel(["a", "unknown"]))
-    assert engine.step().tokens == []
+    assert engine.step().requests == []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from beamhouse.engine.link.errors import EngineUnavailable, QueueFull
-from beamhouse.engine.link.messages import Finished, Tokens
+from beamhouse.engine.link.messages import Finished, RequestOutputs, Tokens
 from beamhouse.engine.link.stream import Stream
 
 pytestmark = pytest.mark.anyio
@@ -16,8 +16,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def token(token_id: int) -> Tokens:
-    return Tokens("a", 0, [token_id])
+def token(token_id: int) -> RequestOutputs:
+    return RequestOutputs("a", [Tokens(0, [token_id])])
 
 
 def stream_of(forgotten: list[str] | None = None) -> Stream:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from beamhouse.engine.link.messages import Submission
-from beamhouse.engine.state.request import Output, Request, Sequence
+from beamhouse.engine.link.messages import Submission, Tokens
+from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.config import GenerationConfig
 
 
@@ -21,7 +21,7 @@ def make_request(prompt_ids: list[int], name: str = "r", eos: tuple[int, ...] = 
         eos_token_ids=eos,
         generator=torch.Generator(),
         sequences=[Sequence(list(prompt_ids), num_prompt=len(prompt_ids))],
-        outputs=[Output() for _ in range(config.num_return_sequences or 1)],
+        outputs=[Tokens(index) for index in range(config.num_return_sequences or 1)],
         width=config.num_return_sequences or 1,
         arrived_at=time.monotonic(),
     )

@@ -117,8 +117,9 @@ def drain(engine: Engine) -> tuple[dict[str, list[int]], dict[str, str | None]]:
     errors: dict[str, str | None] = {}
     while engine.has_work:
         outputs = engine.step()
-        for message in outputs.tokens:
-            if message.sequence == 0:
-                tokens.setdefault(message.request_id, []).extend(message.token_ids)
+        for request in outputs.requests:
+            for gained in request.tokens:
+                if gained.sequence == 0:
+                    tokens.setdefault(request.request_id, []).extend(gained.token_ids)
         errors |= {finished.request_id: finished.error_code for finished in outputs.finished}
     return tokens, errors

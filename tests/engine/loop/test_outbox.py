@@ -1,8 +1,8 @@
 """What became known, piece by piece."""
 
-from beamhouse.engine.link.messages import FinishReason, Load, Submission, TopToken
-from beamhouse.engine.loop.outbox import PIECE, Outbox
-from beamhouse.engine.state.batch import Gain
+from beamhouse.engine.link.messages import FinishReason, Load, Submission, Tokens, TopToken
+from beamhouse.engine.loop.outbox import PART, PIECE, Outbox
+from beamhouse.engine.state.batch import Advance
 from beamhouse.schemas.words import FinishType
 from tests.engine.loop.scripted import make_engine
 
@@ -14,26 +14,31 @@ def ended(num_tokens: int, num_top: int) -> Outbox:
     for place in range(num_tokens):
         tops = [TopToken(token_id, -1.0) for token_id in range(num_top)]
         reason = FinishReason(FinishType.LENGTH) if place == num_tokens - 1 else None
-        outbox.add(request, Gain(0, [place], top_tokens=[tops], finish_reason=reason))
+        gained = Tokens(0, [place], top_tokens=[tops], finish_reason=reason)
+        outbox.add(request, Advance([], [gained]))
     outbox.finish(request, 1.0, {}, [])
     return outbox
 
 
 def test_a_long_answer_is_told_in_pieces_and_its_end_with_the_last():
-    outbox, told, ends = ended(PIECE // 10, 60), [], []
+    outbox, told, ends, reasons = ended(PIECE // 10, 60), [], [], []
     while outbox.has_finished:
         outputs = outbox.empty(Load())
-        assert sum(1 + len(message.top_tokens[0]) for message in outputs.tokens) <= PIECE + 61
-        told += [message.token_ids[0] for message in outputs.tokens]
+        parts = [tokens for request in outputs.requests for tokens in request.tokens]
+        assert max(tokens.num_entries for tokens in parts) <= PART
+        assert sum(tokens.num_entries for tokens in parts) <= PIECE + PART
+        told += [token_id for tokens in parts for token_id in tokens.token_ids]
+        reasons += [tokens.finish_reason for tokens in parts]
         ends.append(len(outputs.finished))
     assert told == list(range(PIECE // 10))
     assert ends == [0] * (len(ends) - 1) + [1]
     assert len(ends) > 5
+    assert reasons == [None] * (len(reasons) - 1) + [FinishReason(FinishType.LENGTH)]
 
 
 def test_a_short_one_is_told_at_once():
     outbox = ended(10, 5)
     outputs = outbox.empty(Load())
-    assert len(outputs.tokens) == 10
+    assert [len(tokens.token_ids) for tokens in outputs.requests[0].tokens] == [10]
     assert [message.request_id for message in outputs.finished] == ["a"]
     assert not outbox.has_finished

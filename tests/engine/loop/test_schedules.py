@@ -62,8 +62,9 @@ def play(
             engine.submit(one)
         engine.cancel(cancels.get(step, []))
         outputs = engine.step()
-        for gained in outputs.tokens:
-            tokens.setdefault(gained.request_id, {}).setdefault(gained.sequence, []).extend(gained.token_ids)
+        for request in outputs.requests:
+            for gained in request.tokens:
+                tokens.setdefault(request.request_id, {}).setdefault(gained.sequence, []).extend(gained.token_ids)
         for end in outputs.finished:
             assert end.request_id not in finished
             finished[end.request_id] = end
