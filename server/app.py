@@ -11,14 +11,12 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
-from beamhouse.server.admission import Gate
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
 from beamhouse.server.edge.validation import on_validation_error, schema_of
-from beamhouse.server.metrics import Metrics
 from beamhouse.server.service import EngineLink, Service
 
 ROUTERS = (
@@ -50,12 +48,7 @@ def create_app(client: EngineLink, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         responses={"default": PROBLEM, 422: PROBLEM},
     )
-    app.state.service = Service(
-        client=client,
-        settings=settings,
-        gate=Gate(settings.server.max_requests),
-        metrics=Metrics(lambda: client.load, lambda: client.status.is_ready),
-    )
+    app.state.service = Service.of(client, settings)
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(EngineError, on_engine_error)

@@ -15,6 +15,7 @@ from beamhouse.server.command.loading_report import loading_report
 from beamhouse.server.command.logs import configure_logs
 from beamhouse.server.command.output import log_output, take_over_output
 from beamhouse.server.command.web_server import run
+from beamhouse.server.service import Service
 
 
 def serve(settings: Settings, child: Child) -> int:
@@ -30,4 +31,4 @@ def generate(settings: Settings, child: Child, request: LocalRequest) -> Any:
     """The answer to one request, as JSON has it. Raises RequestRefused or EngineError."""
     configure_logs(settings.server.model_copy(update={"log_level": "warning"}))
     client = EngineClient(settings, child)
-    return asyncio.run(generate_once(create_app(client, settings), client, loading_report(), request))
+    return asyncio.run(generate_once(Service.of(client, settings), client, loading_report(), request))

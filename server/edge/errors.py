@@ -55,7 +55,7 @@ class ClientGone(Exception):
     """The client hung up before its answer was ready."""
 
 
-def problem_of(error: EngineError, request_id: str) -> ProblemJson:
+def problem_of(error: EngineError, request_id: str = "") -> ProblemJson:
     """What a client is told about a fault of the engine or of its request."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     problems = error.problems if isinstance(error, InvalidRequest) else []
@@ -164,7 +164,7 @@ async def on_crash(request: Request, error: Exception) -> Response:
     return respond(crash_of(error, request_id), {HEADER: request_id})
 
 
-def crash_of(error: Exception, request_id: str) -> ProblemJson:
+def crash_of(error: Exception, request_id: str = "") -> ProblemJson:
     """What a client is told about a fault of our own code: nothing of its insides, which are logged."""
     log.error("request crashed", request_id=request_id, exc_info=error)
     detail = "the server failed on this request; the log of the server says why"

@@ -7,7 +7,7 @@ repeated keys, deep nesting, and containers so large that checking them would ho
 import json
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import orjson
@@ -31,6 +31,8 @@ MAX_KEY_LEN = 1024
 MAX_CONTAINERS = 2**16
 SCALARS = frozenset({str, int, float, bool, type(None)})
 
+Checked = TypeVar("Checked", bound=BaseModel)
+
 
 def parse_json(data: bytes) -> Any:
     """The value of a JSON text. Raises Refused (400, or 422 for too much of something)."""
@@ -45,7 +47,7 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
-def read_checked(data: bytes, model: type[BaseModel]) -> BaseModel:
+def read_checked(data: bytes, model: type[Checked]) -> Checked:
     """The body as its model. Raises as `parse_json`, and RequestValidationError as the framework does."""
     value = unfold_config(parse_json(data))
     try:

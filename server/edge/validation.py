@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from beamhouse.schemas.beamhouse.generate import Body, GenerateRequest, Outputs
-from beamhouse.schemas.beamhouse.problem_json import FieldProblem
+from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.pydantic_problems import LENGTH_ERRORS, MAX_SHOWN, RANGE_ERRORS, range_in_words, shown
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.edge.errors import (
@@ -53,20 +53,22 @@ class Fault(BaseModel):
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Answer a body that does not fit its model."""
     assert isinstance(error, RequestValidationError)
-    raw = [{**item, "loc": item["loc"][1:]} for item in error.errors() if item["loc"][:1] == ("body",)]
-    other = [] if raw else list(error.errors())
     model = next((kind for kind in body_models(request)), GenerateRequest)
-    errors = explain(raw, error.body, model) if raw else explain(other, {}, model)
-    codes = {item.code for item in errors}
     request.app.state.service.metrics.refuse(request.url.path, 422)
-    return respond(
-        problem_json(
-            status=422,
-            code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else ErrorCode.INVALID_REQUEST,
-            detail=summary([item.message for item in errors]),
-            request_id=request_id_of(request),
-            errors=errors,
-        )
+    return respond(problem_of_body(error, model, request_id_of(request)))
+
+
+def problem_of_body(error: RequestValidationError, model: type[BaseModel], request_id: str = "") -> ProblemJson:
+    """What is said of a body that does not fit its model."""
+    raw = [{**item, "loc": item["loc"][1:]} for item in error.errors() if item["loc"][:1] == ("body",)]
+    errors = explain(raw, error.body, model) if raw else explain(error.errors(), {}, model)
+    codes = {item.code for item in errors}
+    return problem_json(
+        status=422,
+        code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else ErrorCode.INVALID_REQUEST,
+        detail=summary([item.message for item in errors]),
+        request_id=request_id,
+        errors=errors,
     )
 
 

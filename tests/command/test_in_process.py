@@ -1,67 +1,61 @@
-"""A request without a server: the app's messages become events, and its refusals become text."""
+"""A request without a server: its text comes in pieces, its answer is that of a server, its refusals are text."""
 
 import json
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
 
-from beamhouse.server.command.in_process import explain, post
+from beamhouse.config.settings import Settings
+from beamhouse.engine.link.errors import EngineUnavailable, RequestFailed
+from beamhouse.server.command.in_process import LocalRequest, RequestRefused, answer
+from beamhouse.server.service import Service
+from tests.fakes import FakeEngine, fake_info, tokens_of
+from tests.http.conftest import anyio_backend, encode, logs, tokenizer_file  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def engine(tokenizer_file: str) -> FakeEngine:  # noqa: F811  # the fixture
+    return FakeEngine(fake_info(tokenizer_file))
 
 
-def app_that_sends(status: int, *pieces: bytes, seen: list[Any] | None = None):
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        message: Message = await receive()
-        if seen is not None:
-            seen.extend([scope["path"], json.loads(message["body"])])
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    return app
+async def ask(engine: FakeEngine, **body: Any) -> tuple[Any, list[str]]:
+    """The answer and the pieces of text before it."""
+    pieces: list[str] = []
+    found = await answer(Service.of(engine, Settings()), LocalRequest(body, pieces.append))
+    return found, pieces
 
 
-async def read(app: Any) -> list[tuple[str, Any]]:
-    return [event async for event in post(app, "/generate", {"inputs": "a"})]
+async def test_the_text_comes_in_pieces_before_the_answer(engine: FakeEngine):
+    found, pieces = await ask(engine, inputs="ab", generation_config={"max_new_tokens": 3})
+    assert len(pieces) == 3
+    assert "".join(pieces) == found["generated_text"]
+    assert json.loads(json.dumps(found)) == found
+    assert engine.cancelled == []
 
 
-async def test_the_body_reaches_the_route():
-    seen: list[Any] = []
-    await read(app_that_sends(200, seen=seen))
-    assert seen == ["/generate", {"inputs": "a"}]
+async def test_what_no_server_takes_is_refused_in_its_words(engine: FakeEngine):
+    with pytest.raises(RequestRefused, match=r"^top_k is -1; .*\ntop_p is 2; allowed: 0 <= top_p <= 1$"):
+        await ask(engine, inputs="ab", generation_config={"top_p": 2, "top_k": -1})
+    with pytest.raises(RequestRefused, match="max_length is 100000"):
+        await ask(engine, inputs="ab", generation_config={"max_length": 100_000})
+    with pytest.raises(RequestRefused, match="not valid JSON"):
+        await ask(engine, inputs="a\udc80")
+    assert engine.submissions == []
 
 
-async def test_events_are_put_together_from_any_pieces():
-    pieces = [
-        b": ping\r\n\r\neve",
-        b'nt: token\r\ndata: {"te',
-        b'xt": "a"}\r\n\r',
-        b"\nevent: done\r\ndata: {}\r\n\r\n",
-    ]
-    assert await read(app_that_sends(200, *pieces)) == [("token", {"text": "a"}), ("done", {})]
+@pytest.mark.parametrize("error", [RequestFailed("a row was NaN"), EngineUnavailable("the process died")])
+async def test_a_failure_on_the_way_is_told_as_it_is(engine: FakeEngine, error: Exception):
+    engine.script = lambda submission: [*tokens_of(submission, [97], [98])[:1], error]
+    with pytest.raises(RequestRefused, match=f"^{error}$"):
+        await ask(engine, inputs="ab")
+    engine.refusal = error
+    with pytest.raises(RequestRefused, match=f"^{error}$"):
+        await ask(engine, inputs="ab")
 
 
-async def test_a_refusal_is_an_error_event():
-    assert await read(app_that_sends(422, b'{"detail":', b' "no"}')) == [("error", {"detail": "no"})]
-
-
-async def test_a_crash_of_the_app_is_not_swallowed():
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await read(app)
-
-
-def test_a_refusal_names_each_field_in_a_line_of_its_own():
-    problem = {"detail": "2 fields", "errors": [{"message": "top_p is 2"}, {"message": "top_k is -1"}]}
-    assert explain(problem) == "top_p is 2\ntop_k is -1"
-    assert explain({"detail": "the server is stopping", "errors": []}) == "the server is stopping"
+async def test_a_fault_of_our_own_is_told_without_its_insides(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "submit", lambda submission: 1 // 0)
+    with pytest.raises(RequestRefused, match="the server failed on this request"):
+        await ask(engine, inputs="ab")
