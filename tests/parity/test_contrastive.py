@@ -55,7 +55,7 @@ def test_each_step_streams_one_token() -> None:
     engine.submit(asked("llama", prompt(2, 5, "llama"), CASES["four candidates"]))
     pieces = []
     while engine.has_work:
-        pieces.append([token for tokens in engine.step().tokens for token in tokens.token_ids])
+        pieces.append([token for one in engine.step().requests for tokens in one.tokens for token in tokens.token_ids])
     # The step that reads the prompt has only candidates.
     assert pieces == [[], *([token] for token in found.token_ids)]
 
