@@ -94,6 +94,11 @@ class EngineSettings(Part):
     stall_s: Seconds
     hang_s: Seconds
 
+    @property
+    def most_step_tokens(self) -> int:
+        """Tokens in one step: `step_tokens`, but a token for each row at least."""
+        return max(self.step_tokens, self.max_rows)
+
 
 class ServerSettings(Part):
     """Where the server listens, and what a client may ask of it."""

@@ -10,6 +10,9 @@ from beamhouse.engine.link.errors import EngineUnavailable, QueueFull
 MIN_WAIT_S = 1
 MAX_WAIT_S = 60
 
+TURNED_AWAY = frozenset({429, 503})
+"""The statuses of those who find no room, or no model yet: they are told when to come back."""
+
 
 class Gate:
     """Counts the requests in work. limit: most of them at once."""

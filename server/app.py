@@ -18,6 +18,7 @@ from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
 from beamhouse.server.edge.validation import on_validation_error, schema_of
 from beamhouse.server.service import EngineLink, Service
+from beamhouse.server.version import version
 
 ROUTERS = (
     generate.router,
@@ -41,7 +42,7 @@ def create_app(client: EngineLink, settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Beamhouse",
         summary="All of Hugging Face generate() over HTTP, continuously batched.",
-        version=info.version(),
+        version=version(),
         lifespan=lifespan_of(client),
         docs_url=None,
         redoc_url=None,

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from beamhouse.engine.link.messages import Load
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.server.admission import TURNED_AWAY
 
 MODES = frozenset(mode.value for mode in GenerationMode)
 UNKNOWN = "unknown"
@@ -73,7 +74,7 @@ def usage(load: Load) -> float:
 
 def outcome_of(status: int) -> str:
     """The outcome that an HTTP status stands for."""
-    if status in (429, 503):
+    if status in TURNED_AWAY:
         return "refused"
     if status == 504:
         return "deadline"

@@ -16,7 +16,7 @@ from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget import Budget
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.admission import Gate
+from beamhouse.server.admission import TURNED_AWAY, Gate
 from beamhouse.server.metrics import Metrics
 
 TOKENIZER_THREADS = 2
@@ -108,7 +108,7 @@ class Service:
 
     def retry_headers(self, status: int) -> dict[str, str]:
         """When to come back, for the statuses that ask for it."""
-        return {"Retry-After": str(self.retry_after_s)} if status in (429, 503) else {}
+        return {"Retry-After": str(self.retry_after_s)} if status in TURNED_AWAY else {}
 
 
 def load_model(info: ModelInfo, settings: ModelSettings) -> Model:

@@ -31,7 +31,19 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "process",
         "__main__",
     ),
-    "server": ("metrics", "admission", "service", "edge", "asking", "answering", "doors", "app", "command", "__main__"),
+    "server": (
+        "version",
+        "admission",
+        "metrics",
+        "service",
+        "edge",
+        "asking",
+        "answering",
+        "doors",
+        "app",
+        "command",
+        "__main__",
+    ),
 }
 # What each folder may import beside itself, of ours and of others; None: any that is a declared dependency.
 MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {

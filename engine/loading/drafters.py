@@ -40,14 +40,13 @@ def build_assistants(
 
     Raises ModelUnsupported where a draft model does not run packed or shares no tokens with the main model.
     """
-    step_tokens = max(settings.step_tokens, settings.max_rows)
     models = {}
     for name, assistant in given.items():
         try:
             models[name] = _drafter(main, tokenizer_json, assistant, settings, picked)
         except ModelUnsupported as error:
             raise ModelUnsupported(f"the draft model {name!r}: {error}") from error
-    return Assistants(models, _early_exit(main, step_tokens), step_tokens)
+    return Assistants(models, _early_exit(main, settings.most_step_tokens), settings.most_step_tokens)
 
 
 def _drafter(
@@ -59,7 +58,7 @@ def _drafter(
 ) -> Drafter:
     cache = _cache(main, main.cache.num_blocks, stretch_of(assistant.model))
     runner = PackedRunner(assistant.model, cache, pick_backend(assistant.model, cache, settings, picked))
-    drafting = DraftRunner(runner, cache, max(settings.step_tokens, settings.max_rows))
+    drafting = DraftRunner(runner, cache, settings.most_step_tokens)
     runner.check()
     if tokenizer_json is None or assistant.tokenizer_json is None:
         if runner.vocab_size != main.vocab_size:

@@ -19,6 +19,9 @@ BUILTIN_DRAFT = BUILTIN_FILES.parent / "draft"
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
 """What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
 
+UNREAD_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.gguf")
+"""Weights in other forms than safetensors; reading most of them could run code."""
+
 ReportProgress = Callable[[Stage, float], None]
 """Takes a stage of loading and the share of it that is done."""
 
@@ -38,11 +41,21 @@ def find_model(settings: ModelSettings, progress: ReportProgress) -> Path:
         read_json(path / "config.json")
     except OSError as error:
         raise ModelUnsupported(str(error)) from error
-    if not any(path.glob("*.safetensors")):
-        others = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5") for file in path.glob(kind))
-        found = f"; {others[0]} is not read, since loading it could run code" if others else ""
+    if not weight_files(path):
+        others = unread_weights(path)
+        found = f"; {others[0].name} is not read, since loading it could run code" if others else ""
         raise ModelUnsupported(f"{path} holds no weights in safetensors{found}")
     return path
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The weights in a model's directory."""
+    return sorted(path.glob("*.safetensors"))
+
+
+def unread_weights(path: Path) -> list[Path]:
+    """Those in a model's directory that are left alone."""
+    return sorted(file for pattern in UNREAD_WEIGHTS for file in path.glob(pattern))
 
 
 def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:

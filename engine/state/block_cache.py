@@ -97,7 +97,7 @@ class BlockCache:
         if follower is None:
             return None
         source, token_ids = follower
-        num_same = _num_same(sequence.token_ids[number * size : -1], token_ids)
+        num_same = num_alike(sequence.token_ids[number * size : -1], token_ids)
         if num_same < max(1, size // MIN_PART) or self.num_free <= (source in self._free):
             return None
         self._hold(source)
@@ -241,7 +241,7 @@ class BlockCache:
                 del self._followers[before]
 
 
-def _num_same(one: list[int], other: list[int]) -> int:
+def num_alike(one: list[int], other: list[int]) -> int:
     """How many tokens two lists begin with alike."""
     return next(
         (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))

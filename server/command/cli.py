@@ -47,7 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def show_version(is_asked: bool) -> None:
     if is_asked:
-        from beamhouse.server.doors.operations.info import version
+        from beamhouse.server.version import version
 
         print(version())
         raise typer.Exit

@@ -13,7 +13,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from beamhouse.config.settings import Settings
 from beamhouse.config.sources import injected
-from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES
+from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES, unread_weights, weight_files
 from beamhouse.engine.native.compiler import NoKernels, kernels_file, processor_flags
 from beamhouse.engine.native.threads import cpu_quota, usable_cores
 from beamhouse.server.command.web_server import CannotListen, bind
@@ -23,7 +23,6 @@ OPTIONAL = {"llguidance": "regex, JSON schema and grammar constraints need it: p
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 LOW_DISK_GIB = 5.0
-UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
 class Outlook(StrEnum):
@@ -123,8 +122,9 @@ def look_at_memory(settings: Settings) -> Iterator[Finding]:
     available = available_memory_gib()
     if available is None:
         return
+    directory = model_directory(settings)
     needed = settings.engine.cache_gib if not settings.engine.cache_tokens else 0.0
-    needed += sum(file.stat().st_size for file in weight_files(settings)) / 2**30
+    needed += sum(file.stat().st_size for file in weight_files(directory)) / 2**30 if directory else 0.0
     text = f"{available:.1f} GiB available, weights and cache take about {needed:.1f} GiB"
     yield ok("memory", text) if needed < available else problem("memory", text)
 
@@ -172,11 +172,6 @@ def model_directory(settings: Settings) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
-def weight_files(settings: Settings) -> list[Path]:
-    directory = model_directory(settings)
-    return sorted(directory.glob("*.safetensors")) if directory else []
-
-
 def look_at_model(settings: Settings) -> Iterator[Finding]:
     name = settings.model.model
     if name != BUILTIN and not Path(name).is_dir() and not is_hub_id(name):
@@ -202,11 +197,10 @@ def look_at_directory(directory: Path) -> Iterator[Finding]:
     if not os.access(directory / "config.json", os.R_OK):
         yield problem("model", f"{directory} has no readable config.json")
         return
-    weights = sorted(directory.glob("*.safetensors"))
-    unsafe = [file.name for pattern in UNSAFE_WEIGHTS for file in directory.glob(pattern)]
+    weights, unread = weight_files(directory), unread_weights(directory)
     unreadable = [file.name for file in weights if not os.access(file, os.R_OK)]
     if not weights:
-        other = f"; {unsafe[0]} could run code when it is read, convert it" if unsafe else ""
+        other = f"; {unread[0].name} could run code when it is read, convert it" if unread else ""
         yield problem("model", f"{directory} has no *.safetensors{other}")
     elif unreadable:
         yield problem("model", f"{directory / unreadable[0]} is not readable")

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from beamhouse.config.settings import ServerSettings
 from beamhouse.schemas.words import ErrorCode
+from beamhouse.server.admission import TURNED_AWAY
 from beamhouse.server.edge.errors import problem_json, respond
 from beamhouse.server.edge.request_id import HEADER, RequestId
 
@@ -245,7 +246,7 @@ def refusal(status: int, code: ErrorCode, detail: str) -> ASGIApp:
 
 
 def retry_headers(status: int) -> dict[str, str]:
-    return {"Retry-After": "1"} if status == 503 else {}
+    return {"Retry-After": "1"} if status in TURNED_AWAY else {}
 
 
 def repeats_length(head: bytes) -> bool:

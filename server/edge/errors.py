@@ -20,6 +20,7 @@ from beamhouse.engine.link.errors import (
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ErrorCode, ProblemCode
+from beamhouse.server.admission import TURNED_AWAY
 from beamhouse.server.edge.request_id import HEADER
 
 MAX_ERRORS = 10
@@ -38,7 +39,7 @@ STATUS: dict[type[EngineError], int] = {
     DeadlinePassed: 504,
 }
 HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 431: ErrorCode.HEADERS_TOO_LARGE}
-RETRYABLE = frozenset({408, 429, 503})
+RETRYABLE = TURNED_AWAY | {408}
 
 log = structlog.get_logger()
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from beamhouse.config.settings import Settings
+from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.loading.files import UNREAD_WEIGHTS, find_model
 from beamhouse.engine.native.compiler import NoKernels
 from beamhouse.server.command import doctor
 from beamhouse.server.command.doctor import Finding, Outlook, examine
@@ -42,11 +44,15 @@ def test_a_taken_port_is_a_problem(model: Path):
     assert "in use" in found["port"].text
 
 
-def test_weights_that_can_run_code_are_a_problem(model: Path):
-    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+@pytest.mark.parametrize("pattern", UNREAD_WEIGHTS)
+def test_weights_that_can_run_code_are_a_problem_before_a_start_and_at_it(model: Path, pattern: str):
+    name = pattern.replace("*", "weights")
+    (model / "model.safetensors").rename(model / name)
     found = findings(model)["model"]
     assert found.verdict is Outlook.PROBLEM
-    assert "pytorch_model.bin could run code" in found.text
+    assert f"{name} could run code" in found.text
+    with pytest.raises(ModelUnsupported, match=f"{name} is not read"):
+        find_model(Settings(model={"model": str(model)}).model, lambda stage, share: None)
 
 
 def test_a_directory_without_a_model_is_a_problem(tmp_path: Path):

@@ -8,7 +8,7 @@ import torch
 
 from beamhouse.engine.runners.runner import Runner
 from beamhouse.engine.state.batch import Batch, Feed, Forward
-from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.block_cache import BlockCache, num_alike
 from beamhouse.engine.state.request import Request, Sequence
 
 
@@ -88,7 +88,7 @@ class DraftRunner:
         if sequence is None:
             sequence = Sequence([], num_prompt=len(job.token_ids), renewed_at=self.cache.stretch.renewed_at)
         self._sequences[job.request] = sequence
-        num_at_once, num_same = sequence.num_at_once, _num_same(sequence.token_ids, job.token_ids)
+        num_at_once, num_same = sequence.num_at_once, num_alike(sequence.token_ids, job.token_ids)
         sequence.token_ids = list(job.token_ids)
         is_same = sequence.num_at_once == num_at_once
         self.cache.truncate(sequence, min(num_same, len(job.token_ids) - 1) if is_same else 0)
@@ -128,9 +128,3 @@ class DraftRunner:
             start = sequence.num_cached
             feeds.append(Feed(sequence, sequence.token_ids[start : start + share], num_logits))
         return self.runner.forward(Batch(feeds, []))
-
-
-def _num_same(known: list[int], wanted: list[int]) -> int:
-    """How many tokens both begin with."""
-    pairs = enumerate(zip(known, wanted, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(known), len(wanted)))

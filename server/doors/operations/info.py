@@ -1,7 +1,5 @@
 """`GET /info`: what this server is and can do."""
 
-from importlib import metadata
-
 from fastapi import APIRouter
 from msgspec import structs
 
@@ -10,6 +8,7 @@ from beamhouse.schemas.beamhouse.service import InfoAnswer, ModelAnswer, Request
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.server.edge.strict_json import Served
 from beamhouse.server.service import Service
+from beamhouse.server.version import version
 
 router = APIRouter(tags=["service"])
 
@@ -40,14 +39,6 @@ def default_watermark(service: Service, loaded: ModelInfo) -> str | None:
     """The watermark of requests that say nothing of it."""
     own = MODEL_WATERMARK if MODEL_WATERMARK in loaded.watermarks else None
     return service.settings.model.default_watermark or own
-
-
-def version() -> str:
-    """The version of the installed distribution; a bare checkout has none."""
-    try:
-        return metadata.version("beamhouse")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def limits(service: Service, loaded: ModelInfo) -> RequestLimits:
