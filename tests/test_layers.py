@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # The rooms of each folder from the ground up: a module imports from its own room and from those before it.
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": ("sources", "settings"),
-    "schemas": (),
+    "schemas": ("words", "problems", "model_info", "pydantic_problems", "generation", "beamhouse", "judge"),
     "engine": (
         "builtin",
         "link",

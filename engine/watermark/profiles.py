@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.watermark.bayesian import BayesianWeights
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.model_rules import watermark_problems
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
-from beamhouse.schemas.judge.model_rules import watermark_problems
 from beamhouse.schemas.words import ProblemCode
 
 Mark = WatermarkingConfig | SynthIDTextWatermarkingConfig

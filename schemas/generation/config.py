@@ -9,17 +9,17 @@ from typing import Any, Literal, Self, overload
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from beamhouse.schemas.generation import files
+from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig, find_problems, find_warnings
 from beamhouse.schemas.generation.fields import GenerationFields
-from beamhouse.schemas.generation.modes import GenerationMode, mode_of
-from beamhouse.schemas.generation.resolution import LIBRARY_DEFAULTS, is_neutral, resolve
-from beamhouse.schemas.judge.field_rules import InvalidGenerationConfig, find_problems, find_warnings
-from beamhouse.schemas.judge.model_rules import (
+from beamhouse.schemas.generation.model_rules import (
     PREFIX,
     check_model,
     id_problems,
     without_foreign_ids,
     without_negative_ids,
 )
+from beamhouse.schemas.generation.modes import GenerationMode, mode_of
+from beamhouse.schemas.generation.resolution import LIBRARY_DEFAULTS, is_neutral, resolve
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
 from beamhouse.schemas.words import ProblemCode

@@ -17,8 +17,8 @@ from beamhouse.engine.watermark.detection import (
 from beamhouse.engine.watermark.profiles import Mark, Profile, find_profile
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectRequest
+from beamhouse.schemas.generation.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
-from beamhouse.schemas.judge.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.prompts import Prompt

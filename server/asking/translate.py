@@ -19,8 +19,8 @@ from beamhouse.schemas.beamhouse.generate import (
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
 from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
+from beamhouse.schemas.generation.model_rules import length_problems
 from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
-from beamhouse.schemas.judge.model_rules import length_problems
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings

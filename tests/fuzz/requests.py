@@ -8,7 +8,7 @@ from typing import Any
 
 from beamhouse.engine.link.messages import Constraint, Submission
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.judge.field_rules import find_problems
+from beamhouse.schemas.generation.field_rules import find_problems
 from tests.parity.models import reference
 from tests.parity.running import submission
 
