@@ -60,6 +60,8 @@ FOR_THE_SERVER = (
     "engine.text.",
     "engine.watermark.",
     "engine.native.compiler",
+    "engine.native.library",
+    "engine.native.mirrored",
     "engine.native.threads",
     "engine.loading.files",
 )

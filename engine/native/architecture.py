@@ -16,6 +16,7 @@ from beamhouse.engine.attention.rotary import PositionRun, RotaryRows
 from beamhouse.engine.native import layouts
 from beamhouse.engine.native.layouts import Attention, FeedForward, LayerLayout
 from beamhouse.engine.native.linear import weight_of
+from beamhouse.engine.native.mirrored import MOST_SHARING, Residual
 from beamhouse.engine.native.parts import (
     Decoder,
     Heads,
@@ -23,7 +24,6 @@ from beamhouse.engine.native.parts import (
     ModulePlace,
     Norm,
     OtherArchitecture,
-    Residual,
     Rotary,
     Scales,
     require,
@@ -36,9 +36,6 @@ ROPES = frozenset({"default", "linear", "llama3", "yarn", "longrope", "dynamic"}
 
 SCALED_BY = ("llama_4_scaling_beta", "original_max_position_embeddings")
 """Among the rotary parameters, by what queries are scaled by their positions."""
-
-MOST_SHARING = 56
-"""Query heads that may share a key head: `kQueryRows` in src/attention.h."""
 
 
 @torch.inference_mode()

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from ctypes import byref, c_int32
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from beamhouse.engine.native.library import Kernels
+from beamhouse.engine.native.mirrored import MOST_SHUFFLED
 
 Ids = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint32]
 
 _ROOM_FOR_TIES = 64
-_MOST_SHUFFLED = 2**20
+STATE_BYTES = 5056
+"""Of the state of a torch generator on the CPU, as src/twister.h knows it: it reads and writes the first 5016."""
 
 
 def race(
@@ -22,15 +26,45 @@ def race(
     """One draw from the softmax of rows of the scores, as torch.multinomial makes it.
 
     scores: (R, V) float32. rows: for each generator those it draws for, in its order; None only uses up its numbers,
-    and what is returned there means nothing. None where a winner is in doubt: then nothing was drawn.
+    and what is returned there means nothing. None where a winner is in doubt, or torch's generators are not those
+    that the kernels know: then nothing was drawn.
     """
+    return None if unlike_torch(kernels) else _raced(kernels, scores, generators, rows)
+
+
+@cache
+def unlike_torch(kernels: Kernels) -> str:
+    """In what the kernels' draws differ from this torch's, whose generators are its own affair; "" for nothing."""
+    theirs, ours = ([torch.Generator().manual_seed(seed) for seed in range(2)] for _ in range(2))
+    length = len(ours[0].get_state())
+    if length != STATE_BYTES:
+        return f"the state of a torch generator has {length} bytes, not {STATE_BYTES}"
+    for one in (*theirs, *ours):
+        # An odd number of words: the pairs of the next numbers lie across two turns of the generator.
+        torch.rand(1, generator=one)
+    for seed in range(4):
+        scores = 3.0 * torch.randn(2, 500, generator=torch.Generator().manual_seed(seed))
+        rows = zip(scores.softmax(-1), theirs, strict=True)
+        expected = [[int(torch.multinomial(row, 1, generator=generator))] for row, generator in rows]
+        if _raced(kernels, scores, ours, [[0], [1]]) != expected:
+            return "torch draws other tokens than the kernels"
+    if not all(torch.equal(one.get_state(), two.get_state()) for one, two in zip(theirs, ours, strict=True)):
+        return "torch leaves its generators in another state than the kernels"
+    return ""
+
+
+def _raced(
+    kernels: Kernels, scores: torch.Tensor, generators: Seq[torch.Generator], rows: Seq[Seq[int | None]]
+) -> list[list[int]] | None:
+    """As `race`, of generators that are known."""
     scores = scores.contiguous()
     states = [generator.get_state() for generator in generators]
     ends = np.cumsum([len(own) for own in rows])
     at, row_bytes = scores.data_ptr(), 4 * scores.shape[1]
     places = np.array([0 if row is None else at + row * row_bytes for own in rows for row in own], np.uintp)
     winners = np.empty(len(places), np.int64)
-    is_certain = kernels.functions.bh_race(
+    is_certain = c_int32()
+    kernels.functions.bh_race(
         kernels.team,
         np.array([state.data_ptr() for state in states], np.uintp).ctypes.data,
         ends.ctypes.data,
@@ -38,8 +72,9 @@ def race(
         places.ctypes.data,
         scores.shape[1],
         winners.ctypes.data,
+        byref(is_certain),
     )
-    if not is_certain:
+    if not is_certain.value:
         return None
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state)
@@ -90,7 +125,7 @@ def order_of(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
 
 def swaps_for(kernels: Kernels | None, size: int) -> Callable[[int, int], Words] | None:
     """What finds the swaps of a `watermark.shuffle.Shuffle` of this size; None where its own way serves."""
-    if kernels is None or size > _MOST_SHUFFLED:
+    if kernels is None or size > MOST_SHUFFLED:
         return None
 
     def find(seed: int, count: int) -> Words:

@@ -1,134 +1,49 @@
-"""The compiled kernels as Python sees them: the structures and functions of `src/api.cpp`, and a team of threads."""
+"""The compiled kernels as Python calls them: the functions of `src/api.cpp`, and a team of threads."""
 
 import ctypes
-import logging
 import weakref
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from beamhouse.engine.native import mirrored
 from beamhouse.engine.native.compiler import NoKernels, kernels_file
 
-logger = logging.getLogger(__name__)
 
-FLOAT32, BFLOAT16, INT8, INT4 = 0, 1, 2, 3
-FORMATS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
-QUANTIZED = {"int8": INT8, "int4": INT4}
+class KernelFailed(Exception):
+    """Something was thrown inside a kernel; the message says what, and in which."""
 
 
-class MatrixStruct(Structure):
-    """`Matrix` of src/matmul.h."""
-
-    _fields_ = (
-        ("n", c_int64),
-        ("k", c_int64),
-        ("format", c_int32),
-        ("data", c_void_p),
-        ("scales", c_void_p),
-        ("offsets", c_void_p),
-        ("bias", c_void_p),
-    )
-
-
-class NormStruct(Structure):
-    """`Norm` of src/norms.h."""
-
-    _fields_ = (
-        ("weight", c_void_p),
-        ("bias", c_void_p),
-        ("size", c_int64),
-        ("step", c_int64),
-        ("eps", c_float),
-        ("kind", c_int32),
-    )
-
-
-class RotaryStruct(Structure):
-    """`Rotary` of src/rotary.h."""
-
-    _fields_ = (
-        *((name, c_void_p) for name in ("cosines", "sines", "rows")),
-        *((name, c_int64) for name in ("dim", "pairing")),
-    )
-
-
-class LayerStruct(Structure):
-    """`Layer` of src/layers.h."""
-
-    _fields_ = (
-        *((name, MatrixStruct) for name in ("qkv", "out", "up", "down")),
-        *(
-            (name, NormStruct)
-            for name in ("before_attention", "query", "key", "after_attention", "before_mlp", "after_mlp")
-        ),
-        ("rotary", c_int64),
-        ("window", c_int64),
-        ("scaling", c_float),
-        ("cap", c_float),
-    )
-
-
-class ShapeStruct(Structure):
-    """`Shape` of src/layers.h."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("hidden", "heads", "kv_heads", "head_dim", "head_step")),
-        *((name, c_int64) for name in ("key_begin", "value_begin", "intermediate", "block")),
-        *((name, c_int32) for name in ("residual", "activation", "is_gated")),
-        *((name, c_float) for name in ("embedding_scale", "query_scale", "branch_scale")),
-        *((name, c_float) for name in ("logit_scale", "logit_divisor", "logit_cap")),
-        ("embedding", c_void_p),
-        ("positions", c_void_p),
-        ("norm", NormStruct),
-        ("head", MatrixStruct),
-    )
-
-
-class CacheStruct(Structure):
-    """`Cache` of src/decoder.h."""
-
-    _fields_ = (("keys", c_void_p), ("values", c_void_p), ("layer_bytes", c_int64))
-
-
-class StepStruct(Structure):
-    """`Step` of src/decoder.h."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("num_tokens", "num_feeds", "num_kept", "num_layers")),
-        *((name, c_void_p) for name in ("token_ids", "positions", "feeds", "tables", "kept")),
-        *((name, c_void_p) for name in ("rotaries", "query_scales", "logits", "hidden")),
-    )
-
-
-_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "bh_vector_bytes": (c_int64, ()),
+_CALLS: dict[str, tuple[Any, ...]] = {
+    "bh_pack": (c_void_p, POINTER(mirrored.MatrixStruct), c_void_p, c_int32, c_int64, c_int64, c_int64),
+    "bh_linear": (
+        c_void_p, POINTER(mirrored.MatrixStruct), c_int32, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p,
+    ),
+    "bh_forward": (c_void_p, c_void_p, POINTER(mirrored.CacheStruct), POINTER(mirrored.StepStruct)),
+    "bh_project": (c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
+    "bh_race": (c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p, POINTER(c_int32)),
+    "bh_keep_largest": (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p),
+    "bh_sort": (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p),
+}  # fmt: skip
+"""Those that return 0, or something else where they failed."""
+_MAKERS: dict[str, tuple[Any, ...]] = {
+    "bh_team": (c_int64,),
+    "bh_stack": (c_int32, POINTER(mirrored.ShapeStruct), POINTER(mirrored.LayerStruct), c_int64),
+}
+"""Those that return an object, or null where they failed."""
+_OTHERS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "bh_error": (c_char_p, ()),
+    "bh_layout": (c_char_p, ()),
     "bh_allocate": (c_void_p, (c_int64,)),
     "bh_release": (None, (c_void_p, c_int64)),
-    "bh_team": (c_void_p, (c_int64,)),
-    "bh_team_free": (None, (c_void_p,)),
     "bh_packed_bytes": (c_int64, (c_int64, c_int64, c_int32)),
-    "bh_pack": (None, (c_void_p, POINTER(MatrixStruct), c_void_p, c_int32, c_int64, c_int64, c_int64)),
-    "bh_linear": (
-        None,
-        (c_void_p, POINTER(MatrixStruct), c_int32, c_void_p, c_int64, c_int64, c_int64, c_int64, c_void_p),
-    ),
-    "bh_copy_blocks": (None, (POINTER(CacheStruct), c_int64, c_int64, c_void_p, c_int64)),
-    "bh_stack": (c_void_p, (c_int32, POINTER(ShapeStruct), POINTER(LayerStruct), c_int64)),
+    "bh_copy_blocks": (None, (POINTER(mirrored.CacheStruct), c_int64, c_int64, c_void_p, c_int64)),
     "bh_stack_free": (None, (c_void_p,)),
-    "bh_forward": (None, (c_void_p, c_void_p, POINTER(CacheStruct), POINTER(StepStruct))),
-    "bh_project": (None, (c_void_p, c_void_p, c_void_p, c_int64, c_void_p)),
-    "bh_race": (c_int32, (c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p)),
-    "bh_keep_largest": (
-        None,
-        (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p, c_void_p),
-    ),
     "bh_swaps": (None, (c_uint32, c_int64, c_int64, c_void_p)),
-    "bh_sort": (None, (c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p)),
 }
+"""Those that cannot fail, or tell it in their own way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,11 +73,43 @@ class Memory:
 def load_kernels(num_threads: int, directory: Path | None = None) -> Kernels:
     """The kernels with a team of so many threads. directory: of what was compiled. Raises NoKernels."""
     variant, file = kernels_file(directory)
+    functions = open_library(file)
+    try:
+        return Kernels(functions, functions.bh_team(num_threads), variant.name, num_threads)
+    except KernelFailed as error:
+        raise NoKernels(f"a team of {num_threads} threads cannot be had: {error}") from error
+
+
+def open_library(file: Path) -> Any:  # Any: a ctypes library
+    """The functions in a file, which agrees with `mirrored`. Raises NoKernels."""
     try:
         functions = ctypes.CDLL(str(file))
-        for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(functions, name)
-            function.restype, function.argtypes = result, arguments
+        for name, arguments in _CALLS.items():
+            _bind(functions, name, c_int32, arguments).errcheck = partial(_went_well, functions)
+        for name, arguments in _MAKERS.items():
+            _bind(functions, name, c_void_p, arguments).errcheck = partial(_made, functions)
+        for name, (result, arguments) in _OTHERS.items():
+            _bind(functions, name, result, arguments)
     except (OSError, AttributeError) as error:
         raise NoKernels(f"{file} cannot be loaded: {error}") from error
-    return Kernels(functions, functions.bh_team(num_threads), variant.name, num_threads)
+    difference = mirrored.difference((functions.bh_layout() or b"").decode())
+    if difference:
+        raise NoKernels(f"{file} was built of other sources: {difference}")
+    return functions
+
+
+def _bind(functions: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> Any:
+    function = getattr(functions, name)
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+def _went_well(functions: Any, result: int, function: Any, _: Any) -> None:
+    if result:
+        raise KernelFailed(f"{function.__name__}: {functions.bh_error().decode(errors='replace')}")
+
+
+def _made(functions: Any, result: int | None, function: Any, _: Any) -> int:
+    if result is None:
+        raise KernelFailed(f"{function.__name__}: {functions.bh_error().decode(errors='replace')}")
+    return result

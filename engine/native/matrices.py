@@ -6,14 +6,11 @@ from collections.abc import Sequence as Seq
 import torch
 
 from beamhouse.engine.native.free_mapped_weights import forget_pages
-from beamhouse.engine.native.library import FORMATS, INT8, QUANTIZED, Kernels, MatrixStruct, Memory
+from beamhouse.engine.native.library import Kernels, Memory
+from beamhouse.engine.native.mirrored import GROUP, PANEL, Format, MatrixStruct
 
-PANEL = 64
-"""Columns of a panel, as `kPanel` in src/matmul.h."""
-
-
-GROUP = 32
-"""Inputs that share a scale in int4, as `kNibbles` in src/matmul.h."""
+FORMATS = {torch.float32: Format.FLOAT32, torch.bfloat16: Format.BFLOAT16}
+QUANTIZED = {"int8": Format.INT8, "int4": Format.INT4}
 
 
 class PackedMatrix:
@@ -24,11 +21,11 @@ class PackedMatrix:
         form = QUANTIZED[quantize] if quantize else FORMATS[dtype]
         self._memory = Memory(kernels, kernels.functions.bh_packed_bytes(n, k, form))
         columns = -(-n // PANEL) * PANEL
-        self._scales = torch.zeros(columns if form == INT8 else 0)
-        self._offsets = torch.zeros(columns if form == INT8 else 0, dtype=torch.int32)
+        self._scales = torch.zeros(columns if form is Format.INT8 else 0)
+        self._offsets = torch.zeros(columns if form is Format.INT8 else 0, dtype=torch.int32)
         self._bias: torch.Tensor | None = None
         self.struct = MatrixStruct(
-            n, k, form, self._memory.at, self._scales.data_ptr() or None, self._offsets.data_ptr() or None, None
+            n, k, int(form), self._memory.at, self._scales.data_ptr() or None, self._offsets.data_ptr() or None, None
         )
 
     def fill(self, weight: torch.Tensor, bias: torch.Tensor | None, column: int, gap: int = 0) -> None:

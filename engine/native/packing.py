@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from beamhouse.engine.native.library import Kernels, LayerStruct, MatrixStruct, NormStruct
+from beamhouse.engine.native.library import Kernels
 from beamhouse.engine.native.linear import PackedLinear, weight_of
-from beamhouse.engine.native.matrices import PANEL, PackedMatrix, head_form, packed_in_turns, packed_side_by_side
+from beamhouse.engine.native.matrices import PackedMatrix, head_form, packed_in_turns, packed_side_by_side
+from beamhouse.engine.native.mirrored import PANEL, LayerStruct, MatrixStruct, NormStruct
 from beamhouse.engine.native.parts import Layer, ModulePlace, Norm
 
 

@@ -1,52 +1,17 @@
 """The description of a decoder that the kernels run: data, as src/layers.h has it, over the model's own modules."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import torch
 from torch import nn
 
 from beamhouse.engine.attention.rotary import RotaryRows
+from beamhouse.engine.native.mirrored import Activation, NormKind, Pairing, Residual
 
 
 class OtherArchitecture(Exception):
     """The decoder is not of the kind the kernels run; the message says in what."""
-
-
-class NormKind(IntEnum):
-    """`NormKind` of src/norms.h."""
-
-    RMS = 1
-    RMS_WHOLE = 2
-    LAYER_NORM = 3
-
-
-class Activation(IntEnum):
-    """`Activation` of src/activations.h."""
-
-    SILU = 0
-    RELU = 1
-    GELU = 2
-    GELU_TANH = 3
-    GELU_NEW = 4
-    RELU_SQUARED = 5
-
-
-class Pairing(IntEnum):
-    """`Pairing` of src/rotary.h."""
-
-    HALVES = 0
-    NEIGHBOURS = 1
-    NEIGHBOURS_WHOLE = 2
-
-
-class Residual(IntEnum):
-    """`Residual` of src/layers.h."""
-
-    IN_TURN = 0
-    BRANCHES_FIRST = 1
-    STREAM_FIRST = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)

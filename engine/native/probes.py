@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from beamhouse.engine.attention.rotary import Tables
-from beamhouse.engine.native.parts import Activation, Norm, NormKind, Pairing, require
+from beamhouse.engine.native.mirrored import Activation, NormKind, Pairing
+from beamhouse.engine.native.parts import Norm, require
 
 EXACT = 4
 """Units in the last place, of the largest number, that a recognised norm may be off."""

@@ -15,6 +15,7 @@ from beamhouse.config.settings import Settings
 from beamhouse.config.sources import injected
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_FILES, unread_weights, weight_files
 from beamhouse.engine.native.compiler import NoKernels, kernels_file, processor_flags
+from beamhouse.engine.native.library import open_library
 from beamhouse.engine.native.threads import cpu_quota, usable_cores
 from beamhouse.server.command.web_server import CannotListen, bind
 
@@ -102,6 +103,7 @@ def look_at_kernels(settings: Settings) -> Iterator[Finding]:
         return
     try:
         variant, file = kernels_file(engine.kernels_dir)
+        open_library(file)
     except NoKernels as error:
         finding = problem if engine.kernels == "native" or settings.model.quantize else note
         yield finding("kernels", f"none, torch computes alone, several times slower: {error}")

@@ -10,6 +10,7 @@ import pytest
 from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.files import UNREAD_WEIGHTS, find_model
+from beamhouse.engine.native import mirrored
 from beamhouse.engine.native.compiler import NoKernels
 from beamhouse.server.command import doctor
 from beamhouse.server.command.doctor import Finding, Outlook, examine
@@ -98,6 +99,13 @@ def test_missing_kernels_count_as_much_as_they_were_asked_for(
 
     monkeypatch.setattr(doctor, "kernels_file", missing)
     assert findings(model, **parts)["kernels"].verdict is verdict
+
+
+def test_kernels_of_another_layout_are_told_with_the_reason(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mirrored, "PANEL", 32)
+    kernels = findings(model)["kernels"]
+    assert kernels.verdict is Verdict.NOTE
+    assert kernels.text.endswith("kPanel is 64 in the library and 32 in Python")
 
 
 def test_a_cache_bigger_than_the_memory_is_a_problem(model: Path):

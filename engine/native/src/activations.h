@@ -1,4 +1,6 @@
-// What stands between the two products of a feed-forward part.
+// What stands between the two products of a feed-forward part: an activation and, where it is gated (GLU; Shazeer,
+// arXiv:2002.05202), the product with the other half. They work on the sums of a panel, (rows, 64), before these leave
+// the cache.
 #pragma once
 
 #include "functions.h"
@@ -28,14 +30,13 @@ inline Floats gelu_new(Floats x) {
 template <class T, class Function>
 inline void apply(float (*out)[kPanel], int rows, const Function& function) {
   for (int m = 0; m < rows; m++)
-    for (int c = 0; c < kPanel; c += kLanes)
-      store(&out[m][c], rounded<T>(function(rounded<T>(load(&out[m][c])))));
+    for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], rounded<T>(function(rounded<T>(load(&out[m][c])))));
 }
 
 // Puts the rows of a panel through an activation.
 template <class T>
 inline void activate(int32_t activation, float (*out)[kPanel], int rows) {
-  switch (activation) {
+  switch (Activation(activation)) {
     case kSilu: return apply<T>(out, rows, silu);
     case kRelu: return apply<T>(out, rows, relu);
     case kGelu: return apply<T>(out, rows, gelu);
@@ -49,8 +50,7 @@ inline void activate(int32_t activation, float (*out)[kPanel], int rows) {
 template <class T>
 inline void gate(float (*out)[kPanel], const float (*other)[kPanel], int rows) {
   for (int m = 0; m < rows; m++)
-    for (int c = 0; c < kPanel; c += kLanes)
-      store(&out[m][c], load(&out[m][c]) * rounded<T>(load(&other[m][c])));
+    for (int c = 0; c < kPanel; c += kLanes) store(&out[m][c], load(&out[m][c]) * rounded<T>(load(&other[m][c])));
 }
 
 }  // namespace beamhouse

@@ -1,11 +1,20 @@
-// Attention that reads the paged cache where it lies.
+// Attention over the paged cache, read where it lies: softmax(scaling q k^T) v of each query, without ever making the
+// matrix of weights.
+//
+// The block table is that of vLLM's PagedAttention (Kwon et al., arXiv:2309.06180), the softmax an online one (Milakov
+// and Gimelshein, arXiv:1805.02867) over tiles of keys and values, as in FlashAttention (Dao et al., arXiv:2205.14135):
+// a row carries its largest logit, the sum of its weights and the weighted sum of values, and scales the sums down
+// where a larger logit comes.
 //
 // A block of the cache holds sub-blocks of 16 positions. For each layer and key head, a sub-block of keys lies
-// transposed and one of values straight, both in units of four bytes, so that a dot product with 16 keys, and a weighted
-// sum of 16 values, are tiles as those of a matrix. The queries that share a key head are rows of one tile.
+// transposed and one of values straight, both in units of four bytes, so that a dot product with 16 keys, and a
+// weighted sum of 16 values, are tiles as those of a matrix. The queries that share a key head are rows of one tile.
 //
-// Positions are visited 64 at a time, from multiples of 64 on, and the softmax is carried along. What one query gets thus
-// never depends on how many others are fed with it.
+//   keys (blocks * block / 16, kv_heads, head_dim / n, 16, n), values (blocks * block / 16, kv_heads, 16 / n, head_dim,
+//   n), n being the numbers in a unit: 1 of float32, 2 of bfloat16
+//
+// Positions are visited 64 at a time, from multiples of 64 on. What one query gets thus never depends on how many
+// others are fed with it.
 #pragma once
 
 #include <limits>
@@ -34,9 +43,9 @@ struct Store {
   static int64_t key_index(int64_t key, int64_t d) { return (d / kPer * kKeys + key) * kPer + d % kPer; }
   int64_t value_index(int64_t key, int64_t d) const { return (key / kPer * head_dim + d) * kPer + key % kPer; }
 
-  // Stores one position. A value with something in it that is not finite would reach every sum over its sub-block, those
-  // in which its weight is 0 too. So nothing of it is stored, and no number as its key: who sees the position finds that in
-  // its logit, and nobody else does.
+  // Stores one position. A value with something in it that is not finite would reach every sum over its sub-block,
+  // those in which its weight is 0 too. So nothing of it is stored, and no number as its key: who sees the position
+  // finds that in its logit, and nobody else does.
   void write(const int32_t* table, int64_t position, int64_t head, const T* key, const T* value) const {
     const int64_t begin = at(table, position, head), slot = position % kKeys;
     Floats nothing{};
@@ -50,8 +59,8 @@ struct Store {
   }
 };
 
-// Tokens [start, start + count) of a step belong to one sequence, at positions `before`, before + 1, ...; its blocks are
-// tables[table], tables[table + 1], ...
+// Tokens [start, start + count) of a step belong to one sequence, at positions `before`, before + 1, ...; its blocks
+// are tables[table], tables[table + 1], ...
 struct Feed {
   int32_t start, count, before, table;
 };
@@ -85,16 +94,17 @@ struct Queries {
   int64_t row, head;
 };
 
-// Rooms of one thread for one task: rows of queries, logits, weights, sums.
+// What one thread keeps of one task: queries and weighted sums of values (rows, head_dim), logits and weights of 64
+// positions (rows, kGroup), and of each row the largest logit and the sum of weights so far.
 template <class T>
-struct Room {
+struct Scratch {
   std::vector<T> queries;
   std::vector<float> sums;
   alignas(64) float logits[kQueryRows][kGroup];
   alignas(64) T weights[kQueryRows][kGroup];
   float most[kQueryRows], total[kQueryRows];
 
-  explicit Room(int64_t head_dim) : queries(kQueryRows * head_dim), sums(kQueryRows * head_dim) {}
+  explicit Scratch(int64_t head_dim) : queries(kQueryRows * head_dim), sums(kQueryRows * head_dim) {}
 };
 
 template <class T>
@@ -106,32 +116,32 @@ class Attention {
       : store_(store), reach_(reach), heads_(heads), tables_(tables) {}
 
   // out: (tokens, ...) rows, the heads side by side; out_row: numbers from one token to the next.
-  void attend(const Task& task, const Queries<T>& queries, T* out, int64_t out_row, Room<T>& room) const {
+  void attend(const Task& task, const Queries<T>& queries, T* out, int64_t out_row, Scratch<T>& scratch) const {
     const int64_t dim = store_.head_dim, sharing = heads_ / store_.kv_heads, rows = task.count * sharing;
     const int64_t position = task.feed->before + task.first, last = position + task.count;
     for (int64_t row = 0; row < rows; row++) {
       const int64_t token = task.feed->start + task.first + row / sharing;
-      std::memcpy(&room.queries[row * dim],
+      std::memcpy(&scratch.queries[row * dim],
                   queries.at + token * queries.row + (task.head * sharing + row % sharing) * queries.head,
                   dim * sizeof(T));
-      room.most[row] = -std::numeric_limits<float>::infinity();
-      room.total[row] = 0;
+      scratch.most[row] = -std::numeric_limits<float>::infinity();
+      scratch.total[row] = 0;
     }
-    std::fill(room.sums.begin(), room.sums.begin() + rows * dim, 0.0f);
+    std::fill(scratch.sums.begin(), scratch.sums.begin() + rows * dim, 0.0f);
     const int64_t seen = reach_.window ? std::max<int64_t>(0, position + 1 - reach_.window) : 0;
     for (int64_t group = seen / kGroup * kGroup; group < last; group += kGroup)
-      visit(task, group, std::min<int64_t>(last, group + kGroup), rows, position, room);
+      visit(task, group, std::min<int64_t>(last, group + kGroup), rows, position, scratch);
     for (int64_t row = 0; row < rows; row++) {
       const int64_t token = task.feed->start + task.first + row / sharing;
       T* to = out + token * out_row + (task.head * sharing + row % sharing) * dim;
-      const Floats share = all(1.0f / room.total[row]);
-      for (int64_t d = 0; d < dim; d += kLanes) store(to + d, load(&room.sums[row * dim + d]) * share);
+      const Floats share = all(1.0f / scratch.total[row]);
+      for (int64_t d = 0; d < dim; d += kLanes) store(to + d, load(&scratch.sums[row * dim + d]) * share);
     }
   }
 
  private:
   // Adds the positions [group, end) to all rows.
-  void visit(const Task& task, int64_t group, int64_t end, int64_t rows, int64_t position, Room<T>& room) const {
+  void visit(const Task& task, int64_t group, int64_t end, int64_t rows, int64_t position, Scratch<T>& scratch) const {
     const int32_t* table = tables_ + task.feed->table;
     const int64_t units = store_.head_dim / Kind::kPerUnit, sharing = rows / task.count;
     const char *keys[kSubBlocks], *values[kSubBlocks];
@@ -143,21 +153,21 @@ class Attention {
     }
     for (int64_t row = 0; row < rows; row += kRows)
       with_rows(int(std::min<int64_t>(kRows, rows - row)), [&](auto m) {
-        key_tiles<Kind, m.value, kSubBlocks>(reinterpret_cast<const uint32_t*>(&room.queries[row * store_.head_dim]),
-                                             units, keys, count, room.logits[row]);
+        key_tiles<Kind, m.value, kSubBlocks>(Units::of(&scratch.queries[row * store_.head_dim]), units, keys, count,
+                                             scratch.logits[row]);
       });
-    for (int64_t row = 0; row < rows; row++) weigh(group, end, position + row / sharing, row, room);
+    for (int64_t row = 0; row < rows; row++) update_softmax(group, end, position + row / sharing, row, scratch);
     for (int64_t row = 0; row < rows; row += kRows)
-      with_rows(int(std::min<int64_t>(kRows, rows - row)), [&](auto m) {
-        add_values<m.value>(room, row, values, count);
-      });
+      with_rows(int(std::min<int64_t>(kRows, rows - row)),
+                [&](auto m) { add_values<m.value>(scratch, row, values, count); });
   }
 
-  // Turns the logits of one row into weights, and corrects what was summed up so far to the new largest logit.
-  void weigh(int64_t group, int64_t end, int64_t position, int64_t row, Room<T>& room) const {
-    float* logits = room.logits[row];
+  // One step of the online softmax: turns the logits of one row into weights, and scales what was summed up so far down
+  // to the new largest logit.
+  void update_softmax(int64_t group, int64_t end, int64_t position, int64_t row, Scratch<T>& scratch) const {
+    float* logits = scratch.logits[row];
     const int64_t first = reach_.window ? position + 1 - reach_.window : 0;
-    Floats most = all(room.most[row]);
+    Floats most = all(scratch.most[row]);
     for (int64_t c = 0; c < kGroup; c += kLanes) {
       Floats value = load(logits + c) * reach_.scaling;
       if (reach_.cap != 0) value = hyperbolic_tangent(value / reach_.cap) * reach_.cap;
@@ -168,33 +178,33 @@ class Attention {
       store(logits + c, value);
       most = value > most ? value : most;
     }
-    const float top = largest(most), old = room.most[row];
-    room.most[row] = top;
+    const float top = largest(most), old = scratch.most[row];
+    scratch.most[row] = top;
     if (top == -std::numeric_limits<float>::infinity()) {
       for (int64_t c = 0; c < kGroup; c++)
-        if (std::isnan(logits[c])) room.total[row] = logits[c];
-      std::memset(room.weights[row], 0, sizeof(room.weights[row]));
+        if (std::isnan(logits[c])) scratch.total[row] = logits[c];
+      std::memset(scratch.weights[row], 0, sizeof(scratch.weights[row]));
       return;
     }
     Floats total{};
     for (int64_t c = 0; c < kGroup; c += kLanes) {
       Floats weight = exponential(load(logits + c) - top);
       total = total + weight;
-      store(&room.weights[row][c], weight);
+      store(&scratch.weights[row][c], weight);
     }
     const float kept = top == old ? 1.0f : std::exp(old - top);
-    room.total[row] = room.total[row] * kept + sum(total);
+    scratch.total[row] = scratch.total[row] * kept + sum(total);
     if (kept != 1.0f) {
-      float* sums = &room.sums[row * store_.head_dim];
+      float* sums = &scratch.sums[row * store_.head_dim];
       for (int64_t d = 0; d < store_.head_dim; d += kLanes) store(sums + d, load(sums + d) * kept);
     }
   }
 
   template <int M>
-  void add_values(Room<T>& room, int64_t row, const char* const* values, int count) const {
-    const uint32_t* weights = reinterpret_cast<const uint32_t*>(room.weights[row]);
+  void add_values(Scratch<T>& scratch, int64_t row, const char* const* values, int count) const {
+    const Units weights = Units::of(scratch.weights[row]);
     const int64_t dim = store_.head_dim;
-    float* sums = &room.sums[row * dim];
+    float* sums = &scratch.sums[row * dim];
     int64_t d = 0;
     for (; d + kPanel <= dim; d += kPanel) value_tiles<Kind, M, kVectors>(weights, values, count, dim, d, sums);
     for (; d + 2 * kKeys <= dim; d += 2 * kKeys)

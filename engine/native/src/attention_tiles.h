@@ -1,34 +1,17 @@
 // Tiles of attention: rows of queries by sub-blocks of keys, and rows of weights by sub-blocks of values.
 //
-// A row alone has one sum for each vector of columns, and every step of a sum waits for the one before. A tile therefore
-// takes in as many sub-blocks at once as its registers allow. Each element is still summed up in one order, whatever the
-// tile.
+// A row alone has one sum for each vector of columns, and every step of a sum waits for the one before. A tile
+// therefore takes in as many sub-blocks at once as its registers allow. Each element is still summed up in one order,
+// whatever the tile.
 #pragma once
-
-#include <type_traits>
 
 #include "matmul.h"
 
 namespace beamhouse {
 
-constexpr int kKeys = 16;                     // positions of a sub-block
-constexpr int kGroup = 64;                    // positions between two corrections of the softmax
-constexpr int kSubBlocks = kGroup / kKeys;    // sub-blocks of a group
-
-// Calls `use` with a number of rows that the compiler knows.
-template <class Use>
-inline __attribute__((always_inline)) void with_rows(int rows, const Use& use) {
-  static_assert(kRows <= 7);
-  switch (rows) {
-    case 1: return use(std::integral_constant<int, 1>{});
-    case 2: return use(std::integral_constant<int, 2>{});
-    case 3: return use(std::integral_constant<int, 3>{});
-    case 4: return use(std::integral_constant<int, 4>{});
-    case 5: return use(std::integral_constant<int, 5>{});
-    case 6: return use(std::integral_constant<int, 6>{});
-    case 7: return use(std::integral_constant<int, std::min(7, kRows)>{});
-  }
-}
+constexpr int kKeys = 16;                   // positions of a sub-block
+constexpr int kGroup = 64;                  // positions between two corrections of the softmax
+constexpr int kSubBlocks = kGroup / kKeys;  // sub-blocks of a group
 
 // How many sub-blocks a tile of M rows by C vectors may take in.
 constexpr int sub_blocks_for(int rows, int vectors, int most) {
@@ -40,8 +23,8 @@ constexpr int sub_blocks_for(int rows, int vectors, int most) {
 
 // The logits of M rows with S sub-blocks of keys. x: queries, `units` apart; out: rows of kGroup.
 template <class Kind, int M, int S, int C>
-inline __attribute__((always_inline)) void key_tile(const uint32_t* x, int64_t units, const char* const* keys,
-                                                    int64_t column, float* out) {
+inline __attribute__((always_inline)) void key_tile(Units x, int64_t units, const char* const* keys, int64_t column,
+                                                    float* out) {
   Floats sums[M][S][C];
   for (int m = 0; m < M; m++)
     for (int s = 0; s < S; s++)
@@ -49,8 +32,7 @@ inline __attribute__((always_inline)) void key_tile(const uint32_t* x, int64_t u
   for (int64_t unit = 0; unit < units; unit++) {
     Words columns[S][C];
     for (int s = 0; s < S; s++)
-      for (int c = 0; c < C; c++)
-        columns[s][c] = load_bits<Words>(keys[s] + (unit * kKeys + column) * 4 + c * kBytes);
+      for (int c = 0; c < C; c++) columns[s][c] = load_bits<Words>(keys[s] + (unit * kKeys + column) * 4 + c * kBytes);
     for (int m = 0; m < M; m++)
       for (int s = 0; s < S; s++)
         for (int c = 0; c < C; c++) sums[m][s][c] = Kind::step(sums[m][s][c], columns[s][c], x[m * units + unit]);
@@ -62,7 +44,7 @@ inline __attribute__((always_inline)) void key_tile(const uint32_t* x, int64_t u
 
 // The same with `count` sub-blocks, at most Most at once.
 template <class Kind, int M, int Most>
-inline void key_tiles(const uint32_t* x, int64_t units, const char* const* keys, int count, float* out) {
+inline void key_tiles(Units x, int64_t units, const char* const* keys, int count, float* out) {
   constexpr int C = columns_for(M, kKeys / kLanes), S = sub_blocks_for(M, C, Most);
   int first = 0;
   for (; first + S <= count; first += S)
@@ -72,11 +54,11 @@ inline void key_tiles(const uint32_t* x, int64_t units, const char* const* keys,
     if (first < count) key_tiles<Kind, M, S / 2>(x, units, keys + first, count - first, out + first * kKeys);
 }
 
-// Adds M weighted sums over S sub-blocks of values to out, rows of `dim`, by C vectors from number d on. x: weights, rows
-// of kGroup positions.
+// Adds M weighted sums over S sub-blocks of values to out, rows of `dim`, by C vectors from number d on. x: weights,
+// rows of kGroup positions.
 template <class Kind, int M, int S, int C>
-inline __attribute__((always_inline)) void value_tile(const uint32_t* x, const char* const* values, int64_t dim,
-                                                      int64_t d, float* out) {
+inline __attribute__((always_inline)) void value_tile(Units x, const char* const* values, int64_t dim, int64_t d,
+                                                      float* out) {
   constexpr int kUnits = kKeys / Kind::kPerUnit, kRowUnits = kGroup / Kind::kPerUnit;
   Floats sums[S][M][C];
   for (int s = 0; s < S; s++)
@@ -101,7 +83,7 @@ inline __attribute__((always_inline)) void value_tile(const uint32_t* x, const c
 
 // The same with `count` sub-blocks, at most Most at once, by V vectors.
 template <class Kind, int M, int V, int Most = kSubBlocks>
-inline void value_tiles(const uint32_t* x, const char* const* values, int count, int64_t dim, int64_t d, float* out) {
+inline void value_tiles(Units x, const char* const* values, int count, int64_t dim, int64_t d, float* out) {
   constexpr int C = columns_for(M, V), S = sub_blocks_for(M, C, Most);
   int first = 0;
   for (; first + S <= count; first += S)

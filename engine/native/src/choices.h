@@ -1,4 +1,5 @@
-// What choosing tokens does to whole rows of the vocabulary: races for drawn ones, and the cut to the best.
+// What choosing tokens does to whole rows of the vocabulary, (size,) float32 each: draws from their softmax by an
+// exponential race, the cut to the k largest (top-k by maxima of blocks), and the swaps of a seeded shuffle.
 #pragma once
 
 #include <algorithm>
@@ -39,9 +40,10 @@ inline float peak(const float* scores, int64_t size) {
   return is_bad ? std::numeric_limits<float>::quiet_NaN() : found;
 }
 
-// A draw from the softmax of scores as torch.multinomial makes it: the largest p / q wins, q = -log(1 - u) of uniform
-// doubles u. All p share the factor that makes them sum up to one, so e^(score - most) runs in their place. Since q is
-// never less than u, only those are looked at closely whose bound e^(score - most) / u reaches the best so far.
+// A draw from the softmax of scores as torch.multinomial makes it, an exponential race (Efraimidis and Spirakis, 2006;
+// with scores for weights, the Gumbel-max trick): the largest p / q wins, q = -log(1 - u) of uniform doubles u. All p
+// share the factor that makes them sum up to one, so e^(score - most) runs in their place. Since q is never less than
+// u, only those are looked at closely whose bound e^(score - most) / u reaches the best so far.
 class Race {
  public:
   // False where the winner is in doubt: in torch's hands rounding might let another one win, or the row is no
@@ -69,9 +71,9 @@ class Race {
 
  private:
   static constexpr int64_t kBlock = 256;
-  static constexpr double kDoubt = 1e-5;       // well above what rounding does to p / q, a few units in 1e-7
-  static constexpr float kSlack = 1 + 1e-4f;   // lets all through that could cause doubt
-  static constexpr float kLeast = -87;         // below it next to nothing is left: it cannot win against the best score
+  static constexpr double kDoubt = 1e-5;      // well above what rounding does to p / q, a few units in 1e-7
+  static constexpr float kSlack = 1 + 1e-4f;  // lets all through that could cause doubt
+  static constexpr float kLeast = -87;        // below it next to nothing is left: it cannot win against the best score
 
   bool has_any(const float* block) const {
     Ints lives{};
@@ -97,7 +99,7 @@ class Race {
       const double uniform = Twister::uniform(words_[2 * i], words_[2 * i + 1]);
       if (uniform == 0) return false;
       const float exponential = float(-std::log1p(-uniform));
-      const double ratio = std::exp(double(block[i] - most_)) / exponential;
+      const double ratio = std::exp(double(block[i] - most_)) / double(exponential);
       if (ratio > first_) {
         second_ = first_;
         first_ = ratio;
@@ -117,7 +119,9 @@ class Race {
 };
 
 // The entry that each of the first `count` steps of a seeded shuffle of `size` entries swaps its own with: step i takes
-// the next word modulo what is left, see Shuffle in Python. size: below 2^20, so that a quotient of doubles is exact.
+// the next word modulo what is left (Fisher and Yates, from the front), see Shuffle in Python. size: at most
+// kMostShuffled, so that a quotient of doubles is exact.
+constexpr int64_t kMostShuffled = 1 << 20;
 inline void find_swaps(uint32_t seed, int64_t size, int64_t count, uint32_t* swaps) {
   uint8_t state[Twister::kStateBytes];
   Twister::seed(seed, state);

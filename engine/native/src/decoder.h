@@ -1,6 +1,6 @@
 // A stack of decoder layers, each described by its parts: which norms stand where, how positions come in, what the
-// feed-forward part is, and how branches join the stream of hidden states. All numbers are rounded where a model of torch
-// operations rounds them.
+// feed-forward part is, and how branches join the stream of hidden states. All numbers are rounded where a model of
+// torch operations rounds them.
 #pragma once
 
 #include <memory>
@@ -36,9 +36,9 @@ class Decoder {
   Decoder(Shape shape, std::vector<Layer> layers) : shape_(shape), layers_(std::move(layers)) {}
 
   void forward(Team& team, const Cache& cache, const Step& step) {
-    make_room(step);
+    reserve(step);
     const std::vector<Task> tasks = tasks_of(step.feeds, step.num_feeds, shape_.heads, shape_.kv_heads);
-    while (int(rooms_.size()) < team.size) rooms_.push_back(std::make_unique<Room<T>>(shape_.head_dim));
+    while (int(scratch_.size()) < team.size) scratch_.push_back(std::make_unique<Scratch<T>>(shape_.head_dim));
     team.run([&](int number) {
       embed(team, number, step);
       for (int64_t index = 0; index < step.num_layers; index++) run_layer(team, number, index, cache, step, tasks);
@@ -53,7 +53,7 @@ class Decoder {
   }
 
  private:
-  void make_room(const Step& step) {
+  void reserve(const Step& step) {
     const int64_t tokens = step.num_tokens, attended = shape_.heads * shape_.head_dim;
     x_.resize(tokens * shape_.hidden);
     normed_.resize(tokens * shape_.hidden);
@@ -117,7 +117,7 @@ class Decoder {
     const Queries<T> queries{qkv_.data(), qkv_width(), shape_.head_step};
     const int64_t width = shape_.heads * shape_.head_dim, count = int64_t(tasks.size());
     for (auto [begin, end] = team.take(count, 1); begin < end; std::tie(begin, end) = team.take(count, 1))
-      attention.attend(tasks[begin], queries, attended_.data(), width, *rooms_[number]);
+      attention.attend(tasks[begin], queries, attended_.data(), width, *scratch_[number]);
     team.barrier();
   }
 
@@ -166,9 +166,8 @@ class Decoder {
   void add_branch(Team& team, int number, const Matrix& w, const T* from, int64_t tokens, const Norm& norm) {
     const float scale = shape_.branch_scale;
     if (!norm.kind)
-      return change_stream(team, number, w, from, tokens, [&](int64_t at, Floats product) {
-        return load(&x_[at]) + rounded<T>(product * scale);
-      });
+      return change_stream(team, number, w, from, tokens,
+                           [&](int64_t at, Floats product) { return load(&x_[at]) + rounded<T>(product * scale); });
     multiply_into(team, number, w, from, tokens, branch_.data());
     auto [begin, end] = team.share(number, tokens);
     for (int64_t token = begin; token < end; token++) {
@@ -182,9 +181,8 @@ class Decoder {
 
   // Adds both branches, of which one is a product and the other has been put by, to the stream; ends with a barrier.
   void join_branches(Team& team, int number, const Matrix& w, int64_t tokens) {
-    change_stream(team, number, w, inner_.data(), tokens, [&](int64_t at, Floats product) {
-      return rounded<T>(product + load(&branch_[at])) + load(&x_[at]);
-    });
+    change_stream(team, number, w, inner_.data(), tokens,
+                  [&](int64_t at, Floats product) { return rounded<T>(product + load(&branch_[at])) + load(&x_[at]); });
   }
 
   // Where what goes into a layer is asked for, keeps this thread's share of it. x_ must not change before a barrier.
@@ -215,7 +213,8 @@ class Decoder {
     const Rotary* rotary = layer.rotary < 0 ? nullptr : step.rotaries + layer.rotary;
     for (int64_t token = begin; token < end; token++) {
       while (token >= feed->start + feed->count) feed++;
-      T *queries = &qkv_[token * qkv_width()], *keys = queries + shape_.key_begin, *values = queries + shape_.value_begin;
+      T *queries = &qkv_[token * qkv_width()], *keys = queries + shape_.key_begin,
+        *values = queries + shape_.value_begin;
       prepare(queries, shape_.heads, layer.query, rotary, token);
       prepare(keys, shape_.kv_heads, layer.key, rotary, token);
       if (shape_.query_scale != 1.0f) scale_queries(queries, shape_.query_scale);
@@ -286,7 +285,7 @@ class Decoder {
   std::vector<Layer> layers_;
   std::vector<T> x_, normed_, branch_, qkv_, attended_, inner_;
   Workspace space_;
-  std::vector<std::unique_ptr<Room<T>>> rooms_;
+  std::vector<std::unique_ptr<Scratch<T>>> scratch_;
 };
 
 }  // namespace beamhouse

@@ -1,4 +1,4 @@
-// Norms of rows: by root mean square, or with the mean taken off.
+// Norms of rows (size,): RMSNorm (Zhang and Sennrich, arXiv:1910.07467) and LayerNorm (Ba et al., arXiv:1607.06450).
 #pragma once
 
 #include "vectors.h"
@@ -8,8 +8,8 @@ namespace beamhouse {
 // kRms rounds what it has normed before the weight comes to it; the others round once, at their end.
 enum NormKind : int32_t { kNoNorm = 0, kRms = 1, kRmsWhole = 2, kLayerNorm = 3 };
 
-// size: how many numbers are normed together, a multiple of 16. step: from the weights of one such piece to those of the
-// next; 0 where all share them. bias: or null.
+// size: how many numbers are normed together, a multiple of 16. step: from the weights of one such piece to those of
+// the next; 0 where all share them. bias: or null.
 struct Norm {
   const float *weight, *bias;
   int64_t size, step;

@@ -1,4 +1,5 @@
-// Positions as turns of pairs of numbers.
+// Rotary position embedding (RoPE; Su et al., arXiv:2104.09864): positions as turns of pairs of numbers of a head,
+// (head_dim,), of which the first `dim` are turned.
 #pragma once
 
 #include "vectors.h"

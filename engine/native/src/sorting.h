@@ -1,4 +1,5 @@
-// Whole rows in order, by counting the digits of their bits: one pass over a row for each digit.
+// Whole rows, (size,) float32, in order: a radix sort from the least digit on (LSD), three passes of 11 bits. Floats
+// become whole numbers of the same order first (M. Herf, "Radix tricks", 2001).
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ class Sorting {
       for (uint64_t one : now_) next_[starts_[pass][digit(one, pass)]++] = one;
       now_.swap(next_);
     }
-    for (int64_t i = 0; values && i < size; i++) values[i] = score_of(now_[i] >> 32);
-    for (int64_t i = 0; places && i < size; i++) places[i] = now_[i] & 0xffffffffu;
+    for (int64_t i = 0; values && i < size; i++) values[i] = score_of(uint32_t(now_[i] >> 32));
+    for (int64_t i = 0; places && i < size; i++) places[i] = int64_t(now_[i] & 0xffffffffu);
   }
 
  private:

@@ -1,4 +1,4 @@
-// The random numbers of torch's CPU generators.
+// The random numbers of torch's CPU generators: MT19937 (Matsumoto and Nishimura, "Mersenne Twister", 1998).
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,12 @@
 
 namespace beamhouse {
 
-// The 32-bit Mersenne Twister of a torch generator, from the bytes of its state and back into them: there its words
-// stand in 64-bit places, and `left` counts the calls until it turns.
+// The 32-bit Mersenne Twister of a torch generator, from the bytes of its state and back into them: there its 624 words
+// stand in 64-bit places, and `left` counts the calls until it turns. That layout is torch's own affair: its length and
+// a few draws are held against torch's when the kernels are loaded, and where they differ torch draws (`trial.py`).
 class Twister {
  public:
-  static constexpr int kSize = 624, kStateBytes = 24 + 8 * kSize;
+  static constexpr int kSize = 624, kStateBytes = 24 + 8 * kSize;  // what it reads and writes of the state
 
   // Makes the state of a generator with this seed.
   static void seed(uint32_t seed, uint8_t (&state)[kStateBytes]) {
@@ -52,7 +53,7 @@ class Twister {
         std::memcpy(out, words_ + place_, piece * sizeof *out);
         out += piece;
       }
-      place_ += piece;
+      place_ += int(piece);
       count -= piece;
     }
   }
@@ -72,7 +73,7 @@ class Twister {
   }
 
   // The upper word alone: a number not above the double, and less than 2^-21 below it.
-  static float uniform_floor(uint32_t upper) { return int32_t(tempered(upper) & 0x1fffffu) * 0x1p-21f; }
+  static float uniform_floor(uint32_t upper) { return float(int32_t(tempered(upper) & 0x1fffffu)) * 0x1p-21f; }
 
  private:
   static constexpr int kShift = 397, kLeft = 8, kNext = 16, kWords = 24;

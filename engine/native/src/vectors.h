@@ -41,6 +41,20 @@ inline void store_bits(P* to, V value) {
   std::memcpy(to, &value, sizeof(V));
 }
 
+// Rows of numbers of any kind in units of four bytes, which may lie anywhere. They are copied out: a float or a bf16
+// must not be read through a pointer to whole numbers (strict aliasing).
+struct Units {
+  const char* at;
+
+  template <class Number>
+  static Units of(const Number* numbers) {
+    return {reinterpret_cast<const char*>(numbers)};
+  }
+
+  uint32_t operator[](int64_t unit) const { return load_bits<uint32_t>(at + 4 * unit); }
+  Units operator+(int64_t units) const { return {at + 4 * units}; }
+};
+
 inline Floats all(float value) { return Floats{} + value; }
 inline Ints all_ints(int32_t value) { return Ints{} + value; }
 
@@ -67,7 +81,9 @@ inline void store(bf16* to, Floats x) {
 template <class T>
 inline Floats rounded(Floats x);
 template <>
-inline Floats rounded<float>(Floats x) { return x; }
+inline Floats rounded<float>(Floats x) {
+  return x;
+}
 template <>
 inline Floats rounded<bf16>(Floats x) {
   bf16 bits[kLanes];

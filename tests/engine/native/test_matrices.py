@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from beamhouse.engine.native.library import Kernels, load_kernels
-from beamhouse.engine.native.matrices import PANEL, PackedMatrix, packed_in_turns, packed_side_by_side
+from beamhouse.engine.native.matrices import PackedMatrix, packed_in_turns, packed_side_by_side
+from beamhouse.engine.native.mirrored import PANEL
 
 ROWS = (1, 2, 3, 5, 6, 7, 8, 13, 14, 15, 29, 64)
 SIZES = ((16, 16), (64, 48), (100, 640), (257, 1040))
