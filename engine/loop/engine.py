@@ -22,7 +22,7 @@ from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.loop.slow_steps import Watch
 from beamhouse.engine.loop.step_budget import StepLimits
-from beamhouse.engine.runners.runner import Runner
+from beamhouse.engine.runners.runner import InspectableRunner
 from beamhouse.engine.state.batch import Advance, Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request, Sequence
@@ -39,7 +39,7 @@ class Engine:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: InspectableRunner,
         cache: BlockCache,
         limits: StepLimits,
         pipeline: Pipeline,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from beamhouse.engine.decoding.requested_outputs import encode_tensor, positions_of
 from beamhouse.engine.link.messages import TensorPiece, Tokens
-from beamhouse.engine.runners.runner import Runner, Seen, Wish
+from beamhouse.engine.runners.runner import InspectableRunner, Seen, Wish
 from beamhouse.engine.state.request import Request
 
 
@@ -23,7 +23,7 @@ class Inspecting:
     for it, and neither has this. What a sequence did not reach is NaN.
     """
 
-    def __init__(self, request: Request, runner: Runner, ended_at: float) -> None:
+    def __init__(self, request: Request, runner: InspectableRunner, ended_at: float) -> None:
         """ended_at: when its last token was chosen, in `time.monotonic()` seconds."""
         self.request, self.ended_at = request, ended_at
         self._runner = runner
@@ -76,7 +76,7 @@ class Inspecting:
 class Inspections:
     """The requests that have ended and wait for their tensors, one after the other."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: InspectableRunner) -> None:
         self._runner = runner
         self._waiting: dict[Request, tuple[Inspecting, Iterator[None]]] = {}
 

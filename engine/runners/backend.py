@@ -13,7 +13,6 @@ from beamhouse.engine.native.library import Kernels
 from beamhouse.engine.native.linear import pack_linears
 from beamhouse.engine.native.parts import OtherArchitecture
 from beamhouse.engine.native.pick import PickedKernels
-from beamhouse.engine.native.stack import NativeStack
 from beamhouse.engine.runners.cuda_pick import pick_for_gpu
 from beamhouse.engine.runners.native_backend import NativeBackend
 from beamhouse.engine.runners.torch_backend import TorchBackend
@@ -53,9 +52,12 @@ class Backend(Protocol):
         ...
 
     def run(
-        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: Any
+        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: Any, num_layers: int | None = None
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        """The logits of the `kept` tokens, (N, V) float32, and the hidden states of some layers, (T, d) each."""
+        """The logits of the `kept` tokens, (N, V) float32, and the hidden states of some layers, (T, d) each.
+
+        num_layers: how many are run, from the first on; None: all.
+        """
         ...
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -75,7 +77,7 @@ def pick_backend(
     Raises ModelUnsupported where the settings ask for what cannot be had.
     """
     if picked.kernels is not None:
-        return _native(model, cache, picked.kernels, quantize)
+        return _native(model, cache, picked.kernels, quantize, picked.why_not)
     if quantize:
         raise ModelUnsupported(
             f"quantize is {quantize}, which needs the native kernels on a CPU"
@@ -86,15 +88,15 @@ def pick_backend(
     return TorchBackend(model, f"torch; {picked.why_not}" if picked.why_not else "torch")
 
 
-def _native(model: PreTrainedModel, cache: BlockCache, kernels: Kernels, quantize: str | None) -> Backend:
+def _native(model: PreTrainedModel, cache: BlockCache, kernels: Kernels, quantize: str | None, why_not: str) -> Backend:
     """The whole decoder in the kernels, or its linear layers alone.
 
     A model can be unlike all that recognition expects, in any way; whatever that raises, its own code may still be
     right, with what was packed until then: layers over packed weights compute the same.
     """
-    form = f", {quantize} weights" if quantize else ""
+    remark = (f", {quantize} weights" if quantize else "") + (f"; {why_not}" if why_not else "")
     try:
-        return NativeBackend(model, NativeStack(model, kernels, cache, quantize), form)
+        return NativeBackend(model, kernels, cache, quantize, remark)
     except OtherArchitecture as error:
         reason = str(error)
     except Exception as error:
@@ -111,4 +113,4 @@ def _native(model: PreTrainedModel, cache: BlockCache, kernels: Kernels, quantiz
         return TorchBackend(model, "torch")
     if not count and quantize:
         raise ModelUnsupported(f"quantize is {quantize}, but the model has no linear layer of that kind")
-    return TorchBackend(model, f"{kernels.variant}, linear layers{form}" if count else "torch")
+    return TorchBackend(model, f"{kernels.variant}, linear layers{remark}" if count else "torch")

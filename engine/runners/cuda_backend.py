@@ -42,16 +42,17 @@ class CudaBackend:
         return VarlenAttention(self._torch.new_store(cache, num_spare=1), self._kernel, self._model.dtype)
 
     def run(
-        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: VarlenAttention
+        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: VarlenAttention, num_layers: int | None = None
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
-        if self._graphs is not None and store is self._recorded and not layers and _are_single(feeds):
-            logits = self._graphs.run(feeds)
+        graphs = self._graphs if store is self._recorded and num_layers is None else None
+        if graphs is not None and not layers and _are_single(feeds):
+            logits = graphs.run(feeds)
             if logits is not None:
                 return logits if len(kept) == len(feeds) else logits[list(kept)], {}
         layout, device = BufferLayout.of(feeds, len(kept)), self._model.device
         # Nothing of these feeds' numbers is left over, so that the spare block is not needed.
         host = stage(layout, feeds, kept, store.block_size, 0, is_pinned=device.type == "cuda")
-        return self._compute(layout.views(host.to(device, non_blocking=True)), feeds, layers, store)
+        return self._compute(layout.views(host.to(device, non_blocking=True)), feeds, layers, store, num_layers)
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._torch.project(hidden)
@@ -85,11 +86,16 @@ class CudaBackend:
         self._graphs, self._recorded, self.kernels = graphs, store, "torch, CUDA graphs"
 
     def _compute(
-        self, step: StepNumbers, feeds: Seq[Feed] | None, layers: Seq[int], store: VarlenAttention
+        self,
+        step: StepNumbers,
+        feeds: Seq[Feed] | None,
+        layers: Seq[int],
+        store: VarlenAttention,
+        num_layers: int | None = None,
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         store.begin(step, feeds)
         try:
-            return self._torch.compute(step.token_ids[None], step.positions[None], step.kept, layers, store)
+            return self._torch.compute(step.token_ids[None], step.positions[None], step.kept, layers, store, num_layers)
         finally:
             store.end()
 

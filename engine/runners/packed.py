@@ -46,14 +46,14 @@ class PackedRunner:
         return int(self.model.get_output_embeddings().weight.shape[0])
 
     @torch.inference_mode()
-    def forward(self, batch: Batch) -> Forward:
-        """Run one step."""
+    def forward(self, batch: Batch, num_layers: int | None = None) -> Forward:
+        """Run one step. num_layers: leave the model after so many layers; None: after the last."""
         if batch.copies:
             self._store.copy_blocks(batch.copies)
         kept, spans = _asked(batch.feeds)
         layers = sorted({layer for feed in batch.feeds if feed.num_hidden for layer in feed.layers})
         with turned(self._turning, spans_of(batch.feeds) if self._turning else ()):
-            logits, states = self.backend.run(batch.feeds, kept, layers, self._store)
+            logits, states = self.backend.run(batch.feeds, kept, layers, self._store, num_layers)
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
         return Forward(logits, spans, _hidden_of(batch.feeds, states))

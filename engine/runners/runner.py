@@ -63,6 +63,10 @@ class Runner(Protocol):
         """Hidden states (n, d) through the model's head alone: (n, V) float32."""
         ...
 
+
+class InspectableRunner(Runner, Protocol):
+    """A runner that also shows what it computed on the way."""
+
     def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
         """Look into a finished sequence by one more pass over it, piece by piece."""
         ...

@@ -15,6 +15,7 @@ from transformers import AttentionInterface, Cache, PreTrainedModel
 
 from beamhouse.engine.attention.attention_plan import AttentionPlan, build_plan
 from beamhouse.engine.attention.paged import PagedAttention, UnsupportedAttention
+from beamhouse.engine.runners.layer_list import LayerList
 from beamhouse.engine.state.batch import Feed
 from beamhouse.engine.state.block_cache import BlockCache
 
@@ -56,6 +57,7 @@ class TorchBackend:
         self.plain = plain_attention(model)
         self._config = model.config.get_text_config(decoder=True)
         self._store: Attending | None = None
+        self._layers: LayerList | None = None
         # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
         backend, name = weakref.ref(self), f"beamhouse_paged_{id(self)}"
         AttentionInterface.register(name, lambda *args, **kwargs: backend()._attend(*args, **kwargs))  # type: ignore[union-attr]
@@ -69,14 +71,14 @@ class TorchBackend:
         return PagedAttention(self._config, cache.num_blocks + num_spare, cache.block_size)
 
     def run(
-        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: PagedAttention
+        self, feeds: Seq[Feed], kept: Seq[int], layers: Seq[int], store: PagedAttention, num_layers: int | None = None
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         plan = build_plan(feeds, store.block_size, self._model.device)
         token_ids = torch.tensor([[t for feed in feeds for t in feed.token_ids]], device=self._model.device)
         places = torch.tensor(kept, dtype=torch.int64, device=self._model.device)
         store.plan = plan
         try:
-            return self.compute(token_ids, self._positions(feeds, plan), places, layers, store)
+            return self.compute(token_ids, self._positions(feeds, plan), places, layers, store, num_layers)
         finally:
             store.plan = None
 
@@ -87,17 +89,26 @@ class TorchBackend:
         kept: torch.Tensor,
         layers: Seq[int],
         store: Attending,
+        num_layers: int | None = None,
     ) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """One pass over tokens (1, T) at positions (1, T), attending through a store that knows the step. As `run`."""
         self._store = store
         try:
-            return self._compute(token_ids, positions, kept, layers)
+            with self._cut(num_layers):
+                return self._compute(token_ids, positions, kept, layers)
         finally:
             self._store = None
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
         return logits.float()
+
+    def _cut(self, num_layers: int | None) -> contextlib.AbstractContextManager[None]:
+        if num_layers is None:
+            return contextlib.nullcontext()
+        if self._layers is None:
+            self._layers = LayerList(self._model)
+        return self._layers.cut(num_layers)
 
     def _attend(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:  # Any: the library's interface
         if self._store is None:

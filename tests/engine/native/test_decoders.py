@@ -11,7 +11,6 @@ from beamhouse.engine.native.architecture import recognize
 from beamhouse.engine.native.compiler import NoKernels
 from beamhouse.engine.native.library import load_kernels
 from beamhouse.engine.native.parts import OtherArchitecture
-from beamhouse.engine.native.stack import NativeStack
 from beamhouse.engine.runners.check import check
 from beamhouse.engine.runners.early_exit import EarlyExitRunner
 from beamhouse.engine.runners.native_backend import NativeBackend
@@ -40,7 +39,7 @@ def _needs_kernels() -> None:
 def runner_of(family: str, dtype: torch.dtype = torch.float32) -> PackedRunner:
     """One runner per model, used by all tests: what they leave in its cache must not matter."""
     model, cache = copy_of(family, dtype), BlockCache(64, 16)
-    return PackedRunner(model, cache, NativeBackend(model, NativeStack(model, load_kernels(2), cache, None), ""))
+    return PackedRunner(model, cache, NativeBackend(model, load_kernels(2), cache))
 
 
 def plain_runner(family: str) -> PackedRunner:
@@ -203,5 +202,5 @@ def test_what_the_kernels_do_not_know_is_turned_away_and_left_alone(part: str) -
     with pytest.raises(OtherArchitecture):
         recognize(model)
     with pytest.raises(OtherArchitecture):
-        NativeStack(model, load_kernels(2), BlockCache(8, 16), None)
+        NativeBackend(model, load_kernels(2), BlockCache(8, 16))
     assert list(model.modules()) == modules
