@@ -2,7 +2,8 @@
 # make serve     the server; MODEL=directory or Hub id, PORT=8000, ARGS="--max-rows 16"
 # make test      the tests; ARGS="-k haproxy"
 # make fuzz      random requests in company against themselves alone, then against generate(); ARGS="--seconds 600"
-# make check     format, lint, types, import rules
+# make check     format, lint, types, import rules; of the kernels, format, warnings and clang-tidy
+# make test-sanitized   the tests of the kernels with what finds bad memory, undefined behaviour and data races
 # make bench     this server beside its peers, into docs/performance.md; goes on where it was cut off; ARGS="--fresh"
 # make bench-quick   beside model.generate() alone, in a few minutes
 # make bench-modes   every decoding mode beside model.generate(); ARGS="--legacy-python PATH" for those of transformers 4.x
@@ -24,7 +25,7 @@ PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(
 SOURCES := beamhouse config schemas engine server training benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools serve test test-slow fuzz check format bench bench-quick bench-modes peers lock wheel clean
+.PHONY: help install install-dev tools serve test test-slow test-sanitized fuzz check check-kernels format bench bench-quick bench-modes peers lock wheel clean
 
 help:
 	@sed -n '/^[^#]/q; /^$$/q; s/^# \{0,1\}//p' Makefile
@@ -69,13 +70,30 @@ FUZZ := $(BIN)/python -m tests.fuzz
 fuzz: install-dev
 	@$(FUZZ).company $(ARGS); company=$$?; $(FUZZ).library $(ARGS) && exit $$company
 
-check: install-dev
+test-sanitized: install-dev tools
+	$(BIN)/python -m tests.engine.native.sanitized
+
+check: install-dev check-kernels
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
+# Once for each width of vectors, since each compiles other branches. On the machine of a user, whose compiler nobody
+# knows, warnings are none of these: there the kernels are compiled without them.
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wcast-align -Wcast-qual \
+  -Wstrict-aliasing=2 -Werror
+WIDEST   := $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4 -mavx512bf16 -mavx512vnni)
+WIDTHS   := $(if $(WIDEST),"$(WIDEST)" -march=x86-64-v3) ""
+KERNEL_SOURCES := $(wildcard $(KERNELS)/*.h $(KERNELS)/*.cpp tests/engine/native/*.cpp)
+check-kernels: install-dev tools
+	$(BIN)/clang-format --dry-run --Werror $(KERNEL_SOURCES)
+	for width in $(WIDTHS); do \
+	  c++ -std=c++20 -fsyntax-only $(WARNINGS) $$width $(KERNELS)/api.cpp tests/engine/native/kernels_test.cpp || exit 1; done
+	$(BIN)/clang-tidy --quiet $(KERNELS)/api.cpp -- -std=c++20 $(WIDEST)
+
 format: install-dev
+	$(BIN)/clang-format -i $(KERNEL_SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
