@@ -22,6 +22,7 @@ PEERS  ?= .peers
 
 BIN     := $(VENV)/bin
 PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+KERNELS := engine/native/src
 SOURCES := beamhouse config schemas engine server training benchmarks tests
 
 .DEFAULT_GOAL := help
@@ -85,7 +86,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -W
   -Wstrict-aliasing=2 -Werror
 WIDEST   := $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v4 -mavx512bf16 -mavx512vnni)
 WIDTHS   := $(if $(WIDEST),"$(WIDEST)" -march=x86-64-v3) ""
-KERNEL_SOURCES := $(wildcard $(KERNELS)/*.h $(KERNELS)/*.cpp tests/engine/native/*.cpp)
+KERNEL_SOURCES := $(wildcard $(KERNELS)/*.h $(KERNELS)/*.cpp tests/engine/native/*.cpp benchmarks/machine/*.cpp)
 check-kernels: install-dev tools
 	$(BIN)/clang-format --dry-run --Werror $(KERNEL_SOURCES)
 	for width in $(WIDTHS); do \

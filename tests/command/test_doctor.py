@@ -104,7 +104,7 @@ def test_missing_kernels_count_as_much_as_they_were_asked_for(
 def test_kernels_of_another_layout_are_told_with_the_reason(model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mirrored, "PANEL", 32)
     kernels = findings(model)["kernels"]
-    assert kernels.verdict is Verdict.NOTE
+    assert kernels.verdict is Outlook.NOTE
     assert kernels.text.endswith("kPanel is 64 in the library and 32 in Python")
 
 
