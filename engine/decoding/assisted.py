@@ -1,4 +1,4 @@
-"""Assisted decoding: drafted tokens are checked in the shared step, and those the model confirms stay."""
+"""Assisted (speculative) decoding: drafted tokens are checked in the shared step; those the model confirms stay."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq

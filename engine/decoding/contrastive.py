@@ -71,7 +71,7 @@ class Contrastive(Strategy):
     feeds_last: ClassVar[bool] = True
 
     def prepare(self, request: Request) -> None:
-        request.layers, request.reads_every_position = (-1,), True
+        request.read_hidden((-1,), at_every_position=True)
         request.memory[_CONTEXT] = Context()
 
     def observe(self, request: Request, sequence: Sequence, start: int, hidden: torch.Tensor) -> None:
@@ -161,7 +161,7 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
             values[0, : len(candidates)], logits[at : at + 1], scores[at : at + 1]
         )
         # The context is whole and is kept from here on: what is fed again later need not be observed again.
-        row.request.reads_every_position = False
+        row.request.read_hidden((-1,))
 
 
 def _normalised(states: torch.Tensor) -> torch.Tensor:

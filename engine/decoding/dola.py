@@ -50,7 +50,7 @@ class Dola(Strategy):
         self._model = model
 
     def prepare(self, request: Request) -> None:
-        request.layers = candidate_layers(request.config.dola_layers or [], self._model)
+        request.read_hidden(candidate_layers(request.config.dola_layers or [], self._model))
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         rows, logits = live(requests, step)

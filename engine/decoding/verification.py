@@ -1,4 +1,8 @@
-"""How the main model's scores decide which drafted tokens stay, and what follows them."""
+"""How the main model's scores decide which drafted tokens stay, and what follows them.
+
+The check of speculative decoding: by comparison where nothing is drawn or the draft has no probabilities, else by
+rejection sampling.
+"""
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -84,7 +88,7 @@ def _drawn(check: Check) -> torch.Tensor:
 
 
 def _speculated(check: Check, drafted: torch.Tensor) -> torch.Tensor:
-    """Speculative sampling: the accepted tokens and the next one are distributed as the main model's own draws.
+    """Rejection sampling: the accepted tokens and the next one are distributed as the main model's own draws.
 
     Source: arXiv:2211.17192, algorithm 1; with `assistant_ensemble_weight` arXiv:2604.07622. The random numbers are
     those of transformers: one uniform for each drafted token, then one race. Where rounding leaves nothing of p - q the

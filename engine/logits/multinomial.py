@@ -1,8 +1,9 @@
 """Draws as `torch.multinomial` makes them, at a fraction of its cost on a CPU.
 
 It draws without replacement by an exponential race: those with the largest p / q win, q being exponential draws of the
-shape of p. On a CPU torch makes q of uniform numbers u, as -log(1 - u) in double precision, and the logarithm costs
-most. Since q is never less than u, p / u bounds p / q, and few entries come near enough to need one.
+shape of p. That is the Gumbel-max trick without its logarithm of p, and with several winners Gumbel-top-k
+(arXiv:1903.06059). On a CPU torch makes q of uniform numbers u, as -log(1 - u) in double precision, and the logarithm
+costs most. Since q is never less than u, p / u bounds p / q, and few entries come near enough to need one.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ _BLOCK_ROWS = 8
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A generator draws numbers for `num_rows` rows, in their order. live: the rows that race; None: all of them."""
+    """One generator's part in a race: it draws numbers for `num_rows` rows, in their order.
+
+    live: the rows that are drawn from; the numbers of the others are used up as the library does. None: all of them.
+    """
 
     generator: torch.Generator
     num_rows: int = 1

@@ -21,6 +21,8 @@ Shares = list[tuple[Sequence, int]]
 class Scheduler:
     """Holds waiting and running requests; plans a step within the token budget and the free blocks.
 
+    Continuous batching with chunked prefill: requests join and leave at any step, and long prompts are fed in parts.
+
     A sequence feeds the tokens its cache lacks. A request advances in the step in which all its sequences are fed to
     their ends; while the budget is too small for that, it feeds parts, and every sequence keeps at least one token
     for the step that completes it. Of the prompts the oldest is fed first, as far as the pace allows beside requests

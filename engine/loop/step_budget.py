@@ -24,12 +24,13 @@ class StepLimits:
 
 @dataclass(slots=True)
 class StepBudget:
-    """The budgets of a step and what they were spent on.
+    """How many tokens a step may still feed, and what it feeds: chunked prefill beside requests that decode.
 
-    step_tokens: what it had room for, left: what it still has. prompt_left: that for prompts; long_left: of it, for
-    prompts that no single step could take. decoding: the requests that need no prompt fed, and num_decoded: the tokens
-    they mean to feed. fed: the requests that stand in the step. under_way: digests of the blocks of prompts that the
-    step computes, or begins to.
+    now: when it was planned. step_tokens: the most tokens of a step. left: those that are not given away yet.
+    prompt_left: the most of them that prompts may get. long_left: the most that prompts may get which are longer than a
+    whole step. decoding: the requests that lack only their newest tokens; num_decoded: those tokens, drafts included.
+    num_prompt: tokens of prompts that the step feeds. fed: the requests that stand in it. under_way: digests of the
+    blocks of prompts that it fills, or begins to.
     """
 
     now: float
@@ -62,7 +63,7 @@ class StepBudget:
 
 
 def begin(running: Seq[Request], following: Seq[Request], limits: StepLimits, pace: Pace, now: float) -> StepBudget:
-    """A plan with its budgets. running: the oldest first. following: those that wait and have rows in this step.
+    """A step that feeds nothing yet. running: the oldest first. following: those that wait and have rows in this step.
 
     Beside requests that decode, prompts get what the pace allows, and only short ones the part of it that these add.
     Alone they get everything, of which a long one leaves half to short ones.

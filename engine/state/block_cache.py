@@ -1,7 +1,8 @@
-"""Which cache blocks hold which tokens: accounting alone, no tensors.
+"""Which cache blocks hold which tokens: the accounting of a paged KV cache with prefix caching, no tensors.
 
-A block holds `block_size` consecutive tokens of a sequence. Blocks are counted by reference: a fork shares all blocks
-of its parent, and whoever writes into a shared block gets a copy of it first. A full block is published under a digest
+A block holds `block_size` consecutive tokens of a sequence, whose `block_ids` are its block table. Blocks are counted
+by reference: a fork shares all blocks of its parent, and whoever writes into a shared block gets a copy of it first
+(copy on write). A full block is published under a digest
 of all tokens up to its end; a prompt that begins with the same tokens takes the block instead of computing it.
 Of the block where a prompt departs from the others it gets a copy, with the tokens before that. Published blocks that
 nobody holds stay until their room is needed, the longest unused first.

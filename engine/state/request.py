@@ -140,6 +140,10 @@ class Request:
         if not self.warnings:
             self.warnings.append(text)
 
+    def read_hidden(self, layers: tuple[int, ...], *, at_every_position: bool = False) -> None:
+        """Let its passes show hidden states of these layers, at the newest position or at every one that is fed."""
+        self.layers, self.reads_every_position = layers, at_every_position
+
     def fail(self, why: str) -> None:
         """Let it end with this step, whatever is chosen for it, and nobody else; the first reason stays."""
         if self.failure is None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -32,7 +31,6 @@ FIELD = "prefix_allowed_tokens"
 _MAX_IDS = 2**18
 _MAX_REMEMBERED = 64
 
-_Key = tuple[str | None, str, str | None]
 Place = TypeVar("Place")
 
 
@@ -138,9 +136,8 @@ class Constraints:
         self._vocab_size = vocab_size
         self._spell = spell
         self._tries = Remembered[Trie]()
+        self._texts = Remembered[AllowedText](_MAX_REMEMBERED)
         self._compiler: GrammarCompiler | None = None
-        self._remembered: OrderedDict[_Key, AllowedText] = OrderedDict()
-        self._remembering = threading.Lock()
         self._compiling = threading.Lock()
 
     def warm_up(self) -> None:
@@ -202,35 +199,20 @@ class Constraints:
             raise invalid(field, ProblemCode.NOT_SUPPORTED, "grammars need a tokenizer, and this model has none")
         try:
             key = (constraint.kind, source_of(constraint), constraint.whitespace)
-            known = self._recall(key)
-            if known is None:
-                known = self._compiled(constraint, self._spell)
-                self._remember(key, known)
-            return known
+            return self._texts.get(key, lambda: self._compiled(constraint))
         except NotSpelled as error:
             text = f"this model's tokenizer cannot be constrained by text: {error}; give token_ids or sequences"
             raise invalid(field, ProblemCode.NOT_SUPPORTED, text) from error
         except GrammarError as error:
             raise invalid(field, ProblemCode.INVALID_GRAMMAR, str(error)) from error
 
-    def _compiled(self, constraint: Constraint, spell: Callable[[int], Spelling]) -> AllowedText:
+    def _compiled(self, constraint: Constraint) -> AllowedText:
         require_llguidance()
         with self._compiling:
             if self._compiler is None:
-                self._compiler = GrammarCompiler.build(spell(self._vocab_size))
+                assert self._spell is not None
+                self._compiler = GrammarCompiler.build(self._spell(self._vocab_size))
             return AllowedText(self._compiler.compile(write_grammar(constraint, self._compiler.forces)))
-
-    def _recall(self, key: _Key) -> AllowedText | None:
-        with self._remembering:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
-            return self._remembered.get(key)
-
-    def _remember(self, key: _Key, compiled: AllowedText) -> None:
-        with self._remembering:
-            self._remembered[key] = compiled
-            if len(self._remembered) > _MAX_REMEMBERED:
-                self._remembered.popitem(last=False)
 
 
 def is_complete(request: Request, known: list[int], added: list[int], memory: Memory) -> bool:
