@@ -11,12 +11,13 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
+from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
-from beamhouse.server.edge.validation import on_validation_error, schema_of
+from beamhouse.server.edge.validation import on_validation_error
 from beamhouse.server.service import EngineLink, Service
 from beamhouse.server.version import version
 

@@ -148,7 +148,10 @@ class GenerationConfig(GenerationFields):
         try:
             config = cls.model_validate(parts.fields)
         except ValidationError as error:
-            raise InvalidGenerationConfig(explain(error.errors(include_url=False), cls)) from error
+            found = explain(error.errors(include_url=False), parts.fields, cls)
+            raise InvalidGenerationConfig(
+                [Problem(str(next(iter(path), "")), code, message) for path, (code, message) in found.items()]
+            ) from error
         config._with_origin(parts.metadata).with_extras(parts.extras)
         unused = {key: value for key, value in overrides.items() if key not in known}
         return (config, unused) if return_unused_kwargs else config

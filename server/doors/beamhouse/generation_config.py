@@ -20,7 +20,7 @@ from beamhouse.server.asking.translate import check_budget, plain, resolve_for
 from beamhouse.server.asking.watermark_checks import check_watermark, shown_config
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
-from beamhouse.server.edge.validation import explain
+from beamhouse.server.edge.validation import problems_of
 from beamhouse.server.service import Model
 
 router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
@@ -51,7 +51,7 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     except ValidationError as error:
         sent = {"generation_config": body.generation_config}
         located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
-        return ValidateAnswer(is_valid=False, problems=explain(located, sent, GenerateRequest), warnings=[])
+        return ValidateAnswer(is_valid=False, problems=problems_of(located, sent, GenerateRequest), warnings=[])
     return examine(asked, body, model, service.budget)
 
 
