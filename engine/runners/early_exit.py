@@ -36,8 +36,7 @@ class EarlyExitRunner:
         # Made when it is first needed, since most servers never draft like this.
         if self._store is None:
             self._store = self._runner.backend.new_store(self._cache)
-        with self._runner.storing_in(self._cache, self._store):
-            return self._runner.forward(batch, self.num_layers)
+        return self._runner.forward(batch, self.num_layers, self._store)
 
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._runner.project(hidden)

@@ -46,27 +46,21 @@ class PackedRunner:
         return int(self.model.get_output_embeddings().weight.shape[0])
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, num_layers: int | None = None) -> Forward:
-        """Run one step. num_layers: leave the model after so many layers; None: after the last."""
+    def forward(self, batch: Batch, num_layers: int | None = None, store: Store | None = None) -> Forward:
+        """Run one step. num_layers: leave the model after so many layers; None: after the last.
+
+        store: of the backend's own, what holds the keys and values of the batch instead of the runner's.
+        """
+        store = self._store if store is None else store
         if batch.copies:
-            self._store.copy_blocks(batch.copies)
+            store.copy_blocks(batch.copies)
         kept, spans = _asked(batch.feeds)
         layers = sorted({layer for feed in batch.feeds if feed.num_hidden for layer in feed.layers})
         with turned(self._turning, spans_of(batch.feeds) if self._turning else ()):
-            logits, states = self.backend.run(batch.feeds, kept, layers, self._store, num_layers)
+            logits, states = self.backend.run(batch.feeds, kept, layers, store, num_layers)
         for feed in batch.feeds:
             feed.sequence.num_cached += len(feed.token_ids)
         return Forward(logits, spans, _hidden_of(batch.feeds, states))
-
-    @contextlib.contextmanager
-    def storing_in(self, cache: BlockCache, store: Store) -> Iterator[None]:
-        """Keep keys and values elsewhere for a while. cache: the accounting of the blocks that `store` holds."""
-        own = self.cache, self._store
-        self.cache, self._store = cache, store
-        try:
-            yield
-        finally:
-            self.cache, self._store = own
 
     @torch.inference_mode()
     def project(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -128,10 +128,11 @@ def test_another_store_is_never_played_back() -> None:
     recorder = Recorder()
     runner = recorded(recorder)
     other = BlockCache(NUM_BLOCKS, BLOCK)
+    store, one = runner.backend.new_store(other), Sequence([7, 20, 21], num_prompt=1)
     recorder.plays.clear()
-    with runner.storing_in(other, runner.backend.new_store(other)):
-        (one,) = sequences(runner, 1)
-        step(runner, [(one, 1)])
+    for token in one.token_ids:
+        other.reserve(one, 1)
+        runner.forward(Batch([Feed(one, [token])], []), store=store)
     assert recorder.plays == []
 
 
