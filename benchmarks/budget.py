@@ -24,6 +24,8 @@ from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
 from beamhouse.engine.native.library import load_kernels
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopTokenEvent
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge import budget
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import write_event
@@ -122,8 +124,8 @@ def step_s(options: BudgetOptions, case: Case, fields: dict[str, Any], outside: 
     registry = Registry(BUILTIN, {"never": Never}, [str(number).encode() for number in range(options.vocab_size)])
     engine = make_engine(options.vocab_size, options.rows * 2, length, kernels, registry)
     for number in range(1 if case.is_one_request else options.rows):
-        config = fields | {"max_length": length, "eos_token_id": END}
-        engine.submit(Submission(str(number), [5] * PROMPT_TOKENS, config, seed=number, **outside))
+        asked = GenerationConfig(**{"top_k": 0} | fields | {"max_length": length, "eos_token_id": END})
+        engine.submit(Submission(str(number), [5] * PROMPT_TOKENS, Resolved.of(asked), seed=number, **outside))
     times: list[float] = []
     while engine.has_work:
         start = time.perf_counter()

@@ -113,7 +113,7 @@ def run_engine(engine: Engine, prompts: list[list[int]], num_new: int) -> Run:
     asked = GenerationConfig.from_dict({"max_new_tokens": num_new, "eos_token_id": None, "do_sample": False})
     for number, prompt_ids in enumerate(prompts):
         config = resolve(asked, GenerationConfig(), prompt_len=len(prompt_ids), context_len=1 << 20)
-        engine.submit(Submission(str(number), prompt_ids, config.to_diff_dict()))
+        engine.submit(Submission(str(number), prompt_ids, config))
     started, decode_s = time.perf_counter(), []
     while engine.has_work:
         before = time.perf_counter()

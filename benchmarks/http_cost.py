@@ -21,6 +21,8 @@ from beamhouse.config.settings import load
 from beamhouse.engine.build import build
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 from benchmarks.cases.loads import Ask, Lanes
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
@@ -169,8 +171,8 @@ def engine_alone() -> Engine:
 def rate_alone(engine: Engine, asked: list[list[int]], num_new: int) -> float:
     start = time.perf_counter()
     for number, prompt in enumerate(asked):
-        config = {"max_length": len(prompt) + num_new, "min_new_tokens": num_new, "do_sample": False}
-        engine.submit(Submission(f"{number}", prompt, config))
+        config = GenerationConfig(max_length=len(prompt) + num_new, min_new_tokens=num_new, do_sample=False)
+        engine.submit(Submission(f"{number}", prompt, Resolved.of(config)))
     num_tokens = 0
     while engine.has_work:
         num_tokens += sum(len(tokens.token_ids) for one in engine.step().requests for tokens in one.tokens)

@@ -35,6 +35,8 @@ from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 from benchmarks.cases.prompts import draw_ids
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
@@ -175,17 +177,16 @@ def watch_all(clock: Clock) -> None:
 
 def measure(options: StepOptions, clock: Clock, case: str, rows: int, waiting: int) -> dict[str, float] | None:
     """Seconds of each phase in a step, and of the whole; None where a request of the case has more rows than asked."""
-    config = CASES[case]
-    width = config.get("num_beams") or (config["top_k"] if "penalty_alpha" in config else 1)
-    if rows % width:
-        return None
     length = options.prompt_tokens + 6 * (WARM_UP + options.steps)
+    fields = {"top_k": 0} | CASES[case] | {"max_length": length, "eos_token_id": END}
+    config = Resolved.of(GenerationConfig(**fields))
+    if rows % config.num_rows:
+        return None
     kernels = load_kernels(options.threads) if options.kernels == "native" else None
     engine, draw = make_engine(options.vocab_size, rows, length, kernels), Random(0)
-    fields = config | {"max_length": length, "eos_token_id": END}
-    for number in range(rows // width + waiting):
+    for number in range(rows // config.num_rows + waiting):
         prompt = draw_ids(draw, options.prompt_tokens, options.vocab_size)
-        engine.submit(Submission(str(number), prompt, fields, seed=number, deadline_s=600.0))
+        engine.submit(Submission(str(number), prompt, config, seed=number, deadline_s=600.0))
     found: list[dict[str, float]] = []
     for _ in range(WARM_UP + options.steps):
         clock.spent = defaultdict(float)

@@ -47,7 +47,7 @@ def tokens_of(submission: Submission, *steps: list[int]) -> list[Said]:
 def count_up(submission: Submission) -> list[Said]:
     """Each sequence continues with the ids after its last prompt token, up to `max_length`."""
     config, wanted = submission.config, submission.wanted
-    num_new = config["max_length"] - len(submission.prompt_ids)
+    num_new = config.max_length - len(submission.prompt_ids)
     return [
         Tokens(
             sequence=row,
@@ -57,7 +57,7 @@ def count_up(submission: Submission) -> list[Said]:
             finish_reason=FinishReason(FinishType.LENGTH) if step == num_new - 1 else None,
         )
         for step in range(num_new)
-        for row in range(config.get("num_return_sequences", 1))
+        for row in range(config.num_return_sequences)
         for token_id in [(submission.prompt_ids[-1] + 1 + step + row) % 256]
     ]
 
@@ -65,7 +65,7 @@ def count_up(submission: Submission) -> list[Said]:
 def search(submission: Submission) -> list[Said]:
     """A beam search whose hypotheses agree on the ids after the prompt, one a step, and differ in the last one."""
     config, wanted = submission.config, submission.wanted
-    num_new, rows = config["max_length"] - len(submission.prompt_ids), config.get("num_return_sequences", 1)
+    num_new, rows = config.max_length - len(submission.prompt_ids), config.num_return_sequences
     first = submission.prompt_ids[-1] + 1
     messages: list[Said] = []
     for step in range(num_new - 1):
@@ -178,10 +178,10 @@ class FakeEngine:
         self.status = EngineStatus(stage, share)
 
     def finish(self, submission: Submission) -> Finished:
-        rows, vocab_size = submission.config.get("num_return_sequences", 1), 256
-        num_steps = submission.config["max_length"] - len(submission.prompt_ids)
+        rows, vocab_size = submission.config.num_return_sequences, 256
+        num_steps = submission.config.max_length - len(submission.prompt_ids)
         tensors = {}
-        if submission.config.get("output_scores"):
+        if submission.config.output_scores:
             scores = np.zeros((num_steps, rows, vocab_size), dtype="<f4")
             scores[:, :, 1], scores[:, :, 2] = -np.inf, np.nan
             tensors["scores"] = TensorPiece("float32", list(scores.shape), scores.tobytes())
@@ -190,8 +190,8 @@ class FakeEngine:
             request_id=submission.request_id,
             timings=Timings(queue_s=0.25, prefill_s=0.5, decode_s=1.0, total_s=1.75),
             cached_prompt_tokens=1,
-            drafted_tokens=4 if submission.assistant_model else 0,
-            accepted_tokens=3 if submission.assistant_model else 0,
+            drafted_tokens=4 if submission.config.assistant_model else 0,
+            accepted_tokens=3 if submission.config.assistant_model else 0,
             tensors=tensors,
             prompt_logprobs=[None, *(-float(n) for n in range(1, count))] if submission.wanted.prompt_logprobs else [],
         )

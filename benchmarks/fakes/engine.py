@@ -47,8 +47,7 @@ class Running:
 
     @property
     def num_new(self) -> int:
-        num_new: int = self.submission.config["max_length"] - len(self.submission.prompt_ids)
-        return num_new
+        return self.submission.config.max_length - len(self.submission.prompt_ids)
 
     def step(self) -> RequestOutputs:
         """The next token. Ids wander through the vocabulary, from another place in each request."""

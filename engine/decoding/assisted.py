@@ -65,9 +65,9 @@ class Assisted(Strategy):
         config = request.config
         drafter = self._drafter(request)
         field_name = "prompt_lookup_num_tokens" if drafter is self._lookup else "num_assistant_tokens"
-        num_tokens: int = getattr(config, field_name) or 1
+        num_tokens: int = getattr(config, field_name)
         most = self.assistants.step_tokens // len(request.sequences[0].with_shadow) - 1
-        wanted = min(num_tokens, (config.max_length or 0) - request.num_prompt - 1)
+        wanted = min(num_tokens, config.max_length - request.num_prompt - 1)
         if wanted > most:
             text = f"{field_name} is {num_tokens}; allowed by the size of a step: at most {most}"
             raise invalid(f"generation_config.{field_name}", ProblemCode.OUT_OF_RANGE, text)
@@ -108,7 +108,7 @@ class Assisted(Strategy):
         drafting_of(request).drafter.release(request)
 
     def _drafter(self, request: Request) -> Drafter:
-        config, name = request.config, request.submission.assistant_model
+        config, name = request.config, request.config.assistant_model
         given = {
             "assistant_model": name,
             "generation_config.assistant_early_exit": config.assistant_early_exit,

@@ -49,7 +49,7 @@ class BeamSearch(Strategy):
     reads: ClassVar[frozenset[str]] = READS
 
     def prepare(self, request: Request) -> None:
-        size = request.config.num_beams or 1
+        size = request.config.num_beams
         pool = Pool.of(request.config, size, request.num_prompt)
         pool.hypotheses = [EMPTY] * size
         request.memory[GROUPS] = [Beams.start(size, pool)]

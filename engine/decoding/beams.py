@@ -232,7 +232,7 @@ def searches_of(requests: Seq[Request], step: Step, logits: torch.Tensor, scores
 
 def num_candidates(request: Request, size: int) -> int:
     """Candidates a step looks at, so that `size` of them go on whatever end tokens are among them."""
-    return max(2, 1 + len(request.eos_token_ids)) * size
+    return max(2, 1 + len(request.config.eos_token_ids)) * size
 
 
 def _common_prefix(lists: Seq[list[int]], start: int) -> list[int]:

@@ -38,7 +38,7 @@ class ConstrainedBeamSearch(BeamSearch):
     reads: ClassVar[frozenset[str]] = BeamSearch.reads | {"constraints", "force_words_ids"}
 
     def prepare(self, request: Request) -> None:
-        size = request.config.num_beams or 1
+        size = request.config.num_beams
         request.memory[GROUPS] = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
         request.sequences[0].memory[_PROGRESS] = 0, ConstraintProgress.start(demands_of(request.config))
 

@@ -7,8 +7,13 @@ from functools import cached_property
 
 from beamhouse.engine.logits.constraints.trie import Node, tree_of
 from beamhouse.engine.logits.rows import Ids, as_ids
-from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.parts import DisjunctiveConstraint, OrderedConstraint, PhrasalConstraint
+from beamhouse.schemas.generation.parts import (
+    AnyConstraint,
+    DisjunctiveConstraint,
+    OrderedConstraint,
+    PhrasalConstraint,
+)
+from beamhouse.schemas.generation.resolved import Resolved
 
 MOST_KNOWN = 64
 """Orders of waiting demands whose openings a request remembers."""
@@ -153,20 +158,28 @@ class ConstraintProgress:
         return progress
 
 
-def demands_of(config: GenerationConfig) -> Iterator[Demand]:
+def demands_of(config: Resolved) -> Iterator[Demand]:
     """What `constraints` and then `force_words_ids` demand, in the library's order."""
-    for constraint in config.constraints or ():
-        match constraint:
-            case PhrasalConstraint():
-                yield Demand.of([constraint.token_ids])
-            case DisjunctiveConstraint():
-                yield Demand.of(constraint.nested_token_ids)
-            case OrderedConstraint():
-                chained: Demand | None = None
-                for phrase in reversed(constraint.phrases):
-                    chained = Demand.of([phrase], chained)
-                assert chained is not None
-                yield chained
-    for words in config.force_words_ids or ():
-        phrases = [word for word in words if isinstance(word, list)]
-        yield Demand.of(phrases or [[word for word in words if isinstance(word, int)]])
+    if config.constraints is not None:
+        yield from map(_demand_of_constraint, config.constraints)
+    if config.force_words_ids is not None:
+        yield from map(_demand_of_words, config.force_words_ids)
+
+
+def _demand_of_constraint(constraint: AnyConstraint) -> Demand:
+    match constraint:
+        case PhrasalConstraint():
+            return Demand.of([constraint.token_ids])
+        case DisjunctiveConstraint():
+            return Demand.of(constraint.nested_token_ids)
+        case OrderedConstraint():
+            chained: Demand | None = None
+            for phrase in reversed(constraint.phrases):
+                chained = Demand.of([phrase], chained)
+            assert chained is not None
+            return chained
+
+
+def _demand_of_words(words: list[int] | list[list[int]]) -> Demand:
+    phrases = [word for word in words if isinstance(word, list)]
+    return Demand.of(phrases or [[word for word in words if isinstance(word, int)]])

@@ -12,7 +12,8 @@ from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
+from beamhouse.schemas.generation.resolved import given
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _winners(requests: Seq[Request], step: Step) -> dict[Request, Sequence]:
 def _best(request: Request, states: torch.Tensor) -> torch.Tensor:
     """The place of the winner, (), the first on ties; -1 if a contrast is NaN. states: of the candidates, (k, d)."""
     context = request.memory[_CONTEXT]
-    alpha = request.config.penalty_alpha or 0.0
+    alpha = given(request.config.penalty_alpha)
     assert context.recall is not None
     penalties = context.penalties(states, len(request.sequences[0].token_ids) - 1)
     contrast = (1.0 - alpha) * context.recall.probabilities - alpha * penalties  # (k,)
@@ -145,7 +146,7 @@ def _look_ahead(rows: Seq[Row], advances: dict[Request, Advance], step: Step) ->
     probabilities = scores.softmax(-1)  # (R, V)
     is_allowed = scores > torch.finfo(scores.dtype).min
     ranked = probabilities.where(is_allowed, -1.0)
-    best = [largest(ranked[at : at + 1], row.request.config.top_k or 1) for at, row in enumerate(rows)]
+    best = [largest(ranked[at : at + 1], row.request.config.top_k) for at, row in enumerate(rows)]
     num_allowed = is_allowed.sum(-1).masked_fill(bad_rows(scores, for_sampling=True), 0)
     packed = torch.cat([num_allowed, *(places[0] for _, places in best)]).tolist()  # one transfer
     counts, end = packed[: len(rows)], len(rows)

@@ -14,7 +14,7 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.sparse_scores import at_least, keep
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import ProblemCode
 
 LEAST_SHARE = 0.1
@@ -50,14 +50,16 @@ class Dola(Strategy):
         self._model = model
 
     def prepare(self, request: Request) -> None:
-        request.read_hidden(candidate_layers(request.config.dola_layers or [], self._model))
+        asked = request.config.dola_layers
+        assert asked is not None, "the mode tells"
+        request.read_hidden(candidate_layers(asked, self._model))
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         rows, logits = live(requests, step)
         given = Scored(rows, logits, step.pipeline.process(rows, _contrasted(rows, logits, step)))
         advances: dict[Request, Advance] = {}
         for do_sample in (False, True):
-            group = [request for request in requests if bool(request.config.do_sample) is do_sample]
+            group = [request for request in requests if request.config.do_sample is do_sample]
             if group:
                 own = _only(given, set(group))
                 advances |= draw(own, group, step) if do_sample else choose_best(own, step)

@@ -43,8 +43,8 @@ class GroupBeamSearch(Strategy):
 
     def prepare(self, request: Request) -> None:
         config = request.config
-        num_groups = config.num_beam_groups or 1
-        size = (config.num_beams or 1) // num_groups
+        num_groups = config.num_beam_groups
+        size = config.num_beams // num_groups
         request.memory[GROUPS] = [
             Beams.start(size, Pool.of(config, size, request.num_prompt), number * size) for number in range(num_groups)
         ]
@@ -157,4 +157,4 @@ def walk(one: Search) -> list[int]:
 def _pad(request: Request) -> int:
     """What the beams of a group that is done go on with, which counts as taken by later groups, as in the library."""
     pad = request.config.pad_token_id
-    return pad if pad is not None else next(iter(request.eos_token_ids), 0)
+    return pad if pad is not None else next(iter(request.config.eos_token_ids), 0)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from beamhouse.engine.link.messages import FinishReason, Ranking, TopToken
-from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 
 Floats = npt.NDArray[np.float32]
 
@@ -81,9 +81,8 @@ class Pool:
     hypotheses: list[Hypothesis] = field(default_factory=list)
 
     @classmethod
-    def of(cls, config: GenerationConfig, size: int, num_prompt: int) -> "Pool":
-        length_penalty = 1.0 if config.length_penalty is None else config.length_penalty
-        return cls(size, length_penalty, config.early_stopping or False, (config.max_length or 0) - num_prompt)
+    def of(cls, config: Resolved, size: int, num_prompt: int) -> "Pool":
+        return cls(size, config.length_penalty, config.early_stopping, config.max_length - num_prompt)
 
     @property
     def num_ended(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from beamhouse.engine.link.messages import TensorPiece, TopToken, Wanted
 from beamhouse.engine.state.batch import KeptRow
 from beamhouse.engine.state.request import Request, Sequence
-from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 
 FIELDS = frozenset(
     {"output_scores", "output_logits", "output_hidden_states", "output_attentions", "return_dict_in_generate"}
@@ -68,7 +68,7 @@ def _normalized(scores: Tensor) -> Tensor:
     return scores.T.log_softmax(0).T
 
 
-def keeps_rows(config: GenerationConfig) -> bool:
+def keeps_rows(config: Resolved) -> bool:
     """Whether the rows of scores are to be kept for the answer."""
     return bool(config.output_scores or config.output_logits)
 
@@ -78,7 +78,7 @@ class Trace:
     """Collects one request's records. scores, logits: rows, (V,) each, by generated position and by row."""
 
     wanted: Wanted
-    config: GenerationConfig
+    config: Resolved
     scores: dict[int, dict[int, Tensor]] = field(default_factory=dict)
     logits: dict[int, dict[int, Tensor]] = field(default_factory=dict)
     num_positions: int = 0

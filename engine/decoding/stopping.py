@@ -147,8 +147,7 @@ def _reason(request: Request, known: list[int], added: list[int], memory: Memory
         return reason
     if is_complete(request, known, added, memory):
         return FinishReason(FinishType.STOPPING_CRITERION, name=CONSTRAINT)
-    max_length = request.config.max_length
-    if max_length is not None and len(known) + len(added) >= max_length:
+    if len(known) + len(added) >= request.config.max_length:
         return FinishReason(FinishType.LENGTH)
     return None
 

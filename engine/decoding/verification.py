@@ -50,7 +50,7 @@ def verify(checks: Seq[Check]) -> list[Verdict]:
 
 def _flags(check: Check) -> torch.Tensor:
     request = check.request
-    return bad_rows(check.scores, bool(request.config.do_sample), request.submission.constraint is not None)
+    return bad_rows(check.scores, request.config.do_sample, request.submission.constraint is not None)
 
 
 def _decide(check: Check) -> torch.Tensor:

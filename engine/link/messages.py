@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from beamhouse.engine.link.config_wire import to_config, to_part, to_plain
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ErrorCode, FinishType, Stage
@@ -62,21 +64,19 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
 class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
     """One prompt to continue, with every parameter already checked and resolved.
 
-    prompt_ids: at least one token. config: the resolved `GenerationConfig` as a dict of its set fields, `max_length`
-    included. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may wait for its first step.
-    assistant_model: name of a draft model. negative_prompt_ids: what guidance leads away from (None: the last token of
-    the prompt), without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether
-    somebody reads the tokens as they come; else they are told with the last of them. arrived_at: when the server began
-    to read the request, in `time.monotonic()` seconds, which both processes share; None: when the engine reads it.
-    shares: on the wire, what is left out because the submission before has it.
+    prompt_ids: at least one token. seed: as `torch.manual_seed` takes it; None draws one. deadline_s: seconds it may
+    wait for its first step. negative_prompt_ids: what guidance leads away from (None: the last token of the prompt),
+    without the `num_negative_masked` positions before it that nothing attends to. is_streamed: whether somebody reads
+    the tokens as they come; else they are told with the last of them. arrived_at: when the server began to read the
+    request, in `time.monotonic()` seconds, which both processes share; None: when the engine reads it. shares: on the
+    wire, what is left out because the submission before has it.
     """
 
     request_id: str
     prompt_ids: list[int]
-    config: dict[str, Any]
+    config: Resolved
     seed: int | None = None
     wanted: Wanted = Wanted()
-    assistant_model: str | None = None
     negative_prompt_ids: list[int] | None = None
     num_negative_masked: int = 0
     constraint: Constraint | None = None
@@ -277,7 +277,7 @@ class Launch(msgspec.Struct, frozen=True):
 
 Outbound = StepOutputs | Compiled | Loading | ModelInfo | LoadFailed
 
-encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode
 decode_launch = msgspec.msgpack.Decoder(Launch).decode
-decode_inbound = msgspec.msgpack.Decoder(Inbound).decode
+decode_inbound = msgspec.msgpack.Decoder(Inbound, dec_hook=to_config, ext_hook=to_part).decode
 decode_outbound = msgspec.msgpack.Decoder(Outbound).decode

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
+from beamhouse.engine.link.config_wire import unsaid
 from beamhouse.engine.link.messages import Submission
 
 PARTS = ("constraint", "logits_processor", "stopping_criteria")
@@ -16,7 +17,7 @@ PARTS = ("constraint", "logits_processor", "stopping_criteria")
 
 def large_parts(submission: Submission) -> dict[str, Any]:
     """Everything of a submission that may be large and the same in the next one, by a name for each."""
-    named: dict[str, Any] = {f"config.{name}": value for name, value in submission.config.items()}
+    named: dict[str, Any] = {f"config.{name}": value for name, value in vars(submission.config).items()}
     named |= {name: getattr(submission, name) for name in PARTS}
     return {name: value for name, value in named.items() if value and not isinstance(value, bool | int | float | str)}
 
@@ -32,7 +33,7 @@ class Shortener:
         shares = [name for name, value in self._last.items() if value is last.get(name)]
         if not shares:
             return submission
-        config = {name: value for name, value in submission.config.items() if f"config.{name}" not in shares}
+        config = unsaid(submission.config, [name.removeprefix("config.") for name in shares if name not in PARTS])
         absent: dict[str, Any] = {name: None if name == "constraint" else [] for name in PARTS if name in shares}
         return structs.replace(submission, config=config, shares=shares, **absent)
 
@@ -47,6 +48,6 @@ class Restorer:
         if submission.shares:
             shared = {name: self._last[name] for name in submission.shares}
             config = {name.removeprefix("config."): shared.pop(name) for name in submission.shares if name not in PARTS}
-            submission = structs.replace(submission, config=submission.config | config, shares=[], **shared)
+            submission = structs.replace(submission, config=submission.config.changed(config), shares=[], **shared)
         self._last = large_parts(submission)
         return submission

@@ -189,7 +189,7 @@ class Engine:
             if start // size != sequence.num_cached // size:
                 self.cache.publish(sequence, request.submission.cache_salt)
             if request.reads_every_position and sequence in forward.hidden:
-                self.strategies[request.mode].observe(request, sequence, start, forward.hidden[sequence])
+                self.strategies[request.config.mode].observe(request, sequence, start, forward.hidden[sequence])
         if request.submission.wanted.prompt_logprobs:
             sequence = request.sequences[0]
             start = starts.get(sequence)
@@ -203,7 +203,7 @@ class Engine:
     def _by_strategy(self, requests: Seq[Request]) -> list[tuple[Strategy, list[Request]]]:
         groups: dict[GenerationMode, list[Request]] = {}
         for request in requests:
-            groups.setdefault(request.mode, []).append(request)
+            groups.setdefault(request.config.mode, []).append(request)
         return [(self.strategies[mode], group) for mode, group in groups.items()]
 
     def _advance(self, strategy: Strategy, requests: list[Request], step: Step) -> dict[Request, Advance]:

@@ -13,7 +13,7 @@ from beamhouse.engine.state.request import Request
 
 def is_inspected(request: Request) -> bool:
     """Whether anything is asked for that a pass of its own has to show."""
-    return bool(request.config.output_hidden_states or request.config.output_attentions)
+    return request.config.output_hidden_states or request.config.output_attentions
 
 
 class Inspecting:
@@ -47,7 +47,7 @@ class Inspecting:
         places = list(range(num_prompt)) if 0 in self._steps else []
         places += sorted(num_prompt + step - 1 for step in self._steps if step)
         reached = [place for place in places if place < num_fed]
-        wants_states, wants_maps = bool(config.output_hidden_states), bool(config.output_attentions)
+        wants_states, wants_maps = config.output_hidden_states, config.output_attentions
         return Wish(reached, wanted.layers, wants_states, wants_maps, num_prompt)
 
     def _take(self, row: int, seen: Seen) -> None:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -16,8 +15,7 @@ from beamhouse.engine.logits.processors.guidance import first_sequence
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
-from beamhouse.schemas.generation.modes import row_field
+from beamhouse.schemas.generation.modes import GenerationMode, row_field
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 
@@ -37,7 +35,6 @@ class Intake:
     ) -> None:
         self._cache, self._limits = cache, limits
         self._pipeline, self._stopping, self._strategies = pipeline, stopping, strategies
-        self._last: tuple[dict[str, Any], GenerationConfig] = {}, GenerationConfig()
 
     def prepare(self, submission: Submission) -> Request | EngineError:
         """The request that a submission makes, with all that it needs built, or why there is none."""
@@ -51,23 +48,18 @@ class Intake:
 
     def _build(self, submission: Submission) -> Request:
         """Raises InvalidRequest, which names every field that cannot be obeyed."""
-        config = self._config_of(submission)
-        eos = config.eos_token_id
+        config = submission.config
         request = Request(
             submission=submission,
-            config=config,
-            mode=config.get_generation_mode(submission.assistant_model),
-            eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
             generator=self._generator(submission.seed),
-            sequences=[first_sequence(submission, config)],
-            outputs=[Tokens(index) for index in range(config.num_return_sequences or 1)],
+            sequences=[first_sequence(submission)],
+            outputs=[Tokens(index) for index in range(config.num_return_sequences)],
             arrived_at=submission.arrived_at or time.monotonic(),
         )
         # The library computes shadows by themselves, and never anew.
         request.sequences[0].renewed_at = self._cache.stretch.renewed_at
-        request.width = (getattr(config, row_field(request.mode)) or 1) * len(request.sequences[0].with_shadow)
         self._check(request)
-        self._strategies[request.mode].prepare(request)
+        self._strategies[config.mode].prepare(request)
         self._pipeline.prepare(request)
         self._stopping.prepare(request)
         return request
@@ -80,27 +72,16 @@ class Intake:
             generator.manual_seed(seed)
         return generator
 
-    def _config_of(self, submission: Submission) -> GenerationConfig:
-        """The configuration as an object. What another prompt of the same request brought is not read once more."""
-        given, (known, config) = submission.config, self._last
-        large = [name for name, value in given.items() if isinstance(value, list | dict)]
-        if large and known.keys() == given.keys() and all(given[name] is known[name] for name in large):
-            config = config.model_copy(update={name: given[name] for name in given.keys() - set(large)})
-        else:
-            config = GenerationConfig.from_dict(given)
-        self._last = given, config
-        return config
-
     def _check(self, request: Request) -> None:
         """What only the engine knows: whether the rows fit a step, and all that they may come to hold the cache."""
         config, cache, limits = request.config, self._cache, self._limits
         problems = []
         if not request.submission.prompt_ids:
             problems.append(Problem("inputs", ProblemCode.EMPTY, "the prompt has no tokens"))
-        rows, length = request.width, config.max_length or 0
+        rows, length = config.width, config.max_length
         if rows > limits.max_rows:
-            field = row_field(request.mode)
-            guided = " with guidance" if request.sequences[0].shadow is not None else ""
+            field = row_field(config.mode)
+            guided = " with guidance" if config.is_guided else ""
             text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
             problem = f"{text}; allowed: at most {limits.max_rows}"
             problems.append(Problem(f"generation_config.{field}", ProblemCode.OUT_OF_RANGE, problem))
@@ -113,8 +94,8 @@ class Intake:
 
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""
-        feeds_last = self._strategies[request.mode].feeds_last
-        num_new = (request.config.max_length or 0) - request.num_prompt - (not feeds_last)
+        feeds_last = self._strategies[request.config.mode].feeds_last
+        num_new = request.config.max_length - request.num_prompt - (not feeds_last)
         row = request.sequences[0].with_shadow
         blocks_of_row = sum(self._cache.num_blocks_for(one.num_prompt + num_new) for one in row)
-        return request.width // len(row) * blocks_of_row
+        return request.config.num_rows * blocks_of_row

@@ -5,6 +5,8 @@ from concurrent.futures import Executor
 from queue import SimpleQueue
 from typing import Any
 
+from pydantic import BaseModel
+
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.link.sharing import large_parts
@@ -23,8 +25,10 @@ def is_large(submission: Submission) -> bool:
 
 
 def num_entries(nested: Any, enough: int) -> int:
-    """Entries of a list or an object and of all in it; counting ends with `enough`."""
-    if not isinstance(nested, list | dict):
+    """Entries of a list or of an object and of all in it; counting ends with `enough`."""
+    if isinstance(nested, BaseModel):
+        nested = vars(nested)
+    if not isinstance(nested, list | tuple | dict):
         return 0
     count = len(nested)
     for item in nested.values() if isinstance(nested, dict) else nested:

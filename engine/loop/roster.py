@@ -46,7 +46,7 @@ class Roster:
         self.by_id.pop(request.id, None)
         self._inspections.drop(request)
         self.traces.pop(request, None)
-        for let_go in (self._strategies[request.mode].release, self._scheduler.remove):
+        for let_go in (self._strategies[request.config.mode].release, self._scheduler.remove):
             try:
                 let_go(request)
             except Exception:

@@ -140,7 +140,7 @@ class Scheduler:
         request = self._waiting[0][2] if self._waiting else None
         if request is None or budget < max(1, len(request.fed_sequences)):
             return None
-        return request if self._num_rows() + request.width <= self.limits.max_rows else None
+        return request if self._num_rows() + request.config.width <= self.limits.max_rows else None
 
     def _admit(self, request: Request) -> bool:
         """Move the first waiting request to the running ones if there are blocks for all that it lacks."""
@@ -269,4 +269,4 @@ class Scheduler:
             request.num_matched = request.num_prompt_matched = 0
 
     def _num_rows(self) -> int:
-        return sum(request.width for request in self.running)
+        return sum(request.config.width for request in self.running)

@@ -9,8 +9,7 @@ from collections.abc import Sequence as Seq
 import msgspec
 
 from beamhouse.engine.link.messages import Submission, Wanted
-from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.modes import mode_of
+from beamhouse.schemas.generation.defaults import is_neutral
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +56,17 @@ class Watch:
 
 def described(submission: Submission) -> str:
     """What a request asks for, without a word of its texts: numbers as they are, of lists how long they are."""
-    fields = {name: value for name, value in submission.config.items() if name not in _LENGTHS}
+    config = submission.config
+    said = {name: value for name, value in config.set_fields().items() if not is_neutral(name, value)}
+    fields = {name: value for name, value in said.items() if name not in _LENGTHS}
     wanted = {
         name: value
         for name, value in msgspec.structs.asdict(submission.wanted).items()
         if value != getattr(Wanted(), name)
     }
     named = {kind: len(getattr(submission, kind)) for kind in ("logits_processor", "stopping_criteria")}
-    new = submission.config.get("max_length", 0) - len(submission.prompt_ids)
-    mode = mode_of(GenerationConfig.model_construct(**submission.config), submission.assistant_model)
-    parts = [mode, f"{len(submission.prompt_ids)} prompt tokens", f"{new} new"]
+    new = config.max_length - len(submission.prompt_ids)
+    parts = [config.mode, f"{len(submission.prompt_ids)} prompt tokens", f"{new} new"]
     parts += [shown(name, value) for name, value in (fields | wanted).items()]
     parts += [f"{number} {kind}" for kind, number in named.items() if number]
     if submission.constraint is not None:

@@ -8,7 +8,7 @@ import torch
 from beamhouse.engine.link.errors import RequestFailed
 from beamhouse.engine.link.messages import Submission, Tokens
 from beamhouse.engine.state.memory import Memory
-from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
+from beamhouse.schemas.generation.resolved import Resolved
 
 
 @dataclass(eq=False, slots=True)
@@ -93,10 +93,10 @@ class Sequence:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """What a client asked for. config: resolved, `max_length` set. generator: the only source of its random numbers.
+    """What a client asked for. generator: the only source of its random numbers.
 
-    sequences: the live rows. outputs: what is returned of each sequence, as far as it is known; of a streamed request
-    only the tokens, the rest is told already. width: the most rows it can occupy. layers: those
+    config: what the submission asks, at hand. sequences: the live rows. outputs: what is returned of each sequence, as
+    far as it is known; of a streamed request only the tokens, the rest is told already. layers: those
     whose hidden states its mode reads at the newest position, or with `reads_every_position` at all of them; 0 is the
     embedding, -1 the last layer behind its norm. memory: what its mode, processors and criteria keep for it (beams,
     bias tables, tries, matchers). num_matched: tokens found in the cache before the first one was generated, negative
@@ -107,14 +107,11 @@ class Request:
     """
 
     submission: Submission
-    config: GenerationConfig
-    mode: GenerationMode
-    eos_token_ids: tuple[int, ...]
+    config: Resolved = field(init=False)
     generator: torch.Generator
     sequences: list[Sequence]
     outputs: list[Tokens]
     arrived_at: float
-    width: int = 1
     layers: tuple[int, ...] = ()
     reads_every_position: bool = False
     memory: Memory = field(default_factory=Memory)
@@ -129,7 +126,8 @@ class Request:
     ends: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ends = frozenset(self.eos_token_ids)
+        self.config = self.submission.config
+        self.ends = frozenset(self.config.eos_token_ids)
 
     @property
     def id(self) -> str:
@@ -166,7 +164,7 @@ class Request:
     @property
     def num_score_rows(self) -> int:
         """Rows of scores at each position: the beams, or else the sequences returned."""
-        return max(self.config.num_beams or 1, len(self.outputs))
+        return max(self.config.num_beams, self.config.num_return_sequences)
 
     @property
     def fed_sequences(self) -> list[Sequence]:

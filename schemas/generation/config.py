@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, overload
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from beamhouse.schemas.generation import files
+from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS, is_neutral
 from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig, find_problems, find_warnings
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.model_rules import (
@@ -19,7 +20,7 @@ from beamhouse.schemas.generation.model_rules import (
     without_negative_ids,
 )
 from beamhouse.schemas.generation.modes import GenerationMode, mode_of
-from beamhouse.schemas.generation.resolution import LIBRARY_DEFAULTS, is_neutral, resolve
+from beamhouse.schemas.generation.resolution import merge, resolve
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
 from beamhouse.schemas.words import ProblemCode
@@ -31,6 +32,7 @@ __all__ = [
     "InvalidGenerationConfig",
     "check_model",
     "is_neutral",
+    "merge",
     "resolve",
 ]
 
@@ -88,9 +90,12 @@ class GenerationConfig(GenerationFields):
 
         Unlike the library's, these do not speak of `output_*` without `return_dict_in_generate`: both have an effect.
         """
-        origin = self._origin if asked is not None else ()
-        told = [f"{name} has no effect: it tells where a configuration came from" for name in origin]
+        told = [] if asked is None else self.origin_warnings()
         return told + find_warnings(self, asked, assistant_model)
+
+    def origin_warnings(self) -> list[str]:
+        """That metadata of a file asks for nothing, as sentences."""
+        return [f"{name} has no effect: it tells where a configuration came from" for name in self._origin]
 
     def validate(self) -> None:  # type: ignore[override]  # pydantic's old name for model_validate; the library's wins
         """Raise InvalidGenerationConfig, a ValueError that lists all problems, unless the fields go together."""
@@ -185,7 +190,7 @@ class GenerationConfig(GenerationFields):
 
     def _impossible_fields(self, vocab_size: int | None, num_layers: int | None) -> list[Problem]:
         """Fields that are set, and that refuse even a request that asks for nothing."""
-        alone = resolve(type(self)(), self, prompt_len=1, context_len=None)
+        alone = merge(type(self)(), self, prompt_len=1, context_len=None)
         found = alone.problems(prefix="")
         if vocab_size is not None:
             of_model = check_model(alone, vocab_size=vocab_size, context_len=None, prompt_len=1, num_layers=num_layers)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from itertools import chain, pairwise
 
+from beamhouse.schemas.generation.defaults import is_neutral
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.modes import (
     OVER_PLAIN,
@@ -14,7 +15,6 @@ from beamhouse.schemas.generation.modes import (
     mode_of,
 )
 from beamhouse.schemas.generation.parts import DisjunctiveConstraint
-from beamhouse.schemas.generation.resolution import is_neutral
 from beamhouse.schemas.generation.yielding import CACHES_WITH_OPTIONS
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode

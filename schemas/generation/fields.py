@@ -1,6 +1,6 @@
-"""Every parameter of a generation, declared once. None means "not set"."""
+"""Every parameter of a generation, declared once: type, bounds, meaning, default. None means "not set"."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
@@ -38,11 +38,17 @@ from beamhouse.schemas.generation.parts import (
     Temperature,
     Watermark,
 )
+from beamhouse.schemas.generation.silence import UNSET, Default, Silent
 from beamhouse.schemas.words import ProblemCode
 
+DEFAULT_NEW_TOKENS = 20
 
-class GenerationFields(BaseModel):
-    """The fields of the library's `GenerationConfig`, those of 4.45 and of 5.23 together, in the library's groups."""
+
+class DeclaredFields(BaseModel, Generic[Silent]):
+    """The fields of the library's `GenerationConfig`, those of 4.45 and of 5.23 together, in the library's groups.
+
+    A field without a default may be None at any time; one with a default only until it is resolved.
+    """
 
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, validate_assignment=True, use_attribute_docstrings=True
@@ -59,15 +65,15 @@ class GenerationFields(BaseModel):
         return fields
 
     # Length and stopping
-    max_length: AtLeastOne | None = None
+    max_length: Annotated[AtLeastOne | Silent, Default(DEFAULT_NEW_TOKENS)] = UNSET
     """Most tokens of the whole sequence, prompt included. Unset: 20 after the prompt. `max_new_tokens` wins over it."""
     max_new_tokens: AtLeastOne | None = None
     """Most tokens after the prompt."""
-    min_length: AtLeastZero | None = None
+    min_length: Annotated[AtLeastZero | Silent, Default(0)] = UNSET
     """The sequence, prompt included, cannot end before it has this many tokens."""
-    min_new_tokens: AtLeastZero | None = None
+    min_new_tokens: Annotated[AtLeastZero | None, Default(off=(0,))] = None
     """The sequence cannot end before this many tokens after the prompt; wins over `min_length`."""
-    early_stopping: bool | Literal["never"] | None = None
+    early_stopping: Annotated[bool | Literal["never"] | Silent, Default(False)] = UNSET
     """Beams: true ends at `num_beams` finished ones, false when a better one is unlikely, "never" if impossible."""
     max_time: Seconds | None = None
     """Seconds from the first step on after which no further step starts; the one under way is finished."""
@@ -79,57 +85,57 @@ class GenerationFields(BaseModel):
     """Text, or texts, after which a sequence ends; they stay in the output."""
 
     # Strategy
-    do_sample: bool | None = None
+    do_sample: Annotated[bool | Silent, Default(False)] = UNSET
     """Draw each token from the processed distribution instead of taking the best."""
-    num_beams: Beams | None = None
+    num_beams: Annotated[Beams | Silent, Default(1)] = UNSET
     """Hypotheses kept for the prompt; 1 is no beam search."""
-    num_beam_groups: Beams | None = None
+    num_beam_groups: Annotated[Beams | Silent, Default(1)] = UNSET
     """Groups of a diverse beam search; divides `num_beams`."""
-    penalty_alpha: Share | None = None
+    penalty_alpha: Annotated[Share | None, Default(off=(0.0,))] = None
     """Contrastive search: weight of the similarity to earlier tokens; 0 is off."""
     dola_layers: Literal["low", "high"] | Layers | None = None
     """DoLa: early layers whose prediction is contrasted with the last one's; a half of them, or their numbers."""
-    use_mtp: bool | None = None
+    use_mtp: Annotated[bool | None, Default(off=(False,))] = None
     """Draft with the model's own multi-token prediction layers."""
 
     # Cache
-    use_cache: bool | None = None
+    use_cache: Annotated[bool | Silent, Default(True)] = UNSET
     """Keep keys and values between steps."""
-    cache_implementation: CacheImplementation | None = None
+    cache_implementation: Annotated[CacheImplementation | None, Default(off=("dynamic",))] = None
     """Kind of cache."""
     cache_config: CacheConfig | None = None
     """Options of that cache."""
-    return_legacy_cache: bool | None = None
+    return_legacy_cache: Annotated[bool | None, Default(off=(False,))] = None
     """Hand the cache back as tuples (4.x)."""
     max_cache_len: AtLeastOne | None = None
     """Positions reserved in a static cache (5.x)."""
 
     # Scores
-    temperature: Temperature | None = None
+    temperature: Annotated[Temperature | Silent, Default(1.0)] = UNSET
     """Divides the scores of a sampled step; from 1e-6 to 1e6. For greedy decoding set `do_sample` to false."""
-    top_k: AtLeastZero | None = None
+    top_k: Annotated[AtLeastZero | Silent, Default(50, off=(0,))] = UNSET
     """Sampling keeps the k best tokens, 0 is off; in contrastive search the number of candidates."""
-    top_p: Share | None = None
+    top_p: Annotated[Share | Silent, Default(1.0)] = UNSET
     """Sampling keeps the likeliest tokens that together reach this probability, at least one; 1 is off."""
-    min_p: Share | None = None
+    min_p: Annotated[Share | None, Default(off=(0.0,))] = None
     """Sampling drops tokens less likely than this share of the likeliest one's probability; 0 is off."""
     top_h: ShareAboveZero | None = None
     """Sampling keeps the likeliest tokens whose entropy stays within this share of the whole."""
-    typical_p: ShareAboveZero | None = None
+    typical_p: Annotated[ShareAboveZero | Silent, Default(1.0)] = UNSET
     """Sampling keeps the tokens of most typical surprise that together reach this probability; 1 is off."""
-    epsilon_cutoff: ShareBelowOne | None = None
+    epsilon_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0)] = UNSET
     """Sampling drops tokens below this probability; 0 is off."""
-    eta_cutoff: ShareBelowOne | None = None
+    eta_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0)] = UNSET
     """Sampling drops tokens below a probability that shrinks with the entropy; 0 is off."""
-    diversity_penalty: Annotated[float, Field(ge=0, le=1e3)] | None = None
+    diversity_penalty: Annotated[Annotated[float, Field(ge=0, le=1e3)] | Silent, Default(0.0)] = UNSET
     """Diverse beam search: taken from a token's score for each earlier group's beam that chose it in this step."""
-    repetition_penalty: Penalty | None = None
+    repetition_penalty: Annotated[Penalty | Silent, Default(1.0)] = UNSET
     """Above 1 makes tokens of the sequence less likely, below 1 likelier; from 0.001 to 1000, 1 is off."""
-    encoder_repetition_penalty: Penalty | None = None
+    encoder_repetition_penalty: Annotated[Penalty | Silent, Default(1.0)] = UNSET
     """Above 1 makes tokens of the input likelier; from 0.001 to 1000, 1 is off."""
-    length_penalty: Annotated[float, Field(ge=-10, le=10)] | None = None
+    length_penalty: Annotated[Annotated[float, Field(ge=-10, le=10)] | Silent, Default(1.0)] = UNSET
     """Beams: score is divided by length to this power; above 0 favours longer ones."""
-    no_repeat_ngram_size: AtLeastZero | None = None
+    no_repeat_ngram_size: Annotated[AtLeastZero | Silent, Default(0)] = UNSET
     """N-grams of this size may not occur twice; 0 is off."""
     bad_words_ids: Phrases | None = None
     """Token sequences that may not be generated."""
@@ -137,7 +143,7 @@ class GenerationFields(BaseModel):
         None
     )
     """Phrases the output must hold; a list of phrases in a phrase's place is a choice between them."""
-    renormalize_logits: bool | None = None
+    renormalize_logits: Annotated[bool | Silent, Default(False)] = UNSET
     """Apply log-softmax after all processors."""
     constraints: Annotated[list[AnyConstraint], Field(fail_fast=True, min_length=1, max_length=256)] | None = None
     """What the output of a constrained beam search must hold, before `force_words_ids`."""
@@ -145,39 +151,41 @@ class GenerationFields(BaseModel):
     """The token forced after a sequence of one token."""
     forced_eos_token_id: TokenId | SomeTokenIds | None = None
     """The token, or tokens, forced at the last position that `max_length` allows."""
-    remove_invalid_values: bool | None = None
+    remove_invalid_values: Annotated[bool | Silent, Default(False)] = UNSET
     """Replace NaN and infinities in the scores by numbers."""
     exponential_decay_length_penalty: Decay | None = None
     """`[start, factor]`: the end becomes likelier by factor to the power of the tokens past start; 0.01 to 100."""
-    suppress_tokens: TokenIds | None = None
+    suppress_tokens: Annotated[TokenIds | None, Default(off=([],))] = None
     """Tokens that are never generated."""
-    begin_suppress_tokens: TokenIds | None = None
+    begin_suppress_tokens: Annotated[TokenIds | None, Default(off=([],))] = None
     """Tokens that are not generated first."""
-    forced_decoder_ids: Annotated[list[ForcedPair], Field(fail_fast=True, max_length=1024)] | None = None
+    forced_decoder_ids: Annotated[
+        Annotated[list[ForcedPair], Field(fail_fast=True, max_length=1024)] | None, Default(off=([],))
+    ] = None
     """Pairs of position and token to force (4.x)."""
     sequence_bias: SequenceBias | None = None
     """`[[token ids], bias]` pairs: bias added to the last token when those before it are in place; up to 1e9."""
-    token_healing: bool | None = None
+    token_healing: Annotated[bool | Silent, Default(False)] = UNSET
     """Cut the last prompt token and generate it anew, so that a cut-off word can be completed."""
-    guidance_scale: Weight | None = None
+    guidance_scale: Annotated[Weight | None, Default(off=(1.0,))] = None
     """Classifier-free guidance: how far to move from the unconditional prediction; 1 is off, -1000 to 1000."""
-    low_memory: bool | None = None
+    low_memory: Annotated[bool | None, Default(off=(False,))] = None
     """Trade speed for memory in beam and contrastive search; the tokens stay the same."""
     watermarking_config: Watermark | None = None
     """How to mark the text: options of a watermark, or the name of one the server keeps."""
 
     # Outputs
-    num_return_sequences: Beams | None = None
+    num_return_sequences: Annotated[Beams | Silent, Default(1)] = UNSET
     """Sequences returned for the prompt."""
-    output_attentions: bool | None = None
+    output_attentions: Annotated[bool | Silent, Default(False)] = UNSET
     """Return the attention weights."""
-    output_hidden_states: bool | None = None
+    output_hidden_states: Annotated[bool | Silent, Default(False)] = UNSET
     """Return the hidden states."""
-    output_scores: bool | None = None
+    output_scores: Annotated[bool | Silent, Default(False)] = UNSET
     """Return the processed scores of each step."""
-    output_logits: bool | None = None
+    output_logits: Annotated[bool | None, Default(off=(False,))] = None
     """Return the model's own scores of each step."""
-    return_dict_in_generate: bool | None = None
+    return_dict_in_generate: Annotated[bool | Silent, Default(False)] = UNSET
     """Return an object with scores and more beside the tokens."""
 
     # Special tokens
@@ -189,19 +197,21 @@ class GenerationFields(BaseModel):
     """The token, or tokens, that end a sequence."""
 
     # Encoder-decoder models
-    encoder_no_repeat_ngram_size: AtLeastZero | None = None
+    encoder_no_repeat_ngram_size: Annotated[AtLeastZero | Silent, Default(0)] = UNSET
     """N-grams of this size in the input may not occur in the output; 0 is off."""
     decoder_start_token_id: TokenId | SomeTokenIds | None = None
     """First token of the decoder, one for all or one for each row."""
 
     # Assisted decoding
-    is_assistant: bool | None = None
+    is_assistant: Annotated[bool | Silent, Default(False)] = UNSET
     """Marks the configuration of a draft model."""
-    num_assistant_tokens: DraftTokens | None = None
+    num_assistant_tokens: Annotated[DraftTokens | Silent, Default(20)] = UNSET
     """Tokens drafted before each check."""
-    num_assistant_tokens_schedule: Literal["constant", "heuristic", "heuristic_transient"] | None = None
+    num_assistant_tokens_schedule: Annotated[
+        Literal["constant", "heuristic", "heuristic_transient"] | Silent, Default("constant")
+    ] = UNSET
     """How the number of drafted tokens changes with success."""
-    assistant_confidence_threshold: Share | None = None
+    assistant_confidence_threshold: Annotated[Share | Silent, Default(0.4, off=(0.0,))] = UNSET
     """The draft ends after a token less likely than this; 0 is off."""
     prompt_lookup_num_tokens: DraftTokens | None = None
     """Draft up to this many tokens by copying what followed an earlier occurrence of the last n-gram."""
@@ -209,9 +219,9 @@ class GenerationFields(BaseModel):
     """Longest n-gram looked up in the prompt. Unset: 2."""
     assistant_early_exit: AtLeastOne | None = None
     """Draft with this many first layers of the model itself (5.x)."""
-    assistant_lookbehind: AtLeastOne | None = None
+    assistant_lookbehind: Annotated[AtLeastOne | Silent, Default(10)] = UNSET
     """Draft tokens looked at when two tokenizers are aligned (5.x)."""
-    target_lookbehind: AtLeastOne | None = None
+    target_lookbehind: Annotated[AtLeastOne | Silent, Default(10)] = UNSET
     """Target tokens looked at when two tokenizers are aligned (5.x)."""
     assistant_ensemble_weight: InnerShare | None = None
     """Check drafts against a mix of both models with this weight of the main one (5.x)."""
@@ -221,20 +231,20 @@ class GenerationFields(BaseModel):
     # Performance
     compile_config: CompileConfig | None = None
     """Options of the compiler (5.x)."""
-    disable_compile: bool | None = None
+    disable_compile: Annotated[bool | None, Default(off=(False,))] = None
     """Never compile (5.x)."""
     prefill_chunk_size: AtLeastOne | None = None
     """Feed the prompt in pieces of this many tokens (5.x)."""
-    continuous_batching_config: dict[str, JsonValue] | None = None
+    continuous_batching_config: Annotated[dict[str, JsonValue] | None, Default(off=({},))] = None
     """Former place of continuous batching options (5.x)."""
 
     # Wild card
-    generation_kwargs: dict[str, JsonValue] | None = None
+    generation_kwargs: Annotated[dict[str, JsonValue] | None, Default(off=({},))] = None
     """Kept and read by nothing (4.x)."""
 
     def set_fields(self) -> dict[str, Any]:
         """The fields that are set, by name."""
-        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return {name: value for name in DeclaredFields.model_fields if (value := getattr(self, name)) is not None}
 
     @property
     def extras(self) -> dict[str, Any]:
@@ -245,3 +255,7 @@ class GenerationFields(BaseModel):
         """This configuration, holding these extra attributes instead of its own."""
         self._extras = extras
         return self
+
+
+GenerationFields = DeclaredFields[None]
+"""The fields as they are asked for: None where nobody sets one."""

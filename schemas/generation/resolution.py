@@ -2,81 +2,40 @@
 
 from typing import Any, TypeVar
 
-from beamhouse.schemas.generation.fields import GenerationFields
+from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS
+from beamhouse.schemas.generation.fields import DEFAULT_NEW_TOKENS, GenerationFields
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.yielding import yielding
 
 Config = TypeVar("Config", bound=GenerationFields)
 
-DEFAULT_NEW_TOKENS = 20
-
-LIBRARY_DEFAULTS: dict[str, Any] = dict.fromkeys(GenerationFields.model_fields) | {
-    "max_length": DEFAULT_NEW_TOKENS,
-    "min_length": 0,
-    "early_stopping": False,
-    "do_sample": False,
-    "num_beams": 1,
-    "num_beam_groups": 1,
-    "use_cache": True,
-    "temperature": 1.0,
-    "top_k": 50,
-    "top_p": 1.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "diversity_penalty": 0.0,
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "length_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "renormalize_logits": False,
-    "remove_invalid_values": False,
-    "token_healing": False,
-    "num_return_sequences": 1,
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "output_scores": False,
-    "return_dict_in_generate": False,
-    "encoder_no_repeat_ngram_size": 0,
-    "is_assistant": False,
-    "num_assistant_tokens": 20,
-    "num_assistant_tokens_schedule": "constant",
-    "assistant_confidence_threshold": 0.4,
-    "assistant_lookbehind": 10,
-    "target_lookbehind": 10,
-}
-"""Value of each field that nobody sets. `max_length` counts from the end of the prompt here, and only here."""
-
-# Values beside the default that ask for nothing either.
-_OFF: dict[str, tuple[object, ...]] = {
-    "min_new_tokens": (0,),
-    "penalty_alpha": (0.0,),
-    "use_mtp": (False,),
-    "cache_implementation": ("dynamic",),
-    "return_legacy_cache": (False,),
-    "top_k": (0,),
-    "min_p": (0.0,),
-    "suppress_tokens": ([],),
-    "begin_suppress_tokens": ([],),
-    "forced_decoder_ids": ([],),
-    "guidance_scale": (1.0,),
-    "low_memory": (False,),
-    "output_logits": (False,),
-    "assistant_confidence_threshold": (0.0,),
-    "disable_compile": (False,),
-    "continuous_batching_config": ({},),
-    "generation_kwargs": ({},),
-}
-
-
-def is_neutral(field: str, value: object) -> bool:
-    """Whether this value of this field asks for nothing: unset, the library's default, or a value that means "off"."""
-    return value is None or value == LIBRARY_DEFAULTS[field] or value in _OFF.get(field, ())
-
 
 def resolve(
-    request: Config, model: Config, *, prompt_len: int, context_len: int | None, assistant: Config | None = None
+    request: GenerationFields,
+    model: GenerationFields,
+    *,
+    prompt_len: int,
+    context_len: int | None,
+    assistant: GenerationFields | None = None,
+    assistant_model: str | None = None,
+) -> Resolved:
+    """The configuration that runs: what `merge` gives, with the library's defaults where nothing is said.
+
+    assistant_model: name of the model that is to draft, whether it is there or not.
+    """
+    merged = merge(request, model, prompt_len=prompt_len, context_len=context_len, assistant=assistant)
+    return Resolved.of(merged, assistant_model)
+
+
+def merge(
+    request: Config,
+    model: GenerationFields,
+    *,
+    prompt_len: int,
+    context_len: int | None,
+    assistant: GenerationFields | None = None,
 ) -> Config:
-    """The configuration that runs: request over model file over library defaults, `max_length` always set.
+    """What holds: request over model file over library defaults, `max_length` always set.
 
     assistant: drafting fields of the named draft model's own file, which go before those of the model's file; None
     where no model drafts. The library reads them there alone, and does nothing with those of the request.

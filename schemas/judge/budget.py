@@ -11,8 +11,8 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
-from beamhouse.schemas.generation.fields import GenerationFields
-from beamhouse.schemas.generation.modes import BEAM_MODES, GenerationMode, mode_of, row_field
+from beamhouse.schemas.generation.modes import BEAM_MODES, GenerationMode
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
 from beamhouse.schemas.judge.budget_items import num_ids, num_items, num_phrases
 from beamhouse.schemas.problems import Problem
@@ -77,11 +77,11 @@ class AskedFor:
     """A request. configs: the resolved one of each prompt, which differ in lengths alone. prompt_lens: in tokens."""
 
     body: GenerateRequest
-    configs: Seq[GenerationFields]
+    configs: Seq[Resolved]
     prompt_lens: Seq[int]
 
     @property
-    def config(self) -> GenerationFields:
+    def config(self) -> Resolved:
         return self.configs[0]
 
     @property
@@ -89,26 +89,17 @@ class AskedFor:
         return self.body.outputs or Outputs()
 
     @property
-    def mode(self) -> GenerationMode:
-        return mode_of(self.config, self.body.assistant_model)
-
-    @property
     def num_new(self) -> list[int]:
         """The most new tokens of each prompt's sequences."""
         pairs = zip(self.configs, self.prompt_lens, strict=True)
-        return [max(0, (config.max_length or prompt_len) - prompt_len) for config, prompt_len in pairs]
-
-    @property
-    def num_returned(self) -> int:
-        return self.config.num_return_sequences or 1
+        return [max(0, config.max_length - prompt_len) for config, prompt_len in pairs]
 
     @property
     def num_scored(self) -> int:
         """Rows of scores of one prompt in a step: its rows, or the positions that check its drafts."""
-        drafts = self.config.prompt_lookup_num_tokens or self.config.num_assistant_tokens or 0
-        if self.mode is GenerationMode.ASSISTED_GENERATION:
-            return 1 + drafts
-        return getattr(self.config, row_field(self.mode)) or 1
+        if self.config.mode is GenerationMode.ASSISTED_GENERATION:
+            return 1 + (self.config.prompt_lookup_num_tokens or self.config.num_assistant_tokens)
+        return self.config.num_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +141,7 @@ def _problem(charges: Iterable[Charge], limit: float, what: str) -> Iterator[Pro
 
 def answer_charges(asked: AskedFor) -> Iterator[Charge]:
     """Bytes of JSON: of the answer, and where it is streamed of the events before it."""
-    outputs, rows = asked.outputs, asked.num_returned
+    outputs, rows = asked.outputs, asked.config.num_return_sequences
     num_tokens = sum(asked.num_new) * rows
     times = 2 if asked.body.stream else 1  # what is streamed stands in the last event once more
     top = outputs.top_n_tokens or 0
@@ -165,8 +156,8 @@ def answer_charges(asked: AskedFor) -> Iterator[Charge]:
     yield Charge("outputs.transition_scores", num_tokens * SCORE_BYTES * times if outputs.transition_scores else 0)
     yield Charge("outputs.watermark_flags", num_tokens * FLAG_BYTES if outputs.watermark_flags else 0)
     yield Charge("outputs.prompt_logprobs", sum(asked.prompt_lens) * SCORE_BYTES if outputs.prompt_logprobs else 0)
-    if outputs.progress and asked.mode in BEAM_MODES:
-        beams = asked.config.num_beams or 1
+    if outputs.progress and asked.config.mode in BEAM_MODES:
+        beams = asked.config.num_beams
         live = sum(length * (length + 1) // 2 for length in asked.num_new)  # each event holds whole hypotheses
         yield Charge("outputs.progress", beams * (live * LIVE_TOKEN_BYTES + sum(asked.num_new) * EVENT_BYTES))
 
@@ -189,7 +180,7 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
     """Milliseconds of a step in which all rows that fit are this request's."""
     config = asked.config
     rows = min(facts.max_rows, asked.num_scored * len(asked.configs))
-    if asked.mode is GenerationMode.ASSISTED_GENERATION:
+    if asked.config.mode is GenerationMode.ASSISTED_GENERATION:
         rows = asked.num_scored * len(asked.configs)
     vocabulary = rows * facts.vocab_size
 
@@ -217,19 +208,19 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
 
 def beam_charges(asked: AskedFor, rows: int) -> Iterator[Charge]:
     """What hypotheses take to look at: phrases that may go on, and a candidate more for each end token."""
-    config, mode = asked.config, asked.mode
-    if mode not in BEAM_MODES:
+    config = asked.config
+    if config.mode not in BEAM_MODES:
         return
     forced = num_phrases(config, ("constraints", "force_words_ids"))
     is_stoppable = bool(config.stop_strings or asked.body.stopping_criteria)
     phrase_ns = STOPPABLE_NS if is_stoppable else FORCED_NS
-    looked_at = rows * min(forced, config.num_beams or 1)
+    looked_at = rows * min(forced, config.num_beams)
     yield in_step(f"{PREFIX}force_words_ids", rows * forced * phrase_ns + looked_at * CANDIDATE_NS, forced)
     ends = len(config.eos_token_id) if isinstance(config.eos_token_id, list) else 0
     yield in_step(f"{PREFIX}eos_token_id", rows * ends * CANDIDATE_NS, ends)
 
 
-def num_lengths(config: GenerationFields) -> int:
+def num_lengths(config: Resolved) -> int:
     """How many phrases of one field can be in place at once: as many as they have lengths, one token aside."""
     words = (config.bad_words_ids or (), [phrase for phrase, _ in config.sequence_bias or ()])
     return sum(len({len(phrase) for phrase in phrases} - {1}) for phrases in words)
@@ -245,7 +236,7 @@ def tensor_bytes(asked: AskedFor, facts: Facts) -> dict[str, int]:
     num_layers = facts.num_layers if outputs.layers is None else len(set(outputs.layers))
     num_states = facts.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
     numbers = dict.fromkeys(("output_scores", "output_logits", "output_hidden_states", "output_attentions"), 0)
-    score_rows = max(config.num_beams or 1, asked.num_returned)
+    score_rows = max(config.num_beams, asked.config.num_return_sequences)
     chosen = None if outputs.positions is None else sorted(outputs.positions)
     for num_new, prompt_len in zip(asked.num_new, asked.prompt_lens, strict=True):
         kept = range(num_new) if chosen is None else chosen[: bisect_left(chosen, num_new)]
@@ -254,8 +245,8 @@ def tensor_bytes(asked: AskedFor, facts: Facts) -> dict[str, int]:
         num_pairs = len(kept) * prompt_len + sum(kept) + (prompt_len * (prompt_len - 1) if has_first else 0)
         numbers["output_scores"] += len(kept) * score_rows * facts.vocab_size
         numbers["output_logits"] += len(kept) * score_rows * facts.vocab_size
-        numbers["output_hidden_states"] += num_states * asked.num_returned * num_fed * facts.hidden_size
-        numbers["output_attentions"] += num_layers * asked.num_returned * facts.num_heads * num_pairs
+        numbers["output_hidden_states"] += num_states * asked.config.num_return_sequences * num_fed * facts.hidden_size
+        numbers["output_attentions"] += num_layers * asked.config.num_return_sequences * facts.num_heads * num_pairs
     size = NUMBER_BYTES[outputs.tensors or "json"]
     return {field: round(number * size) if getattr(config, field) else 0 for field, number in numbers.items()}
 

@@ -9,7 +9,6 @@ from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, Sequ
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
 from beamhouse.schemas.words import FinishType
 from beamhouse.server.asking.translate import AcceptedRequest
-from beamhouse.server.asking.watermark_checks import shown_config
 
 
 @dataclass(slots=True)
@@ -129,7 +128,7 @@ def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequ
     return Answer(
         id=plan.id,
         model=plan.model_name,
-        mode=plan.mode,
+        mode=plan.config.mode,
         generated_text="".join(rows[0].pieces) if rows[0].text_stream is not None else None,
         sequences=[row.answer(plan) for row in rows],
         usage=Usage(
@@ -142,7 +141,7 @@ def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequ
         timings=slowest([message.timings for message in finished if message.timings is not None]),
         warnings=list(dict.fromkeys([*plan.warnings, *(text for message in finished for text in message.warnings)])),
         prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
-        generation_config=shown_config(plan.config).to_dict() if plan.outputs.config else None,
+        generation_config=None if plan.shown_config is None else plan.shown_config.to_dict(),
     )
 
 

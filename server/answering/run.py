@@ -89,12 +89,12 @@ class Run:
         for stream in self.streams:
             stream.cancel()
         num_tokens = sum(row.num_tokens for row in self._rows)
-        self.service.metrics.end(self.plan.mode, self.outcome, self.place.age_s)
+        self.service.metrics.end(self.plan.config.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)
         log.info(
             "request finished",
             id=self.plan.id,
-            mode=self.plan.mode,
+            mode=self.plan.config.mode,
             outcome=self.outcome,
             tokens=num_tokens,
             ms=round(self.place.age_s * 1000),

@@ -17,6 +17,7 @@ from beamhouse.engine.link.errors import DeadlinePassed, invalid
 from beamhouse.engine.link.messages import Submission
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.budget_items import num_items
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
@@ -53,7 +54,7 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
     log.info(
         "request accepted",
         id=plan.id,
-        mode=plan.mode,
+        mode=plan.config.mode,
         prompts=len(plan.submissions),
         prompt_tokens=plan.num_prompt_tokens,
     )
@@ -75,7 +76,7 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     prompts = await read_prompts(service, model, body, bos_token_id)
     prompts = await with_negative_prompts(service, model, body, prompts)
 
-    def checked() -> list[GenerationConfig]:
+    def checked() -> list[Resolved]:
         return resolve_all(body, asked, prompts, model, service.budget)
 
     configs = await looked_through(service, asked, checked)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs, PrefixAllowedTokens
 from beamhouse.schemas.generation.config import GenerationConfig, is_neutral
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
@@ -16,14 +17,14 @@ TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "outp
 
 
 def check_request(
-    body: GenerateRequest, asked: GenerationConfig, configs: list[GenerationConfig], prompts: list[Prompt], model: Model
+    body: GenerateRequest, asked: GenerationConfig, configs: list[Resolved], prompts: list[Prompt], model: Model
 ) -> Iterator[Problem]:
     """Problems of a whole request. asked: the request's own configuration; configs: the resolved one of each prompt."""
     info = model.info
     unsupported = list(check_supported(asked, info))
     yield from unsupported
-    yield from check_mode(body.mode, configs[0], body.assistant_model, info, is_explained=bool(unsupported))
-    yield from check_rows(configs[0], body.assistant_model, info)
+    yield from check_mode(body.mode, configs[0], info, is_explained=bool(unsupported))
+    yield from check_rows(configs[0], info)
     for config, prompt in zip(configs, prompts, strict=True):
         yield from check_negative(config, prompt, info)
     yield from check_assistant(body.assistant_model, info)
@@ -56,9 +57,9 @@ def inherited_warnings(asked: GenerationConfig, model: Model) -> list[str]:
     ]
 
 
-def length_warnings(configs: Iterable[GenerationConfig], info: ModelInfo) -> list[str]:
+def length_warnings(configs: Iterable[Resolved], info: ModelInfo) -> list[str]:
     """That sequences may go where the model was never trained."""
-    longest = max((config.max_length or 0 for config in configs), default=0)
+    longest = max(config.max_length for config in configs)
     if longest <= info.context_len:
         return []
     return [f"a sequence may come to {longest} tokens, and the model is made for {info.context_len}"]
@@ -112,7 +113,7 @@ def unknown_name(field: str, name: str, known: list[str]) -> Problem:
     return Problem(field, ProblemCode.UNKNOWN_NAME, f"{name[:64]} is not registered on this server; known: {shown}")
 
 
-def check_outputs(body: GenerateRequest, config: GenerationConfig, info: ModelInfo) -> Iterator[Problem]:
+def check_outputs(body: GenerateRequest, config: Resolved, info: ModelInfo) -> Iterator[Problem]:
     outputs = body.outputs or Outputs()
     if (outputs.top_n_tokens or 0) > info.vocab_size:
         message = f"top_n_tokens is {outputs.top_n_tokens}; allowed: at most {info.vocab_size}"

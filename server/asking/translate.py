@@ -18,14 +18,17 @@ from beamhouse.schemas.beamhouse.generate import (
     TransitionScores,
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
-from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
-from beamhouse.schemas.generation.model_rules import length_problems
+from beamhouse.schemas.generation.config import GenerationConfig, check_model, merge
+from beamhouse.schemas.generation.field_rules import find_problems, find_warnings
+from beamhouse.schemas.generation.model_rules import PREFIX, length_problems
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
 from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
 from beamhouse.server.asking.force_words import by_given_name
 from beamhouse.server.asking.prompts import Prompt
+from beamhouse.server.asking.watermark_checks import shown_config
 from beamhouse.server.service import Model
 
 MASK = 2**64 - 1
@@ -39,15 +42,15 @@ CARRIED = ("priority", "deadline_s", "cache_salt")
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """A checked request. config: the resolved one of the first prompt; `max_length` differs with the prompts.
+    """A checked request. config: of the first prompt; `max_length` differs with the prompts.
 
-    It may hold the keys of a watermark: what answers show of it is `shown_config`.
+    shown_config: what answers show of it, if they are to show it; without the keys of a watermark.
     """
 
     id: str
     model_name: str
-    mode: str
-    config: GenerationConfig
+    config: Resolved
+    shown_config: GenerationConfig | None
     outputs: Outputs
     submissions: list[Submission]
     warnings: list[str]
@@ -66,7 +69,7 @@ class AcceptedRequest:
     @property
     def num_rows(self) -> int:
         """Sequences of each prompt."""
-        return self.config.num_return_sequences or 1
+        return self.config.num_return_sequences
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -75,12 +78,12 @@ class AcceptedRequest:
 
 def resolve_all(
     body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
-) -> list[GenerationConfig]:
+) -> list[Resolved]:
     """What runs after each prompt, once all of it is checked. Raises InvalidRequest with all problems at once."""
     configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
     problems = [
         *check_request(body, asked, configs, prompts, model),
-        *configs[0].problems(body.assistant_model),
+        *find_problems(configs[0], body.assistant_model, PREFIX),
         *check_models(configs, prompts, model),
     ]
     prompt_lens = [len(prompt.token_ids) for prompt in prompts]
@@ -94,21 +97,23 @@ def make_plan(
     body: GenerateRequest,
     asked: GenerationConfig,
     prompts: list[Prompt],
-    configs: list[GenerationConfig],
+    configs: list[Resolved],
     model: Model,
 ) -> AcceptedRequest:
     """Everything a request asks for, one submission per prompt. configs: those of the prompts, checked."""
-    outputs = body.outputs or Outputs()
+    outputs, first_len = body.outputs or Outputs(), len(prompts[0].token_ids)
+    shown = shown_config(merge_for(asked, first_len, body.assistant_model, model)) if outputs.config else None
     answer_id = f"gen-{uuid.uuid4().hex}"
     return AcceptedRequest(
         id=answer_id,
         model_name=model.info.model_id,
-        mode=str(configs[0].get_generation_mode(body.assistant_model)),
         config=configs[0],
+        shown_config=shown,
         outputs=outputs,
         submissions=make_submissions(body, answer_id, prompts, configs),
         warnings=[
-            *configs[0].warnings(asked.set_fields().keys(), body.assistant_model),
+            *asked.origin_warnings(),
+            *find_warnings(configs[0], asked.set_fields().keys(), body.assistant_model),
             *idle_outputs(configs[0], outputs),
             *inherited_warnings(asked, model),
             *length_warnings(configs, model.info),
@@ -116,15 +121,13 @@ def make_plan(
     )
 
 
-def resolve_for(
-    asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model
-) -> GenerationConfig:
-    """What runs after a prompt of this length. A draft model's own file says how it drafts, where the request does not.
+def merge_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> GenerationConfig:
+    """What holds after a prompt of this length. A draft model's own file says how it drafts, if the request does not.
 
     The name of a draft model that is not loaded is as good as none here.
     """
     drafting = model.info.assistants.get(assistant_model or "")
-    return resolve(
+    return merge(
         asked,
         model.config,
         prompt_len=prompt_len,
@@ -133,15 +136,20 @@ def resolve_for(
     )
 
 
+def resolve_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> Resolved:
+    """What runs after a prompt of this length."""
+    return Resolved.of(merge_for(asked, prompt_len, assistant_model, model), assistant_model)
+
+
 def check_budget(
-    body: GenerateRequest, configs: list[GenerationConfig], prompt_lens: list[int], info: ModelInfo, budget: Budget
+    body: GenerateRequest, configs: list[Resolved], prompt_lens: list[int], info: ModelInfo, budget: Budget
 ) -> Iterator[Problem]:
     """What costs more than one request may."""
     facts = Facts(budget, info.vocab_size, info.max_rows, info.num_layers, info.hidden_size, info.num_heads)
     return find_expenses(AskedFor(body, configs, prompt_lens), facts)
 
 
-def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: Model) -> Iterator[Problem]:
+def check_models(configs: list[Resolved], prompts: list[Prompt], model: Model) -> Iterator[Problem]:
     """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
     info, first = model.info, prompts[0]
     yield from check_model(
@@ -157,16 +165,15 @@ def check_models(configs: list[GenerationConfig], prompts: list[Prompt], model: 
 
 
 def make_submissions(
-    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[GenerationConfig]
+    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[Resolved]
 ) -> list[Submission]:
     """One for each prompt. What they have in common is the same object in all, and so reaches the engine once."""
     common = Submission(
         request_id=answer_id,
         prompt_ids=[],
-        config=plain(configs[0].model_copy(update={"token_healing": None})),
+        config=configs[0].changed({"token_healing": False}),
         seed=select_seed(body.seed, body.prng_key),
         wanted=wanted(body.outputs or Outputs()),
-        assistant_model=body.assistant_model,
         constraint=constraint(body.prefix_allowed_tokens),
         logits_processor=named(body.logits_processor),
         stopping_criteria=named(body.stopping_criteria),
@@ -180,7 +187,7 @@ def make_submissions(
             prompt_ids=prompt.token_ids,
             negative_prompt_ids=None if prompt.negative is None else prompt.negative.token_ids,
             num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
-            config=common.config | {name: value for name in LENGTHS if (value := getattr(config, name)) is not None},
+            config=common.config.changed({name: getattr(config, name) for name in LENGTHS}),
         )
         for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
     ]
@@ -189,7 +196,7 @@ def make_submissions(
 def healing_submission(body: GenerateRequest, prompt_ids: list[int], bias: list[tuple[list[int], float]]) -> Submission:
     """The greedy choice of one token that heals a prompt."""
     config = GenerationConfig(do_sample=False, sequence_bias=bias, max_length=len(prompt_ids) + 1)
-    return Submission(f"{uuid.uuid4().hex}-heal", prompt_ids, plain(config), **carried(body))
+    return Submission(f"{uuid.uuid4().hex}-heal", prompt_ids, Resolved.of(config), **carried(body))
 
 
 def carried(body: GenerateRequest | ScoreRequest) -> dict[str, Any]:
@@ -228,7 +235,7 @@ def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
     return Constraint(**fields)
 
 
-def idle_outputs(config: GenerationConfig, outputs: Outputs) -> list[str]:
+def idle_outputs(config: Resolved, outputs: Outputs) -> list[str]:
     """What `outputs` asks of tensors that nothing returns."""
     idle = [f"outputs.{name}" for name in ("tensors", "positions", "layers") if getattr(outputs, name) is not None]
     if not idle or any(getattr(config, field) for field in TENSOR_FIELDS):

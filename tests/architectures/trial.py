@@ -123,7 +123,7 @@ def generated(model: Any, prompt_ids: list[int]) -> list[int]:  # Any: the libra
 def _submission(name: str, prompt_ids: list[int]) -> Submission:
     asked = generation.GenerationConfig.from_dict({"max_new_tokens": NUM_NEW, "eos_token_id": 2, "pad_token_id": 0})
     config = generation.resolve(asked, generation.GenerationConfig(), prompt_len=len(prompt_ids), context_len=None)
-    return Submission(name, prompt_ids, config.to_diff_dict())
+    return Submission(name, prompt_ids, config)
 
 
 def _line(error: Exception) -> str:

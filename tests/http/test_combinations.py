@@ -50,7 +50,7 @@ def some(random, choices, share):
 
 async def test_any_fields_together_give_an_answer_or_a_named_refusal(client, engine):
     random, seen = Random(0), set()
-    engine.script = lambda item: search(item) if item.config.get("num_beams", 1) > 1 else count_up(item)
+    engine.script = lambda item: search(item) if item.config.num_beams > 1 else count_up(item)
     for _ in range(400):
         share = random.choice([0.05, 0.1, 0.3])
         body = {**some(random, BESIDE, share), "generation_config": some(random, CONFIG, share)}

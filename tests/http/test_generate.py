@@ -111,7 +111,7 @@ async def test_request_wins_over_model_file_over_library(connect, engine, tokeni
     body = {"inputs": [3], "generation_config": {"do_sample": True, "top_k": 9}, "outputs": {"config": True}}
     answer = await generate(client, **body)
     config = engine.submissions[0].config
-    assert (config["temperature"], config["top_k"], config["top_p"], config["max_length"]) == (0.5, 9, 1.0, 21)
+    assert (config.temperature, config.top_k, config.top_p, config.max_length) == (0.5, 9, 1.0, 21)
     assert answer["generation_config"]["top_k"] == 9
     assert answer["mode"] == "sample"
 
@@ -119,8 +119,8 @@ async def test_request_wins_over_model_file_over_library(connect, engine, tokeni
 async def test_a_configuration_may_be_json_text_or_a_stored_name(client, engine):
     await generate(client, inputs=[3], generation_config='{"max_new_tokens": 4}')
     await generate(client, inputs=[3], generation_config="warm")
-    assert [submission.config["max_length"] for submission in engine.submissions] == [5, 4]
-    assert engine.submissions[1].config["temperature"] == 1.5
+    assert [submission.config.max_length for submission in engine.submissions] == [5, 4]
+    assert engine.submissions[1].config.temperature == 1.5
 
 
 async def test_everything_asked_reaches_the_engine(client, engine):
@@ -192,8 +192,8 @@ async def test_a_healed_prompt_takes_two_submissions(client, engine, encode, tok
     )
     answer = await generate(client, inputs="ab", generation_config={"token_healing": True, "max_new_tokens": 1})
     assert answer["sequences"][0]["token_ids"] == [5]
-    assert all(not submission.config.get("token_healing") for submission in engine.submissions)
-    assert engine.submissions[-1].config["max_length"] == len(engine.submissions[-1].prompt_ids) + 1
+    assert all(not submission.config.token_healing for submission in engine.submissions)
+    assert engine.submissions[-1].config.max_length == len(engine.submissions[-1].prompt_ids) + 1
 
 
 async def test_what_is_refused_is_not_healed_first(client, engine):
@@ -267,5 +267,5 @@ async def test_positions_without_an_end_are_served_beyond_the_context_with_a_war
         beyond = await client.post("/generate", json={"inputs": [5] * 512})
         assert beyond.status_code == 422
         model = (await client.get("/info")).json()["model"]
-    assert [one.config["max_length"] for one in engine.submissions] == [160, 64]
+    assert [one.config.max_length for one in engine.submissions] == [160, 64]
     assert (model["context_len"], model["max_len"]) == (128, 512)

@@ -125,7 +125,7 @@ async def test_a_negative_prompt_without_guidance_would_be_ignored_and_is_refuse
 async def test_words_are_forced_as_they_stand_inside_a_text(client, engine, encode):
     config = {"num_beams": 2, "max_new_tokens": 2, "force_words_ids": [[9]]}
     await generate(client, generation_config=config, force_words=["cat", " dog", ["a", "\nb"]])
-    assert engine.submissions[0].config["force_words_ids"] == [
+    assert engine.submissions[0].config.force_words_ids == [
         [9],
         encode(" cat"),
         encode(" dog"),
@@ -142,7 +142,7 @@ async def test_a_tokenizer_that_puts_the_space_itself_gets_no_second_one(connect
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     engine.info = fake_info(str(tmp_path / "tokenizer.json"))
     await generate(await connect(), generation_config={"num_beams": 2}, force_words=["c"])
-    assert engine.submissions[0].config["force_words_ids"] == [[2]]
+    assert engine.submissions[0].config.force_words_ids == [[2]]
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,8 @@ async def test_the_engine_gets_the_name_and_answers_show_no_more(serve: Serve, e
     own = await generate(client, {"config": True}, watermarking_config=HOUSE)
     shown = [one.json()["generation_config"]["watermarking_config"] for one in (silent, named, off, own)]
     assert shown == ["house", "syn", "none", "hidden"]
-    assert [one.config["watermarking_config"] for one in engine.submissions[:3]] == ["house", "syn", "none"]
-    assert engine.submissions[3].config["watermarking_config"]["hashing_key"] == KEY
+    assert [one.config.watermarking_config for one in engine.submissions[:3]] == ["house", "syn", "none"]
+    assert engine.submissions[3].config.watermarking_config.hashing_key == KEY
     texts = [one.text for one in (silent, named, own)]
     texts += [(await client.get(path)).text for path in ("/info", "/generation_config", "/generation_config/secret")]
     check = {"generation_config": {"watermarking_config": HOUSE}}
@@ -167,7 +167,7 @@ async def test_the_watermark_of_the_model_itself_is_obeyed_and_named(serve: Serv
     client = await serve({"generation_config": {"watermarking_config": HOUSE}})
     answer = await generate(client, {"config": True})
     assert answer.json()["generation_config"]["watermarking_config"] == "model"
-    assert engine.submissions[0].config["watermarking_config"] == "model"
+    assert engine.submissions[0].config.watermarking_config == "model"
     assert str(KEY) not in answer.text + (await client.get("/generation_config")).text
     assert (await detect(client))["watermark"] == "model"
 

@@ -13,6 +13,7 @@ from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.pipeline import APPLYING, Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request, Row, Sequence
+from beamhouse.schemas.generation.config import GenerationConfig
 from tests.engine.loop import making
 
 CPU = torch.device("cpu")
@@ -26,9 +27,9 @@ def make_request(
     criteria: list[Named] | None = None,
     **fields: Any,
 ) -> Request:
-    """A request without a longest length unless `max_length` is among the fields."""
+    """A request of a length that no test comes to unless `max_length` is among the fields."""
     outside = {"constraint": constraint, "logits_processor": named or [], "stopping_criteria": criteria or []}
-    return making.make_request(prompt, eos=eos, **outside, **{"max_length": None} | fields)
+    return making.make_request(prompt, eos=eos, **outside, **{"max_length": 100_000} | fields)
 
 
 def make_row(request: Request, generated: list[int]) -> Row:
@@ -80,10 +81,10 @@ class Library:
         self._model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes))
 
     def processors(self, request: Request, num_rows: int) -> LogitsProcessorList:
-        fields = {"num_beams": 1} | request.config.model_dump(exclude_none=True)
+        fields = request.config.model_dump(include=set(GenerationConfig.model_fields), exclude_none=True)
         if "sequence_bias" in fields:
             fields["sequence_bias"] = [[list(ids), bias] for ids, bias in fields["sequence_bias"]]
-        config = LibraryConfig(**fields, eos_token_id=list(request.eos_token_ids) or None, pad_token_id=0)
+        config = LibraryConfig(**{"pad_token_id": 0} | fields)
         self._model._prepare_special_tokens(config, True, device="cpu")
         constraint = request.submission.constraint
         prompt = torch.tensor([request.submission.prompt_ids])

@@ -44,7 +44,7 @@ def write_at_random(pipeline: Pipeline, request: Request, seed: int, most: int =
     for _ in range(most):
         scores = process(pipeline, [row], torch.randn(1, VOCAB, generator=generator))
         token = int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
-        if token in request.eos_token_ids:
+        if token in request.config.eos_token_ids:
             return TOKENIZER.decode(row.sequence.generated_ids)
         row.sequence.token_ids.append(token)
     return TOKENIZER.decode(row.sequence.generated_ids)

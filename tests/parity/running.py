@@ -82,8 +82,14 @@ def submission(family: str, prompt_ids: list[int], fields: dict[str, Any], **out
     """A submission as the server would make it."""
     model = GenerationConfig.from_dict(reference(family).generation_config.to_diff_dict())
     asked = GenerationConfig.from_dict(fields)
-    config = resolve(asked, model, prompt_len=len(prompt_ids), context_len=None)
-    return Submission(f"test-{next(_numbers)}", prompt_ids, config.to_diff_dict(), **outside)
+    config = resolve(
+        asked,
+        model,
+        prompt_len=len(prompt_ids),
+        context_len=None,
+        assistant_model=outside.pop("assistant_model", None),
+    )
+    return Submission(f"test-{next(_numbers)}", prompt_ids, config, **outside)
 
 
 def run(

@@ -79,11 +79,10 @@ def asked(constraint: Constraint, fields: dict[str, Any], **outside: Any) -> Sub
     return submission("builtin", PROMPT, {"max_new_tokens": NUM_NEW} | fields, seed=1, constraint=constraint, **outside)
 
 
-def endless(constraint: Constraint, fields: dict[str, Any]) -> Submission:
+def endless(constraint: Constraint, fields: dict[str, Any], **outside: Any) -> Submission:
     """As of a model without an end token."""
-    one = asked(constraint, fields)
-    del one.config["eos_token_id"]
-    return one
+    one = asked(constraint, fields, **outside)
+    return replace(one, config=one.config.changed({"eos_token_id": None, "eos_token_ids": ()}))
 
 
 def reason_of(answer: Answer, index: int) -> FinishReason | None:
@@ -211,7 +210,7 @@ def test_what_is_complete_ends_a_sequence_without_an_end_token(name: str, mode: 
 @pytest.mark.parametrize("name", ["one sequence", "words", "json"])
 def test_a_draft_ends_where_the_text_is_complete(name: str, mode: dict[str, Any]) -> None:
     constraint = CONSTRAINTS[name]
-    answer = alone(engine(), replace(endless(constraint, mode), assistant_model="draft"))
+    answer = alone(engine(), endless(constraint, mode, assistant_model="draft"))
     assert error_of(answer) is None
     assert reason_of(answer, 0) == IS_COMPLETE
     assert allowed_of(constraint)(0, torch.tensor(PROMPT + answer.sequences[0])) == [END]

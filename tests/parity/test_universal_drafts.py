@@ -46,11 +46,13 @@ def engine_of(*, with_draft: bool) -> Engine:
 def asked(name: str, text: str, fields: dict[str, Any], *, with_draft: bool, **outside: Any) -> Submission:
     prompt_ids = tokenizers()[0].encode(text).ids
     config = resolve(
-        GenerationConfig.from_dict(fields), GenerationConfig(), prompt_len=len(prompt_ids), context_len=256
+        GenerationConfig.from_dict(fields),
+        GenerationConfig(),
+        prompt_len=len(prompt_ids),
+        context_len=256,
+        assistant_model="other" if with_draft else None,
     )
-    return Submission(
-        name, prompt_ids, config.to_diff_dict(), assistant_model="other" if with_draft else None, **outside
-    )
+    return Submission(name, prompt_ids, config, **outside)
 
 
 FIELDS: tuple[dict[str, Any], ...] = (

@@ -6,8 +6,8 @@ import pytest
 
 from beamhouse.config.settings import Settings
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
-from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, answer_charges, find_expenses, tensor_bytes
+from tests.configs import running
 
 TINY = Facts(Budget(1, 1, 1, 1), vocab_size=256, max_rows=64, num_layers=2, hidden_size=16, num_heads=2)
 
@@ -23,7 +23,9 @@ def facts() -> Facts:
 def ask(prompt_lens: list[int] | None = None, config: dict | None = None, **body) -> AskedFor:
     lens = prompt_lens or [16]
     num_new = (config or {}).get("max_new_tokens", 20)
-    configs = [GenerationConfig.from_dict({**(config or {}), "max_length": length + num_new}) for length in lens]
+    configs = [
+        running({**(config or {}), "max_length": length + num_new}, body.get("assistant_model")) for length in lens
+    ]
     return AskedFor(GenerateRequest.model_validate(body), configs, lens)
 
 
@@ -110,7 +112,7 @@ def test_a_stream_says_everything_twice():
 
 def tensor_sizes(prompt_len: int, config: dict, **outputs) -> dict[str, int]:
     asked = ask([prompt_len], outputs={"tensors": "safetensors", **outputs})
-    return tensor_bytes(replace(asked, configs=[GenerationConfig(**config)]), TINY)
+    return tensor_bytes(replace(asked, configs=[running(config)]), TINY)
 
 
 def test_predictions_count_what_the_library_returns():

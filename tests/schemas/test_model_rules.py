@@ -2,13 +2,13 @@
 
 import pytest
 
-from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, check_model, merge
 
 VOCAB_SIZE = 50
 
 
 def problems(values, prompt_len=4, context_len=32, vocab_size=VOCAB_SIZE):
-    config = resolve(GenerationConfig(**values), GenerationConfig(), prompt_len=prompt_len, context_len=context_len)
+    config = merge(GenerationConfig(**values), GenerationConfig(), prompt_len=prompt_len, context_len=context_len)
     return check_model(config, vocab_size=vocab_size, context_len=context_len, prompt_len=prompt_len)
 
 
@@ -78,7 +78,7 @@ def test_a_model_without_a_limit_takes_any_length():
 
 
 def test_the_prompt_s_own_field_is_named():
-    config = resolve(GenerationConfig(), GenerationConfig(), prompt_len=40, context_len=32)
+    config = merge(GenerationConfig(), GenerationConfig(), prompt_len=40, context_len=32)
     (problem,) = check_model(config, vocab_size=9, context_len=32, prompt_len=40, prompt_field="messages")
     assert (problem.field, problem.message) == ("messages", "prompt has 40 tokens; allowed: at most 31")
 
@@ -115,7 +115,7 @@ def test_the_vocabulary_must_leave_a_choice(values, expected):
     ids=str,
 )
 def test_layers_must_be_those_of_the_model(values, expected):
-    config = resolve(GenerationConfig(**values), GenerationConfig(), prompt_len=1, context_len=32)
+    config = merge(GenerationConfig(**values), GenerationConfig(), prompt_len=1, context_len=32)
     found = check_model(config, vocab_size=50, context_len=32, prompt_len=1, num_layers=3)
     assert [problem.field for problem in found] == [f"generation_config.{field}" for field in expected]
     assert {problem.code for problem in found} <= {"out_of_range"}

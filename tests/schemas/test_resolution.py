@@ -8,7 +8,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, merge
 from tests.schemas.strategies import configs
 
 CONTEXT_LEN = 64
@@ -41,9 +41,7 @@ def prepared_by_library(model, request, file, prompt_len):
 
 
 def ours(request, file, prompt_len, context_len=CONTEXT_LEN):
-    return resolve(
-        GenerationConfig(**request), GenerationConfig(**file), prompt_len=prompt_len, context_len=context_len
-    )
+    return merge(GenerationConfig(**request), GenerationConfig(**file), prompt_len=prompt_len, context_len=context_len)
 
 
 lengths = st.fixed_dictionaries({}, optional={name: st.integers(1, 80) for name in LENGTHS})
@@ -182,25 +180,25 @@ def test_a_file_without_cache_does_not_forbid_what_needs_one():
 
 def test_a_named_draft_model_goes_before_the_drafter_of_the_file():
     file = GenerationConfig(prompt_lookup_num_tokens=3)
-    resolved = resolve(GenerationConfig(), file, prompt_len=1, context_len=None, assistant=GenerationConfig())
+    resolved = merge(GenerationConfig(), file, prompt_len=1, context_len=None, assistant=GenerationConfig())
     assert resolved.problems("draft") == []
-    assert resolve(GenerationConfig(), file, prompt_len=1, context_len=None).prompt_lookup_num_tokens == 3
+    assert merge(GenerationConfig(), file, prompt_len=1, context_len=None).prompt_lookup_num_tokens == 3
 
 
 def test_a_draft_model_s_own_values_go_between_the_request_and_the_file():
     request = GenerationConfig(assistant_confidence_threshold=0.5)
     file = GenerationConfig(num_assistant_tokens=3, num_assistant_tokens_schedule="heuristic")
     drafter = GenerationConfig(num_assistant_tokens=7, assistant_confidence_threshold=0.25)
-    resolved = resolve(request, file, prompt_len=1, context_len=None, assistant=drafter)
+    resolved = merge(request, file, prompt_len=1, context_len=None, assistant=drafter)
     assert (resolved.num_assistant_tokens, resolved.assistant_confidence_threshold) == (7, 0.5)
     assert resolved.num_assistant_tokens_schedule == "heuristic"
     assert resolved.target_lookbehind == 10
-    assert resolve(request, file, prompt_len=1, context_len=None).num_assistant_tokens == 3
+    assert merge(request, file, prompt_len=1, context_len=None).num_assistant_tokens == 3
 
 
 def test_the_arguments_stay_as_they_were():
     request, file = GenerationConfig(top_k=3), GenerationConfig(top_p=0.5)
-    resolved = resolve(request, file, prompt_len=1, context_len=None)
+    resolved = merge(request, file, prompt_len=1, context_len=None)
     assert (resolved.top_k, resolved.top_p) == (3, 0.5)
     assert request.set_fields() == {"top_k": 3}
     assert file.set_fields() == {"top_p": 0.5}
@@ -208,5 +206,5 @@ def test_the_arguments_stay_as_they_were():
 
 def test_extra_attributes_of_the_file_are_carried_over():
     file = GenerationConfig.from_dict({"language": "de"})
-    assert resolve(GenerationConfig(), file, prompt_len=1, context_len=None).extras == {"language": "de"}
+    assert merge(GenerationConfig(), file, prompt_len=1, context_len=None).extras == {"language": "de"}
     assert file.extras == {"language": "de"}

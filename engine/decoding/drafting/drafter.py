@@ -76,7 +76,7 @@ def _left_of(request: Request) -> int:
     A draft ends where a sequence is computed anew, since no pass could check tokens on both sides.
     """
     sequence = request.sequences[0]
-    num_tokens, end = len(sequence.token_ids), request.config.max_length or 0
+    num_tokens, end = len(sequence.token_ids), request.config.max_length
     return (min(end, sequence.renewed_at) if num_tokens < sequence.renewed_at else end) - num_tokens - 1
 
 

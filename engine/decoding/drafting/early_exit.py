@@ -11,6 +11,7 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.runners.runner import Runner
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.generation.resolved import given
 from beamhouse.schemas.words import ProblemCode
 
 
@@ -32,7 +33,7 @@ class EarlyExit(Drafter):
         self.model = DraftModel(DraftRunner(runner, cache, chunk), SameVocabulary(runner.vocab_size))
 
     def check(self, request: Request) -> None:
-        num_layers = request.config.assistant_early_exit or 0
+        num_layers = given(request.config.assistant_early_exit)
         if not 1 <= num_layers <= self._runner.max_layers:
             text = f"assistant_early_exit is {num_layers}; allowed: 1 to {self._runner.max_layers}, this model's layers"
             raise invalid("generation_config.assistant_early_exit", ProblemCode.OUT_OF_RANGE, text)
@@ -40,7 +41,7 @@ class EarlyExit(Drafter):
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         groups: dict[int, list[Request]] = {}
         for request in requests:
-            groups.setdefault(request.config.assistant_early_exit or 0, []).append(request)
+            groups.setdefault(given(request.config.assistant_early_exit), []).append(request)
         drafts: dict[Request, Draft] = {}
         for num_layers, group in groups.items():
             self._runner.num_layers = num_layers

@@ -11,9 +11,8 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.rows import Ids, token_array
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.resolved import given
 from beamhouse.schemas.words import ProblemCode
-
-DEFAULT_NGRAM = 2
 
 
 class PromptLookup(Drafter):
@@ -52,10 +51,11 @@ def _look_up(request: Request, pipeline: Pipeline) -> list[int]:
 def _continuations(request: Request) -> Iterator[list[int]]:
     """What followed each earlier occurrence, in the order in which they are tried."""
     config, token_ids = request.config, token_array(request.sequences[0])
-    longest = min(config.max_matching_ngram_size or DEFAULT_NGRAM, len(token_ids) - 1)
+    longest = min(config.longest_ngram, len(token_ids) - 1)
+    most = given(config.prompt_lookup_num_tokens)
     for size in range(longest, 0, -1):
         for start in _occurrences(token_ids, size) + size:
-            yield token_ids[start : start + (config.prompt_lookup_num_tokens or 0)].tolist()
+            yield token_ids[start : start + most].tolist()
 
 
 def _occurrences(token_ids: Ids, size: int) -> Ids:

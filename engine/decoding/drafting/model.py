@@ -92,7 +92,7 @@ class DraftModel(Drafter):
         picked = _pick(jobs, scores, probabilities)
         is_bad = bad_rows(scores, for_sampling=True)
         chosen = probabilities.gather(1, picked[:, None])[:, 0].double()
-        thresholds = [job.request.config.assistant_confidence_threshold or 0.0 for job in jobs]
+        thresholds = [job.request.config.assistant_confidence_threshold for job in jobs]
         is_unsure = chosen < torch.tensor(thresholds, dtype=torch.float64, device=chosen.device)
         packed = torch.stack([picked, is_bad.long(), is_unsure.long()], 1).tolist()  # one transfer
         followed: list[int | None] = []
@@ -122,7 +122,7 @@ def _pick(jobs: list[Job], scores: torch.Tensor, probabilities: torch.Tensor) ->
 
 
 def _needs_probabilities(request: Request) -> bool:
-    return bool(request.config.do_sample) or request.config.assistant_ensemble_weight is not None
+    return request.config.do_sample or request.config.assistant_ensemble_weight is not None
 
 
 def _finished(writing: Writing) -> Draft:

@@ -13,8 +13,6 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.words import ProblemCode
 
-DEFAULT_LOOKBEHIND = 10
-
 
 class Retokenized(Drafter):
     """Decode what is new, encode it with the other tokenizer, and find where it continues what is known.
@@ -49,7 +47,7 @@ class Retokenized(Drafter):
 
     def _choose(self, jobs: list[Job], logits: torch.Tensor, added: dict[Job, list[int]]) -> list[int | None]:
         best = logits.softmax(-1).max(-1)  # (R,)
-        thresholds = [job.request.config.assistant_confidence_threshold or 0.0 for job in jobs]
+        thresholds = [job.request.config.assistant_confidence_threshold for job in jobs]
         is_unsure = best.values.double() < torch.tensor(thresholds, dtype=torch.float64, device=logits.device)
         packed = torch.stack([best.indices, is_unsure.long()], 1).tolist()  # one transfer
         followed: list[int | None] = []
@@ -62,7 +60,7 @@ class Retokenized(Drafter):
     def _context(self, request: Request) -> list[int]:
         """The request's tokens in the draft model's; those of the last draft that were accepted stay as they were."""
         state, token_ids = drafting_of(request), request.sequences[0].token_ids
-        lookbehind = request.config.target_lookbehind or DEFAULT_LOOKBEHIND
+        lookbehind = request.config.target_lookbehind
         if state.num_translated <= lookbehind:
             return self._tokenizers.to_draft(token_ids, add_special_tokens=True)
         window = token_ids[state.num_translated - lookbehind :]
@@ -77,7 +75,7 @@ class Retokenized(Drafter):
         """The main model's tokens for the drafted ones; none where the texts do not meet."""
         if not added:
             return []
-        lookbehind = job.request.config.assistant_lookbehind or DEFAULT_LOOKBEHIND
+        lookbehind = job.request.config.assistant_lookbehind
         fresh = self._tokenizers.to_main((job.token_ids[-lookbehind:]) + added, add_special_tokens=True)
         known = job.request.sequences[0].token_ids[-len(fresh) :] if fresh else []
         ends = run_ends(known, fresh)

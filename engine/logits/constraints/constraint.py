@@ -220,7 +220,7 @@ def is_complete(request: Request, known: list[int], added: list[int], memory: Me
 
     known: the sequence with its prompt. memory: of the sequence, before the added tokens.
     """
-    allowance = None if request.eos_token_ids else request.memory.get(ALLOWANCE)
+    allowance = None if request.config.eos_token_ids else request.memory.get(ALLOWANCE)
     return allowance is not None and allowance.is_complete([*known[request.num_prompt :], *added], memory)
 
 
@@ -280,7 +280,7 @@ def _leave(row: Row, mask: Mask) -> str | None:
 
 
 def _ends(row: Row, mask: Mask) -> list[int]:
-    return [end for end in row.request.eos_token_ids if 0 <= end < len(mask)]
+    return [end for end in row.request.config.eos_token_ids if 0 <= end < len(mask)]
 
 
 def _mark_ends(row: Row, mask: Mask) -> None:

@@ -6,6 +6,7 @@ from beamhouse.engine.logits.processor import Processor, ban, known_ids
 from beamhouse.engine.logits.rows import Ids, Rows
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.resolved import given
 
 
 class SuppressTokens(Processor):
@@ -23,7 +24,7 @@ class SuppressTokens(Processor):
         return request.config.suppress_tokens is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.banned] = known_ids(request.config.suppress_tokens or [], vocab_size)
+        request.memory[self.banned] = known_ids(given(request.config.suppress_tokens), vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.memory[self.banned] for row in rows])
@@ -49,7 +50,7 @@ class BeginSuppressTokens(Processor):
         return sequence.num_generated == int(is_first_forced)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.banned] = known_ids(request.config.begin_suppress_tokens or [], vocab_size)
+        request.memory[self.banned] = known_ids(given(request.config.begin_suppress_tokens), vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.memory[self.banned] for row in rows])

@@ -15,6 +15,7 @@ from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request
+from beamhouse.schemas.generation.resolved import given
 
 _Phrase = tuple[int, ...]
 _Tokens = tuple[Ids, npt.NDArray[np.float32]]
@@ -80,11 +81,11 @@ class SequenceBias(Processor):
         return request.config.sequence_bias is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        given = request.config.sequence_bias or []
-        request.memory[self.table] = self._tables.get((given, vocab_size), lambda: self._build(given, vocab_size))
+        biases = given(request.config.sequence_bias)
+        request.memory[self.table] = self._tables.get((biases, vocab_size), lambda: self._build(biases, vocab_size))
 
-    def _build(self, given: Seq[tuple[list[int], float]], vocab_size: int) -> BiasTable:
-        phrases = {tuple(phrase): float(bias) for phrase, bias in given}
+    def _build(self, biases: Seq[tuple[list[int], float]], vocab_size: int) -> BiasTable:
+        phrases = {tuple(phrase): float(bias) for phrase, bias in biases}
         _check(f"generation_config.{self.name}", phrases, vocab_size)
         return BiasTable.build(phrases)
 
@@ -110,8 +111,8 @@ class BadWords(Processor):
         return request.config.bad_words_ids is not None
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        given = request.config.bad_words_ids or [], request.eos_token_ids
-        request.memory[self.table] = self._tables.get((*given, vocab_size), lambda: self._build(*given, vocab_size))
+        asked = given(request.config.bad_words_ids), request.config.eos_token_ids
+        request.memory[self.table] = self._tables.get((*asked, vocab_size), lambda: self._build(*asked, vocab_size))
 
     def _build(self, phrases: Seq[list[int]], ends: tuple[int, ...], vocab_size: int) -> BiasTable:
         words = {tuple(phrase) for phrase in phrases} - {(end,) for end in ends}

@@ -24,7 +24,7 @@ class TopH(Processor):
     equals = "TopHLogitsWarper"
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and request.config.top_h is not None
+        return request.config.do_sample and request.config.top_h is not None
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         best, ids = scores.topk(min(_TOP_H_TOKENS, scores.shape[1]), dim=-1)  # (R, 100)
@@ -51,8 +51,7 @@ class TypicalP(Processor):
         self._kernels = kernels
 
     def applies(self, request: Request) -> bool:
-        typical_p = request.config.typical_p
-        return bool(request.config.do_sample) and typical_p is not None and typical_p < 1
+        return request.config.do_sample and request.config.typical_p < 1
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         mass = rows.column("typical_p")[:, None]
@@ -88,7 +87,7 @@ class EpsilonCutoff(Processor):
     equals = "EpsilonLogitsWarper"
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and 0 < (request.config.epsilon_cutoff or 0) < 1
+        return request.config.do_sample and 0 < request.config.epsilon_cutoff < 1
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return _cut(rows, scores, rows.column("epsilon_cutoff")[:, None])
@@ -105,7 +104,7 @@ class EtaCutoff(Processor):
     equals = "EtaLogitsWarper"
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and 0 < (request.config.eta_cutoff or 0) < 1
+        return request.config.do_sample and 0 < request.config.eta_cutoff < 1
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         logprobs = scores - scores.logsumexp(-1, keepdim=True)

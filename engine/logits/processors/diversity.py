@@ -20,7 +20,7 @@ class HammingDiversity(Processor):
     equals = "HammingDiversityLogitsProcessor"
 
     def applies(self, request: Request) -> bool:
-        return (request.config.num_beam_groups or 1) > 1 and bool(request.config.diversity_penalty)
+        return request.config.num_beam_groups > 1 and request.config.diversity_penalty != 0
 
     def acts(self, row: Row) -> bool:
         return bool(row.taken)

@@ -7,6 +7,7 @@ from beamhouse.engine.logits.processor import Processor, check_ids
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.resolved import given
 
 
 class ForcedBos(Processor):
@@ -24,7 +25,7 @@ class ForcedBos(Processor):
         return len(row.sequence.token_ids) == 1
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.forced] = _ids(self.name, request.config.forced_bos_token_id, vocab_size)
+        request.memory[self.forced] = _ids(self.name, [given(request.config.forced_bos_token_id)], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return only(rows, scores, [row.request.memory[self.forced] for row in rows])
@@ -48,7 +49,9 @@ class ForcedEos(Processor):
         return len(row.sequence.token_ids) + 1 == row.request.config.max_length
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.forced] = _ids(self.name, request.config.forced_eos_token_id, vocab_size)
+        forced = request.config.forced_eos_token_id
+        assert forced is not None, "it applies"
+        request.memory[self.forced] = _ids(self.name, [forced] if isinstance(forced, int) else forced, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return only(rows, scores, [row.request.memory[self.forced] for row in rows])
@@ -61,8 +64,8 @@ def only(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
     return scores
 
 
-def _ids(name: str, value: int | list[int] | None, vocab_size: int) -> Ids:
+def _ids(name: str, token_ids: list[int], vocab_size: int) -> Ids:
     """Raises InvalidRequest."""
-    ids = as_ids([value] if isinstance(value, int) else value or [])
+    ids = as_ids(token_ids)
     check_ids(f"generation_config.{name}", ids, vocab_size)
     return ids

@@ -7,7 +7,6 @@ from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.state.request import Request, Row, Sequence
-from beamhouse.schemas.generation.config import GenerationConfig
 
 
 class Guidance(Processor):
@@ -22,7 +21,7 @@ class Guidance(Processor):
     equals = "UnbatchedClassifierFreeGuidanceLogitsProcessor"
 
     def applies(self, request: Request) -> bool:
-        return is_guided(request.config)
+        return request.config.is_guided
 
     def acts(self, row: Row) -> bool:
         return row.unconditional is not None
@@ -34,18 +33,13 @@ class Guidance(Processor):
         return scale * (scores.log_softmax(-1) - unconditional) + unconditional
 
 
-def is_guided(config: GenerationConfig) -> bool:
-    """Whether the scores depend on a negative prompt."""
-    return config.guidance_scale not in (None, 1.0)
-
-
-def first_sequence(submission: Submission, config: GenerationConfig) -> Sequence:
+def first_sequence(submission: Submission) -> Sequence:
     """The sequence a request begins with, and its shadow if it is guided.
 
     Without a negative prompt the shadow begins with the last token of the prompt, as in the library.
     """
     sequence = Sequence(list(submission.prompt_ids), num_prompt=len(submission.prompt_ids))
-    if is_guided(config):
+    if submission.config.is_guided:
         negative = submission.negative_prompt_ids or submission.prompt_ids[-1:]
         sequence.shadow = Sequence(list(negative), num_prompt=len(negative), num_masked=submission.num_negative_masked)
     return sequence

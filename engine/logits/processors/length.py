@@ -10,6 +10,7 @@ from beamhouse.engine.logits.processor import Processor, ban, check_ids, known_i
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
+from beamhouse.schemas.generation.resolved import given
 from beamhouse.schemas.words import ProblemCode
 
 
@@ -25,13 +26,13 @@ class MinLength(Processor):
     ends = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
-        return bool(request.eos_token_ids) and (request.config.min_length or 0) > 0
+        return bool(request.config.eos_token_ids) and request.config.min_length > 0
 
     def acts(self, row: Row) -> bool:
-        return len(row.sequence.token_ids) < (row.request.config.min_length or 0)
+        return len(row.sequence.token_ids) < row.request.config.min_length
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.ends] = known_ids(request.eos_token_ids, vocab_size)
+        request.memory[self.ends] = known_ids(request.config.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.memory[self.ends] for row in rows])
@@ -46,13 +47,13 @@ class MinNewTokens(Processor):
     ends = Slot[Ids](name)
 
     def applies(self, request: Request) -> bool:
-        return bool(request.eos_token_ids) and (request.config.min_new_tokens or 0) > 0
+        return bool(request.config.eos_token_ids and request.config.min_new_tokens)
 
     def acts(self, row: Row) -> bool:
-        return row.sequence.num_generated < (row.request.config.min_new_tokens or 0)
+        return row.sequence.num_generated < given(row.request.config.min_new_tokens)
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.ends] = known_ids(request.eos_token_ids, vocab_size)
+        request.memory[self.ends] = known_ids(request.config.eos_token_ids, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return ban(rows, scores, [row.request.memory[self.ends] for row in rows])
@@ -77,10 +78,10 @@ class ExponentialDecay(Processor):
         return _past_start(row) > 0
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        if not request.eos_token_ids:
+        if not request.config.eos_token_ids:
             field = f"generation_config.{self.name}"
             raise invalid(field, ProblemCode.CONFLICT, f"{self.name} needs an eos_token_id, and there is none")
-        ends = as_ids(request.eos_token_ids)
+        ends = as_ids(request.config.eos_token_ids)
         check_ids("generation_config.eos_token_id", ends, vocab_size)
         request.memory[self.ends] = ends
 
@@ -95,12 +96,12 @@ class ExponentialDecay(Processor):
 
 
 def _past_start(row: Row) -> int:
-    start, _ = row.request.config.exponential_decay_length_penalty or (0, 1.0)
+    start, _ = given(row.request.config.exponential_decay_length_penalty)
     return row.sequence.num_generated - start
 
 
 def _growth(row: Row) -> float:
-    _, factor = row.request.config.exponential_decay_length_penalty or (0, 1.0)
+    _, factor = given(row.request.config.exponential_decay_length_penalty)
     try:
         return math.pow(factor, _past_start(row)) - 1
     except OverflowError:

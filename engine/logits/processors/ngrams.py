@@ -22,13 +22,13 @@ class NoRepeatNgram(Processor):
     equals = "NoRepeatNGramLogitsProcessor"
 
     def applies(self, request: Request) -> bool:
-        return (request.config.no_repeat_ngram_size or 0) > 0
+        return request.config.no_repeat_ngram_size > 0
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         banned = []
         for row in rows:
             ids = token_array(row.sequence)
-            banned.append(followers(ids, ids, row.request.config.no_repeat_ngram_size or 0))
+            banned.append(followers(ids, ids, row.request.config.no_repeat_ngram_size))
         return ban(rows, scores, banned)
 
 
@@ -43,12 +43,12 @@ class EncoderNoRepeatNgram(Processor):
     equals = "EncoderNoRepeatNGramLogitsProcessor"
 
     def applies(self, request: Request) -> bool:
-        return (request.config.encoder_no_repeat_ngram_size or 0) > 0
+        return request.config.encoder_no_repeat_ngram_size > 0
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         banned = []
         for row in rows:
-            size = row.request.config.encoder_no_repeat_ngram_size or 0
+            size = row.request.config.encoder_no_repeat_ngram_size
             banned.append(followers(prompt_array(row.sequence), token_array(row.sequence), size))
         return ban(rows, scores, banned)
 

@@ -21,9 +21,8 @@ from beamhouse.engine.state.request import Request, Row
 
 def num_kept(row: Row) -> int:
     """Tokens a cut leaves at least: one, in beam sampling also one that ends no hypothesis."""
-    if (row.request.config.num_beams or 1) == 1:
-        return 1
-    return 1 + (len(row.request.eos_token_ids) or 1)
+    config = row.request.config
+    return 1 if config.num_beams == 1 else 1 + max(1, len(config.eos_token_ids))
 
 
 class Temperature(Processor):
@@ -34,7 +33,7 @@ class Temperature(Processor):
     equals = "TemperatureLogitsWarper"
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and request.config.temperature not in (None, 1.0)
+        return request.config.do_sample and request.config.temperature != 1
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return scores.div_(rows.column("temperature")[:, None])
@@ -51,10 +50,10 @@ class TopK(Processor):
         self._kernels = kernels
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and (request.config.top_k or 0) > 0
+        return request.config.do_sample and request.config.top_k > 0
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        k = [min(max(row.request.config.top_k or 0, num_kept(row)), scores.shape[1]) for row in rows]
+        k = [min(max(row.request.config.top_k, num_kept(row)), scores.shape[1]) for row in rows]
         if self._kernels is not None and (places := choices.keep_largest(self._kernels, scores, k)) is not None:
             rows.survivors = Survivors.at(places, *scores.shape)
             return scores
@@ -77,8 +76,7 @@ class TopP(Processor):
         self._kernels = kernels
 
     def applies(self, request: Request) -> bool:
-        top_p = request.config.top_p
-        return bool(request.config.do_sample) and top_p is not None and top_p < 1
+        return request.config.do_sample and request.config.top_p < 1
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         limit = rows.column("top_p", lambda top_p: 1 - top_p)[:, None]
@@ -105,7 +103,7 @@ class MinP(Processor):
     equals = "MinPLogitsWarper"
 
     def applies(self, request: Request) -> bool:
-        return bool(request.config.do_sample) and request.config.min_p is not None
+        return request.config.do_sample and request.config.min_p is not None
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         probabilities = scores.softmax(-1)

@@ -67,7 +67,7 @@ class Registry:
         given = {
             "vocab_size": vocab_size,
             "prompt_len": request.num_prompt,
-            "eos_token_ids": request.eos_token_ids,
+            "eos_token_ids": request.config.eos_token_ids,
             "token_bytes": self.token_bytes,
             "token_characters": self.token_characters,
         }

@@ -9,14 +9,15 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem
 from beamhouse.schemas.beamhouse.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
-from beamhouse.schemas.generation.config import GenerationConfig, check_model, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, check_model
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.budget import Budget
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.answering.start import stored_config, stored_names
 from beamhouse.server.asking.checks import check_assistant, check_supported
 from beamhouse.server.asking.mode_checks import check_mode, check_rows
-from beamhouse.server.asking.translate import check_budget, plain, resolve_for
+from beamhouse.server.asking.translate import check_budget, merge_for, plain
 from beamhouse.server.asking.watermark_checks import check_watermark, shown_config
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
@@ -30,7 +31,7 @@ router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["
 async def defaults(service: Served) -> DefaultsAnswer:
     """What holds where a request is silent: the model's own file over the library's defaults."""
     model = await service.model()
-    config = resolve(GenerationConfig(), model.config, prompt_len=1, context_len=model.info.silent_len)
+    config = merge_for(GenerationConfig(), 1, None, model)
     return DefaultsAnswer(
         generation_config={key: value for key, value in plain(config).items() if key != "max_length"}
         | plain(model.config),
@@ -73,15 +74,16 @@ async def store(name: str) -> None:
 
 def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget: Budget) -> ValidateAnswer:
     info, assistant_model = model.info, body.assistant_model
-    config = resolve_for(asked, body.prompt_len, assistant_model, model)
+    merged = merge_for(asked, body.prompt_len, assistant_model, model)
+    config = Resolved.of(merged, assistant_model)
     unsupported = list(check_supported(asked, info))
     problems = [
         *unsupported,
-        *check_mode(None, config, assistant_model, info, is_explained=bool(unsupported)),
-        *check_rows(config, assistant_model, info),
+        *check_mode(None, config, info, is_explained=bool(unsupported)),
+        *check_rows(config, info),
         *check_assistant(assistant_model, info),
         *check_watermark(asked, model),
-        *config.problems(assistant_model),
+        *merged.problems(assistant_model),
         *check_model(
             config,
             vocab_size=info.vocab_size,
@@ -95,10 +97,10 @@ def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget
     ]
     return ValidateAnswer(
         is_valid=not problems,
-        mode=config.get_generation_mode(assistant_model),
-        generation_config=plain(shown_config(config)),
+        mode=config.mode,
+        generation_config=plain(shown_config(merged)),
         problems=field_problems(problems),
-        warnings=config.warnings(asked.set_fields().keys(), assistant_model),
+        warnings=merged.warnings(asked.set_fields().keys(), assistant_model),
     )
 
 

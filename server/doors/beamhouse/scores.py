@@ -17,6 +17,7 @@ from beamhouse.schemas.beamhouse.scores import (
     TransitionScoresRequest,
 )
 from beamhouse.schemas.generation.config import GenerationConfig, check_model
+from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import merge
@@ -24,7 +25,7 @@ from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
-from beamhouse.server.asking.translate import carried, plain
+from beamhouse.server.asking.translate import carried
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 from beamhouse.server.service import Model, Service
@@ -112,7 +113,7 @@ def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: 
     return Submission(
         request_id=request_id,
         prompt_ids=ids,
-        config=plain(config),
+        config=Resolved.of(config),
         wanted=Wanted(prompt_logprobs=True),
         **carried(body),
     )

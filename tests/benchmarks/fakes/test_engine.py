@@ -2,10 +2,11 @@
 
 from beamhouse.engine.link.messages import Cancel, Submission, Wanted
 from benchmarks.fakes.engine import FakeEngine
+from tests.configs import running
 
 
 def submission(name: str, num_new: int, wanted: Wanted | None = None) -> Submission:
-    return Submission(name, [1, 2], {"max_length": 2 + num_new}, wanted=wanted or Wanted())
+    return Submission(name, [1, 2], running({"max_length": 2 + num_new}), wanted=wanted or Wanted())
 
 
 def test_the_fake_engine_gives_each_request_a_token_a_step_and_ends_it_in_time():

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
+from tests.configs import running
 from tests.engine.loop.scripted import VOCAB_SIZE, make_engine
 
 MODES: list[dict[str, Any]] = [
@@ -42,7 +43,7 @@ def plans(draw: st.DrawFn) -> list[tuple[str, Any]]:
             "max_length": len(prompt_ids) + draw(st.integers(1, 14)),
             "eos_token_id": draw(st.sampled_from([0, [0, 3]])),
         }
-        plan.append(("submit", Submission(f"r{number}", prompt_ids, fields, seed=number)))
+        plan.append(("submit", Submission(f"r{number}", prompt_ids, running(fields), seed=number)))
         plan.extend([("step", None)] * draw(st.integers(0, 4)))
         if draw(st.booleans()):
             plan.append(("cancel", f"r{draw(st.integers(0, number))}"))

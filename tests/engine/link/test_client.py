@@ -16,6 +16,7 @@ from beamhouse.engine.link.client import EngineClient, EngineStatus
 from beamhouse.engine.link.errors import DeadlinePassed, EngineUnavailable, InvalidRequest
 from beamhouse.engine.link.messages import Constraint, Submission, Wanted
 from beamhouse.schemas.words import Stage
+from tests.configs import running
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ async def client() -> AsyncIterator[EngineClient]:
 
 
 def long_one(name: str) -> Submission:
-    return Submission(name, [1, 400], {"max_length": 1000})
+    return Submission(name, [1, 400], running({"max_length": 1000}))
 
 
 async def until(holds: object, seconds: float = 30) -> None:
@@ -49,7 +50,7 @@ async def until(holds: object, seconds: float = 30) -> None:
 
 
 async def test_a_stream_ends_with_its_last_message(client: EngineClient) -> None:
-    async with client.submit(Submission("a", [1, 400], {"max_length": 7})) as stream:
+    async with client.submit(Submission("a", [1, 400], running({"max_length": 7}))) as stream:
         gained = [tokens async for arrived in stream for outputs in arrived for tokens in outputs.tokens]
     tokens = [token for one in gained for token in one.token_ids]
     assert len(tokens) == 5
@@ -59,7 +60,8 @@ async def test_a_stream_ends_with_its_last_message(client: EngineClient) -> None
 
 async def test_progress_travels_in_the_stream_if_it_is_wanted(client: EngineClient) -> None:
     for wanted in (Wanted(), Wanted(progress=True)):
-        beams = Submission(f"p-{wanted.progress}", [1, 400], {"max_length": 6, "num_beams": 2}, wanted=wanted)
+        config = running({"max_length": 6, "num_beams": 2})
+        beams = Submission(f"p-{wanted.progress}", [1, 400], config, wanted=wanted)
         async with client.submit(beams) as stream:
             gained = [outputs async for arrived in stream for outputs in arrived]
         told = [len(outputs.hypotheses) for outputs in gained if outputs.hypotheses]
@@ -69,7 +71,7 @@ async def test_progress_travels_in_the_stream_if_it_is_wanted(client: EngineClie
 
 
 async def test_what_the_engine_refuses_names_its_field(client: EngineClient) -> None:
-    stream = client.submit(Submission("b", [1], {"max_length": 100_000}))
+    stream = client.submit(Submission("b", [1], running({"max_length": 100_000})))
     with pytest.raises(InvalidRequest, match=r"generation_config\.max_length"):
         await anext(aiter(stream))
 
@@ -85,7 +87,7 @@ async def test_leaving_a_stream_frees_its_blocks_within_a_step(client: EngineCli
             await until(lambda: client.load.running_requests == 2)
         await until(lambda: client.load.running_requests == 1)
         assert client.load.steps - before.steps < 60
-    async with client.submit(Submission("e", [1], {"max_length": 2})) as last:
+    async with client.submit(Submission("e", [1], running({"max_length": 2}))) as last:
         async for _ in last:
             pass
     assert client.load.used_blocks == 0
@@ -118,7 +120,7 @@ async def test_a_killed_engine_ends_its_streams_and_comes_back(client: EngineCli
     with pytest.raises(EngineUnavailable):
         client.submit(long_one("g"))
     await until(lambda: client.status.is_ready, 120)
-    async with client.submit(Submission("h", [1, 400], {"max_length": 4})) as stream:
+    async with client.submit(Submission("h", [1, 400], running({"max_length": 4}))) as stream:
         assert len([update async for updates in stream for update in updates]) == 2
 
 
@@ -151,7 +153,7 @@ async def test_stopping_leaves_no_process_behind() -> None:
 
 
 async def test_a_deadline_counts_from_the_arrival_at_the_server(client: EngineClient) -> None:
-    late = Submission("late", [1, 400], {"max_length": 4}, deadline_s=2.0, arrived_at=time.monotonic() - 25)
+    late = Submission("late", [1, 400], running({"max_length": 4}), deadline_s=2.0, arrived_at=time.monotonic() - 25)
     with pytest.raises(DeadlinePassed, match=r"waited 2[5-9]\.\d s; its deadline was 2 s"):
         await anext(aiter(client.submit(late)))
 
@@ -163,7 +165,8 @@ async def test_an_engine_that_hangs_is_not_ready_then_replaced() -> None:
     try:
         stopped = client.pid
         os.kill(stopped, signal.SIGSTOP)
-        client.submit(Submission("a", [1, 400], {"max_length": 6})).cancel()  # seen though nobody waits any more
+        # Seen though nobody waits any more.
+        client.submit(Submission("a", [1, 400], running({"max_length": 6}))).cancel()
         await until(lambda: client.status.stage is Stage.STALLED)
         os.kill(stopped, signal.SIGCONT)
         await until(lambda: client.status.is_ready)
@@ -173,7 +176,7 @@ async def test_an_engine_that_hangs_is_not_ready_then_replaced() -> None:
         os.kill(stopped, signal.SIGCONT)
         await compiling
         await until(lambda: client.status.is_ready)
-        async with client.submit(Submission("b", [1, 400], {"max_length": 900})) as stream:
+        async with client.submit(Submission("b", [1, 400], running({"max_length": 900}))) as stream:
             await anext(aiter(stream))
             os.kill(stopped, signal.SIGSTOP)
             with pytest.raises(EngineUnavailable, match="made no step for 2 s"), anyio.fail_after(30):
@@ -194,14 +197,14 @@ def test_nothing_raises_where_the_engine_has_closed_its_socket(loop: Callable[[]
         await until(lambda: client.pid)
         process = client._process
         client.status = EngineStatus(Stage.READY)
-        stream = client.submit(Submission("a", [1], {"max_length": 2}))
+        stream = client.submit(Submission("a", [1], running({"max_length": 2})))
         process.transport.abort()
         for _ in range(3):
             stream._is_over = False
             client._streams["a"] = stream
             stream.cancel()
             with pytest.raises(EngineUnavailable):
-                client.submit(Submission("b", [1], {"max_length": 2}))
+                client.submit(Submission("b", [1], running({"max_length": 2})))
             await asyncio.sleep(0)
         await client.stop()
 

@@ -11,7 +11,7 @@ from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.defaults import read_defaults
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig, merge
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 1,
@@ -116,4 +116,4 @@ def test_what_would_refuse_every_request_is_left_out_with_a_warning(
         config = read_defaults(write(directory, {}, json.dumps(content)), 40, 2)
     assert config.set_fields() == expected
     assert bool(caplog.records) == (content != expected)
-    assert resolve(GenerationConfig(), config, prompt_len=3, context_len=64).problems() == []
+    assert merge(GenerationConfig(), config, prompt_len=3, context_len=64).problems() == []

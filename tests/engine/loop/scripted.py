@@ -19,6 +19,7 @@ from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
+from tests.configs import running
 
 VOCAB_SIZE = 10
 
@@ -108,7 +109,7 @@ def make_engine(
 
 def submit(engine: Engine, name: str, prompt_ids: list[int], **fields: Any) -> None:
     outside = {key: fields.pop(key) for key in list(fields) if key in Submission.__struct_fields__}
-    engine.submit(Submission(name, prompt_ids, {"max_length": len(prompt_ids) + 4} | fields, **outside))
+    engine.submit(Submission(name, prompt_ids, running({"max_length": len(prompt_ids) + 4} | fields), **outside))
 
 
 def drain(engine: Engine) -> tuple[dict[str, list[int]], dict[str, str | None]]:

@@ -4,12 +4,13 @@ from beamhouse.engine.link.messages import FinishReason, Load, Submission, Token
 from beamhouse.engine.loop.outbox import PART, PIECE, Outbox
 from beamhouse.engine.state.batch import Advance
 from beamhouse.schemas.words import FinishType
+from tests.configs import running
 from tests.engine.loop.scripted import make_engine
 
 
 def ended(num_tokens: int, num_top: int) -> Outbox:
     """An outbox right after the end of a request that nobody reads as it comes."""
-    request = make_engine().prepare(Submission("a", [1], {"max_length": 9}, is_streamed=False))
+    request = make_engine().prepare(Submission("a", [1], running({"max_length": 9}), is_streamed=False))
     outbox = Outbox()
     for place in range(num_tokens):
         tops = [TopToken(token_id, -1.0) for token_id in range(num_top)]

@@ -9,13 +9,14 @@ from beamhouse.engine.logits.processors.bias import BiasTable
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.preparing import Preparing, is_large
 from beamhouse.engine.state.request import Request
+from tests.configs import running
 from tests.engine.loop.scripted import drain, make_engine
 
 WORDS = [[3 + place % 20, place] for place in range(30)] * 10
 
 
 def asked(name: str, words: list[list[int]]) -> Submission:
-    return Submission(name, [1, 2], {"max_length": 6, "bad_words_ids": words})
+    return Submission(name, [1, 2], running({"max_length": 6, "bad_words_ids": words}))
 
 
 def prepared(engine: Engine, submissions: list[Submission], forgotten: list[str]) -> list[str]:
@@ -46,11 +47,11 @@ def prepared(engine: Engine, submissions: list[Submission], forgotten: list[str]
     ],
 )
 def test_many_phrases_are_for_a_thread(config, constraint):
-    assert is_large(Submission("a", [1], config, constraint=constraint))
+    assert is_large(Submission("a", [1], running(config), constraint=constraint))
 
 
 def test_few_phrases_and_long_prompts_are_not():
-    assert not is_large(Submission("a", [1] * 1000, {"bad_words_ids": WORDS[:10], "eos_token_id": 2}))
+    assert not is_large(Submission("a", [1] * 1000, running({"bad_words_ids": WORDS[:10], "eos_token_id": 2})))
 
 
 def test_a_prepared_request_runs_as_one_that_was_submitted():

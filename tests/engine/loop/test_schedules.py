@@ -8,6 +8,7 @@ import torch
 
 from beamhouse.engine.link.messages import Finished, Submission, Wanted
 from beamhouse.engine.loop.engine import Engine
+from tests.configs import running
 from tests.engine.loop.scripted import VOCAB_SIZE, make_engine
 
 BLOCK = 4
@@ -41,7 +42,7 @@ def a_request(random: Random, number: int, modes: list[dict[str, Any]], beginnin
     return Submission(
         f"r{number}",
         prompt_ids,
-        fields,
+        running(fields),
         seed=number,
         priority=random.choice([0, 5] if "prompt_lookup_num_tokens" in fields else [0, 0, 0, 2, 5]),
         cache_salt=random.choice(["", "", "a"]),
@@ -104,8 +105,8 @@ def test_a_crowd_in_a_tiny_cache_answers_as_each_alone(seed: int, roomy: Engine)
 
 
 def test_a_draft_takes_no_blocks_from_who_stands_in_the_step(roomy: Engine) -> None:
-    low = Submission("low", [5, 1, 7], {"max_length": 24})
-    high = Submission("high", [4, 6] * 8, {"max_length": 40, "prompt_lookup_num_tokens": 20}, priority=5)
+    low = Submission("low", [5, 1, 7], running({"max_length": 24}))
+    high = Submission("high", [4, 6] * 8, running({"max_length": 40, "prompt_lookup_num_tokens": 20}), priority=5)
     expected = [play(roomy, {0: [one]}, {})[0][one.request_id] for one in (low, high)]
     for num_blocks in range(10, 15):
         for when in range(1, 16):

@@ -10,6 +10,7 @@ from beamhouse.engine.link.messages import Submission, Wanted
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.context import end_of, made_for, num_positions
+from tests.configs import running
 from tests.parity.models import TRAINED, VOCAB_SIZE, served
 from tests.parity.running import SETTINGS, alone, generate, prompt, submission
 
@@ -85,7 +86,7 @@ def test_a_cache_of_one_full_sequence_scores_one() -> None:
     with torch.inference_mode():
         rows = model(torch.tensor([token_ids])).logits[0].log_softmax(-1)
     expected = [float(rows[place, token]) for place, token in enumerate(token_ids[1:])]
-    one = Submission("score", token_ids, {"max_length": 49}, wanted=Wanted(prompt_logprobs=True))
+    one = Submission("score", token_ids, running({"max_length": 49}), wanted=Wanted(prompt_logprobs=True))
     answer = alone(engine_with(model, cache_tokens=48), one)
     assert answer.finished is not None
     assert answer.finished.error is None

@@ -1,0 +1,16 @@
+"""What silence means, field by field, from the entries of the fields."""
+
+from typing import Any
+
+from beamhouse.schemas.generation.fields import DeclaredFields
+from beamhouse.schemas.generation.silence import defaults_of
+
+_DEFAULTS = defaults_of(DeclaredFields.model_fields)
+
+LIBRARY_DEFAULTS: dict[str, Any] = {name: default.value for name, default in _DEFAULTS.items()}
+"""Value of each field that nobody sets. `max_length` counts from the end of the prompt here, and only here."""
+
+
+def is_neutral(field: str, value: object) -> bool:
+    """Whether this value of this field asks for nothing: unset, the library's default, or a value that means "off"."""
+    return value is None or value == _DEFAULTS[field].value or value in _DEFAULTS[field].off
