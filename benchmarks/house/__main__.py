@@ -66,7 +66,9 @@ def count(sources: Sequence[Source]) -> Counts:
             "cycles of rooms": cycles(between),
         },
         "rules": rules(sources, refusals(sources)),
-        "defaults": default_sites(sources, declared(sources, "GenerationFields"), ("engine", "server")),
+        "defaults": default_sites(
+            sources, declared(sources, "GenerationFields", "DeclaredFields"), ("engine", "server")
+        ),
     }
 
 
@@ -75,7 +77,7 @@ def size_of(sources: Sequence[Source], folder: str) -> dict[str, int]:
 
 
 def rules(sources: Sequence[Source], found: Sequence[Refusal]) -> Counts:
-    fields = declared(sources, "GenerationFields", "GenerateRequest")
+    fields = declared(sources, "GenerationFields", "DeclaredFields", "GenerateRequest")
     return {
         "standing twice": standing_twice(found),
         "refused by the engine": refused_by_engine(found, fields),

@@ -27,9 +27,9 @@ def make_request(
     criteria: list[Named] | None = None,
     **fields: Any,
 ) -> Request:
-    """A request of a length that no test comes to unless `max_length` is among the fields."""
+    """A request without a cut, and of a length that no test comes to, unless its fields say otherwise."""
     outside = {"constraint": constraint, "logits_processor": named or [], "stopping_criteria": criteria or []}
-    return making.make_request(prompt, eos=eos, **outside, **{"max_length": 100_000} | fields)
+    return making.make_request(prompt, eos=eos, **outside, **{"max_length": 100_000, "top_k": 0} | fields)
 
 
 def make_row(request: Request, generated: list[int]) -> Row:

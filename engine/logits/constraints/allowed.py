@@ -85,4 +85,4 @@ def _groups(rows: Rows) -> list[int]:
 
 
 def _is_search(request: Request) -> bool:
-    return (request.config.num_beams or 1) > 1
+    return request.config.num_beams > 1
