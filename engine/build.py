@@ -32,6 +32,7 @@ from beamhouse.engine.runners.backend import pick_backend
 from beamhouse.engine.runners.context import made_for
 from beamhouse.engine.runners.packed import PackedRunner
 from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.decoder_config import HeadSizes, decoder_config
 from beamhouse.engine.text.token_spelling import Spelling
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, check_default, load_profiles
@@ -77,8 +78,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     model = load_model(path, model_settings, progress)
     torch.set_num_threads(num_threads(model, settings))
     progress(Stage.CHECK, 0.0)
-    text_config = model.config.get_text_config(decoder=True)
-    defaults = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers)
+    defaults = read_defaults(path, model.config)
     extensions = replace(
         load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress)),
         watermarks=load_watermarks(model_settings, defaults, model),
@@ -112,7 +112,7 @@ def assemble(
 
 def facts_of(model: PreTrainedModel) -> ModelFacts:
     """What the decoding modes know of a model."""
-    config = model.config.get_text_config(decoder=True)
+    config = decoder_config(model.config)
     return ModelFacts(config.num_hidden_layers, bool(getattr(model.config, "tie_word_embeddings", False)))
 
 
@@ -136,7 +136,7 @@ def load_extensions(
 def load_watermarks(settings: ModelSettings, defaults: GenerationConfig, model: PreTrainedModel) -> Profiles:
     """The watermarks requests may name. Raises ModelUnsupported for what is wrong with them or with their settings."""
     try:
-        profiles = load_profiles(settings.watermarks, defaults, model.config.get_text_config().vocab_size)
+        profiles = load_profiles(settings.watermarks, defaults, decoder_config(model.config).vocab_size)
         check_default(profiles, settings.default_watermark, settings.require_watermark)
     except ValueError as error:
         raise ModelUnsupported(str(error)) from error
@@ -147,10 +147,8 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
     """Blocks that fill the cache's share of memory, but no more than all rows at full length can use."""
     if settings.cache_tokens:
         return max(1, settings.cache_tokens // settings.block_size)
-    config = model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token_bytes = 2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize
+    heads, num_layers = HeadSizes.of(model.config), decoder_config(model.config).num_hidden_layers
+    token_bytes = 2 * num_layers * heads.num_kv * heads.size * model.dtype.itemsize
     room = int(settings.cache_gib * 2**30) // (token_bytes * settings.block_size)
     context = made_for(model)
     if context:
@@ -168,7 +166,7 @@ def describe(
 ) -> ModelInfo:
     """What the HTTP process is told."""
     model, cache = runner.model, runner.cache
-    config = model.config.get_text_config(decoder=True)
+    config = decoder_config(model.config)
     return ModelInfo(
         model_id=model_settings.name,
         revision=getattr(model.config, "_commit_hash", None),

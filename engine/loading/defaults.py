@@ -4,7 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.state.decoder_config import decoder_config
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.files import FILE_NAME, read_json
 
@@ -13,7 +16,7 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "config.json"
 
 
-def read_defaults(path: Path, vocab_size: int, num_layers: int) -> GenerationConfig:
+def read_defaults(path: Path, model_config: PreTrainedConfig) -> GenerationConfig:
     """What holds in this model where a request is silent. Raises ModelUnsupported.
 
     Without a readable generation_config.json it is the raw config.json that counts, as in 5.23: the library's
@@ -21,8 +24,9 @@ def read_defaults(path: Path, vocab_size: int, num_layers: int) -> GenerationCon
     A value that no request could ask for is left out with a warning, so that it does not refuse every request.
     """
     content, file = _read(path)
+    decoder = decoder_config(model_config)
     try:
-        defaults, problems = GenerationConfig.salvage(content, vocab_size, num_layers)
+        defaults, problems = GenerationConfig.salvage(content, decoder.vocab_size, decoder.num_hidden_layers)
     except ValueError as error:
         raise ModelUnsupported(f"{file} cannot be used: {error}") from error
     for problem in problems:

@@ -47,6 +47,5 @@ def _load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Assi
     tokenizer = load_tokenizer(path, directory)
     content = None if tokenizer.file is None else Path(tokenizer.file).read_text(encoding="utf-8")
     model = load_model(path, settings, progress)
-    text_config = model.config.get_text_config(decoder=True)
-    drafting = read_defaults(path, text_config.vocab_size, text_config.num_hidden_layers).set_fields()
+    drafting = read_defaults(path, model.config).set_fields()
     return Assistant(model, content, {name: drafting[name] for name in DRAFT_FIELDS if name in drafting})

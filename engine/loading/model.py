@@ -10,6 +10,7 @@ from transformers.utils import logging as library_logging
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.files import ReportProgress
+from beamhouse.engine.state.decoder_config import decoder_config
 from beamhouse.schemas.words import Stage
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,7 +45,7 @@ def load_model(path: Path, settings: ModelSettings, progress: ReportProgress) ->
     # The library would fill them with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise ModelUnsupported(f"the model in {path} lacks {len(missing)} weights, the first is {missing[0]}")
-    decoder = config.get_text_config(decoder=True)
+    decoder = decoder_config(config)
     if not hasattr(decoder, "num_hidden_layers"):
         raise ModelUnsupported(f"not supported yet: models of several stacks of layers ({config.model_type})")
     layer_types = getattr(decoder, "layer_types", None) or ()
@@ -69,7 +70,7 @@ def pick_dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:  
     """`auto` is the type the configuration names, or float32 where the CPU would have to emulate that type."""
     if wanted != "auto":
         return DTYPES[wanted]
-    stored: torch.dtype | None = getattr(config.get_text_config(decoder=True), "dtype", None) or config.dtype
+    stored: torch.dtype | None = getattr(decoder_config(config), "dtype", None) or config.dtype
     if stored is None or (device.type == "cpu" and not _computes_natively(stored)):
         return torch.float32
     return stored
@@ -85,7 +86,7 @@ def _computes_natively(dtype: torch.dtype) -> bool:
 
 def _needs_eager(config: Any) -> bool:  # Any: a transformers configuration
     """Attention with capped logits is only right in the library's eager form."""
-    return getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None) is not None
+    return getattr(decoder_config(config), "attn_logit_softcapping", None) is not None
 
 
 def _counting(progress: ReportProgress) -> Any:  # Any: the library's hook type is not exported

@@ -16,6 +16,7 @@ from beamhouse.engine.runners.far import LibraryPast, Stand, stands
 from beamhouse.engine.runners.routing import Routing, recording, replaying
 from beamhouse.engine.state.batch import Batch, Feed, Forward
 from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.decoder_config import decoder_config
 from beamhouse.engine.state.request import Sequence
 
 ALLOWED = {torch.float32: 1e-3}
@@ -53,7 +54,7 @@ def check(runner: Checked) -> None:
     num_tokens = min(3 * runner.cache.block_size + 3, runner.context_len - 1, room)
     _check_near(runner, _random_tokens(runner, 2, num_tokens))
     block_size, context_len = runner.cache.block_size, runner.context_len
-    far = stands(model.config.get_text_config(decoder=True), context_len, block_size)
+    far = stands(decoder_config(model.config), context_len, block_size)
     # Each in the company of one that stands near: what depends on the farthest of a step must show.
     near = Stand.at(block_size, block_size, context_len)
     needed = 2 + sum(runner.cache.num_blocks_for(stand.num_tokens) for stand in (near, *far[-1:]))

@@ -3,13 +3,15 @@
 from torch import nn
 from transformers import PreTrainedModel
 
+from beamhouse.engine.state.decoder_config import decoder_config
+
 TABLES = ("pos", "wpe")
 """What the names of learned positions contain."""
 
 
 def num_positions(model: PreTrainedModel) -> int | None:
     """The length that a model's configuration names, which is where a silent `generate()` ends; None where none is."""
-    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    limit = getattr(decoder_config(model.config), "max_position_embeddings", None)
     return int(limit) if limit and limit > 0 else None
 
 
@@ -19,7 +21,7 @@ def made_for(model: PreTrainedModel) -> int | None:
     The configuration of linear and dynamic scales names the length of training as a rule, that of yarn either.
     """
     limit = num_positions(model)
-    scale = getattr(model.config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    scale = getattr(decoder_config(model.config), "rope_parameters", None) or {}
     kind, factor = scale.get("rope_type"), scale.get("factor") or 1.0
     if limit is None:
         return None

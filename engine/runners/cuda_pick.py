@@ -13,6 +13,7 @@ from beamhouse.engine.attention.varlen_plain import varlen_plain
 from beamhouse.engine.runners.cuda_backend import CudaBackend
 from beamhouse.engine.runners.cuda_graphs import CudaRecorder
 from beamhouse.engine.runners.torch_backend import TorchBackend
+from beamhouse.engine.state.decoder_config import HeadSizes
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +46,12 @@ def try_kernel(kernel: VarlenKernel, model: PreTrainedModel, block_size: int) ->
     """
     if model.dtype not in (torch.float16, torch.bfloat16):
         raise NoVarlen(f"it takes types of two bytes, the model is {str(model.dtype).removeprefix('torch.')}")
-    heads, kv_heads, head_size = _heads(model.config.get_text_config(decoder=True))
+    heads = HeadSizes.of(model.config)
     random = torch.Generator(model.device).manual_seed(0)
-    shape = (4, block_size, kv_heads, head_size)
+    shape = (4, block_size, heads.num_kv, heads.size)
     query, keys, values = (
         torch.randn(shape, generator=random, device=model.device).to(model.dtype)
-        for shape in ((4, heads, head_size), shape, shape)
+        for shape in ((4, heads.num, heads.size), shape, shape)
     )
     starts, lengths = [0, 1, 4], [block_size + 1, 2 * block_size]
     keys[0, 1:] = values[0, 1:] = torch.nan
@@ -60,7 +61,7 @@ def try_kernel(kernel: VarlenKernel, model: PreTrainedModel, block_size: int) ->
 
     for window in (-1, block_size // 2):
         told: dict[str, Any] = {
-            "scale": head_size**-0.5, "window_size": (window, 0), "enable_gqa": heads != kv_heads,
+            "scale": heads.size**-0.5, "window_size": (window, 0), "enable_gqa": heads.num != heads.num_kv,
             "seqused_k": numbers(*lengths), "block_table": numbers(2, 0, 3, 1).view(2, 2), "num_splits": NUM_SPLITS,
         }  # fmt: skip
         rows = query, keys, values, numbers(*starts), numbers(0, lengths[0], sum(lengths)), 3, max(lengths)
@@ -71,10 +72,3 @@ def try_kernel(kernel: VarlenKernel, model: PreTrainedModel, block_size: int) ->
         drift = float((found - varlen_plain(*rows, **told)).abs().max())
         if not drift <= ALLOWED:
             raise NoVarlen(f"it gives other results than plain torch, by {drift:.2g}")
-
-
-def _heads(config: Any) -> tuple[int, int, int]:  # Any: a transformers configuration
-    """Heads of queries and of keys, and their size."""
-    heads = config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return heads, getattr(config, "num_key_value_heads", None) or heads, head_size

@@ -20,6 +20,7 @@ from beamhouse.engine.attention.paged import UnsupportedAttention
 from beamhouse.engine.attention.rotary import PositionRun, Turning, turned
 from beamhouse.engine.runners.runner import Seen, Wish
 from beamhouse.engine.runners.torch_backend import attending
+from beamhouse.engine.state.decoder_config import decoder_config
 
 PIECE_TOKENS = 32
 SLICE_ENTRIES = 2**22
@@ -36,7 +37,7 @@ class Inspector:
     def __init__(self, model: PreTrainedModel, turning: Turning | None = None) -> None:
         """turning: of a model whose positions depend on how many tokens are computed at once."""
         self._model, self._turning = model, turning
-        self._config = model.config.get_text_config(decoder=True)
+        self._config = decoder_config(model.config)
         self._maps: dict[int, list[Tensor]] = {}
         self._layers: frozenset[int] = frozenset()
         self._rows: list[int] = []

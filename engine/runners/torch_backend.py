@@ -18,6 +18,7 @@ from beamhouse.engine.attention.paged import PagedAttention, UnsupportedAttentio
 from beamhouse.engine.runners.layer_list import LayerList
 from beamhouse.engine.state.batch import Feed
 from beamhouse.engine.state.block_cache import BlockCache
+from beamhouse.engine.state.decoder_config import decoder_config
 
 
 class Attending(Protocol):
@@ -55,7 +56,7 @@ class TorchBackend:
     ) -> None:
         self.kernels, self.attention, self._model, self._tells_past = kernels, attention, model, tells_past
         self.plain = plain_attention(model)
-        self._config = model.config.get_text_config(decoder=True)
+        self._config = decoder_config(model.config)
         self._store: Attending | None = None
         self._layers: LayerList | None = None
         # The library's table of attention functions lives as long as the process; it must not keep the cache alive.
