@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from beamhouse.config.settings import EngineSettings, ModelSettings
@@ -14,7 +13,7 @@ from beamhouse.engine.attention.rotary import stretch_of
 from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import MODES, strategies
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.loading.defaults import read_defaults
+from beamhouse.engine.loading.defaults import read_generation_defaults
 from beamhouse.engine.loading.draft_models import Assistant, load_assistants
 from beamhouse.engine.loading.drafters import build_assistants
 from beamhouse.engine.loading.files import ReportProgress, find_model
@@ -43,7 +42,7 @@ from beamhouse.schemas.words import Stage
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What requests may name beside their parameters. tokenizer_json, text: the main model's, one of them is enough."""
+    """What requests may name beside their parameters. tokenizer_json, text: of the main model, both or none."""
 
     registry: Registry
     tries: dict[str, Trie]
@@ -55,9 +54,17 @@ class Extensions:
     @property
     def spell(self) -> Callable[[int], Spelling] | None:
         """What the main model's tokens add to a text; None without a tokenizer."""
-        if self.text is None and self.tokenizer_json is not None:
-            return Text(Tokenizer.from_str(self.tokenizer_json), None, {}).spelling
         return None if self.text is None else self.text.spelling
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model and what else its files hold. defaults: what requests that are silent ask of it."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: TokenizerFiles
+    defaults: GenerationConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +80,24 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
 
     Raises ModelUnsupported, with a reason for people.
     """
-    path = find_model(model_settings, progress)
-    tokenizer = load_tokenizer(path, work)
-    model = load_model(path, model_settings, progress)
-    torch.set_num_threads(num_threads(model, settings))
+    loaded = load(model_settings, work, progress)
+    torch.set_num_threads(num_threads(loaded.model, settings))
     progress(Stage.CHECK, 0.0)
-    defaults = read_defaults(path, model.config)
-    extensions = replace(
-        load_extensions(model_settings, tokenizer, load_assistants(model_settings, work, progress)),
-        watermarks=load_watermarks(model_settings, defaults, model),
-    )
-    runner, engine = assemble(model, settings, extensions, model_settings.quantize)
+    extensions = load_extensions(model_settings, loaded, load_assistants(model_settings, work, progress))
+    runner, engine = assemble(loaded.model, settings, extensions, model_settings.quantize)
     runner.check()
     if runner.backend.variant != "torch":
         # The kernels have threads of their own; torch's, which wait by spinning, would only be in their way.
         torch.set_num_threads(1)
-    info = describe(model_settings, settings, runner, extensions, tokenizer, defaults)
-    return Built(engine, info)
+    return Built(engine, describe(loaded, settings, runner, extensions))
+
+
+def load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Loaded:
+    """The main model. Raises ModelUnsupported."""
+    path = find_model(settings, progress)
+    tokenizer = load_tokenizer(path, work)
+    model = load_model(path, settings, progress)
+    return Loaded(settings.name, model, tokenizer, read_generation_defaults(path, model.config))
 
 
 def assemble(
@@ -116,10 +124,12 @@ def facts_of(model: PreTrainedModel) -> ModelFacts:
     return ModelFacts(config.num_hidden_layers, bool(getattr(model.config, "tie_word_embeddings", False)))
 
 
-def load_extensions(
-    settings: ModelSettings, tokenizer: TokenizerFiles, assistants: Mapping[str, Assistant]
-) -> Extensions:
-    """The registered classes, the named tries, and what they need of the tokenizer; beside them the draft models."""
+def load_extensions(settings: ModelSettings, loaded: Loaded, assistants: Mapping[str, Assistant]) -> Extensions:
+    """The registered classes, the named tries and watermarks, and what they need of the tokenizer; the draft models.
+
+    Raises ModelUnsupported for what is wrong with them or with their settings.
+    """
+    tokenizer = loaded.tokenizer
     text: Text | None = None
     tokenizer_json = None
     if tokenizer.file is not None:
@@ -128,18 +138,17 @@ def load_extensions(
     token_bytes: Seq[bytes] | None = None if text is None else text.token_bytes()
     try:
         registry = Registry.load(settings.logits_processors, settings.stopping_criteria, token_bytes)
-        return Extensions(registry, load_tries(settings.tries), tokenizer_json, assistants, text=text)
+        tries, watermarks = load_tries(settings.tries), load_watermarks(settings, loaded)
+        return Extensions(registry, tries, tokenizer_json, assistants, watermarks, text)
     except (ValueError, OSError) as error:
         raise ModelUnsupported(str(error)) from error
 
 
-def load_watermarks(settings: ModelSettings, defaults: GenerationConfig, model: PreTrainedModel) -> Profiles:
-    """The watermarks requests may name. Raises ModelUnsupported for what is wrong with them or with their settings."""
-    try:
-        profiles = load_profiles(settings.watermarks, defaults, decoder_config(model.config).vocab_size)
-        check_default(profiles, settings.default_watermark, settings.require_watermark)
-    except ValueError as error:
-        raise ModelUnsupported(str(error)) from error
+def load_watermarks(settings: ModelSettings, loaded: Loaded) -> Profiles:
+    """The watermarks requests may name. Raises ValueError."""
+    vocab_size = decoder_config(loaded.model.config).vocab_size
+    profiles = load_profiles(settings.watermarks, loaded.defaults, vocab_size)
+    check_default(profiles, settings.default_watermark, settings.require_watermark)
     return profiles
 
 
@@ -156,19 +165,12 @@ def num_blocks_for(model: PreTrainedModel, settings: EngineSettings) -> int:
     return max(1, int(room))
 
 
-def describe(
-    model_settings: ModelSettings,
-    settings: EngineSettings,
-    runner: PackedRunner,
-    extensions: Extensions,
-    tokenizer: TokenizerFiles,
-    defaults: GenerationConfig,
-) -> ModelInfo:
+def describe(loaded: Loaded, settings: EngineSettings, runner: PackedRunner, extensions: Extensions) -> ModelInfo:
     """What the HTTP process is told."""
-    model, cache = runner.model, runner.cache
+    model, tokenizer, cache = loaded.model, loaded.tokenizer, runner.cache
     config = decoder_config(model.config)
     return ModelInfo(
-        model_id=model_settings.name,
+        model_id=loaded.name,
         revision=getattr(model.config, "_commit_hash", None),
         model_type=model.config.model_type,
         dtype=str(model.dtype).removeprefix("torch."),
@@ -178,7 +180,7 @@ def describe(
         context_len=runner.context_len,
         max_len=runner.max_len,
         default_len=runner.default_len,
-        generation_config=defaults.to_diff_dict(),
+        generation_config=loaded.defaults.to_diff_dict(),
         tokenizer_file=tokenizer.file,
         chat_template=tokenizer.chat_template,
         special_tokens=tokenizer.special_tokens,

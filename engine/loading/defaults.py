@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "config.json"
 
 
-def read_defaults(path: Path, model_config: PreTrainedConfig) -> GenerationConfig:
+def read_generation_defaults(path: Path, model_config: PreTrainedConfig) -> GenerationConfig:
     """What holds in this model where a request is silent. Raises ModelUnsupported.
 
     Without a readable generation_config.json it is the raw config.json that counts, as in 5.23: the library's

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from beamhouse.config.settings import ModelSettings
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.loading.defaults import read_defaults
+from beamhouse.engine.loading.defaults import read_generation_defaults
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, ReportProgress, find_model
 from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.loading.tokenizer import load_tokenizer
@@ -47,5 +47,5 @@ def _load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Assi
     tokenizer = load_tokenizer(path, directory)
     content = None if tokenizer.file is None else Path(tokenizer.file).read_text(encoding="utf-8")
     model = load_model(path, settings, progress)
-    drafting = read_defaults(path, model.config).set_fields()
+    drafting = read_generation_defaults(path, model.config).set_fields()
     return Assistant(model, content, {name: drafting[name] for name in DRAFT_FIELDS if name in drafting})

@@ -16,10 +16,10 @@ from beamhouse.engine.loading.draft_models import Assistant
 from beamhouse.engine.loading.files import BUILTIN_DRAFT
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.engine.text.tokenizer import Text
 from tests.fuzz.requests import DRAFT, Asked, Dice, Requests
+from tests.parity.allowing import TEXT, TOKENIZER_JSON, token_bytes
 from tests.parity.drafting import draft_model
-from tests.parity.models import BUILTIN, served
+from tests.parity.models import served
 from tests.parity.running import SETTINGS
 
 LONGEST_PROMPT = 80
@@ -42,13 +42,6 @@ class Seventeen:
 
 
 @cache
-def _builtin() -> tuple[str, tuple[bytes, ...]]:
-    """The built-in tokenizer, and what its tokens stand for."""
-    file = BUILTIN / "tokenizer.json"
-    return file.read_text(encoding="utf-8"), tuple(Text.load(str(file), None, {}).token_bytes())
-
-
-@cache
 def _draft(family: str) -> PreTrainedModel:
     if family != "builtin":
         return draft_model(family)
@@ -58,10 +51,12 @@ def _draft(family: str) -> PreTrainedModel:
 def make_engine(family: str, kernels: str, **settings: Any) -> Engine:
     """An engine with everything that random requests may name."""
     changed = EngineSettings(**(SETTINGS.model_dump() | {"kernels": kernels} | settings))
-    tokenizer_json, token_bytes = _builtin() if family == "builtin" else (None, None)
-    registry = Registry({"leaning": Leaning}, {"seventeen": Seventeen}, token_bytes)
+    text, tokenizer_json, spelled = None, None, None
+    if family == "builtin":
+        text, tokenizer_json, spelled = TEXT, TOKENIZER_JSON, token_bytes()
+    registry = Registry({"leaning": Leaning}, {"seventeen": Seventeen}, spelled)
     assistants = {DRAFT: Assistant(deepcopy(_draft(family)), tokenizer_json)}
-    return assemble(served(family), changed, Extensions(registry, {}, tokenizer_json, assistants=assistants))[1]
+    return assemble(served(family), changed, Extensions(registry, {}, tokenizer_json, assistants, text=text))[1]
 
 
 @dataclass(frozen=True, slots=True)

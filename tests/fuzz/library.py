@@ -20,7 +20,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from tests.fuzz.expected import Expected, expected_of, shaken, why_not
 from tests.fuzz.requests import MODES, Asked, Dice, Requests
-from tests.parity.allowing import TOKENIZER_JSON, token_bytes
+from tests.parity.allowing import TEXT, TOKENIZER_JSON, token_bytes
 from tests.parity.drafting import assisted_engine
 from tests.parity.models import served
 from tests.parity.running import SETTINGS, Answer, alone
@@ -48,7 +48,7 @@ def engine_of(family: str) -> Engine:
     """With a draft model of the family; the built-in model has its tokenizer instead."""
     if family != "builtin":
         return assisted_engine(family)
-    extensions = Extensions(Registry({}, {}, token_bytes()), {}, TOKENIZER_JSON)
+    extensions = Extensions(Registry({}, {}, token_bytes()), {}, TOKENIZER_JSON, text=TEXT)
     return assemble(served(family), SETTINGS, extensions)[1]
 
 

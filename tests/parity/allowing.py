@@ -16,12 +16,13 @@ from tests.parity.models import BUILTIN, reference
 Allowed = Callable[[int, torch.Tensor], list[int]]
 
 TOKENIZER_JSON = (BUILTIN / "tokenizer.json").read_text()
+TEXT = Text.load(str(BUILTIN / "tokenizer.json"), None, {})
 
 
 @cache
 def token_bytes() -> tuple[bytes, ...]:
     """The bytes of the built-in model's tokens."""
-    return tuple(Text.load(str(BUILTIN / "tokenizer.json"), None, {}).token_bytes())
+    return tuple(TEXT.token_bytes())
 
 
 def callable_of(constraint: Constraint, num_prompt: int, ends: Seq[int], vocab_size: int) -> Allowed:
@@ -65,7 +66,6 @@ def _follow_text(constraint: Constraint, generated: list[int], ends: Seq[int]) -
 @cache
 def _start(encoded: bytes) -> Matcher:
     constraint = msgspec.msgpack.decode(encoded, type=Constraint)
-    spell = Text.load(str(BUILTIN / "tokenizer.json"), None, {}).spelling
-    allowance = Constraints(reference("builtin").config.vocab_size, {}, spell).compile(constraint)
+    allowance = Constraints(reference("builtin").config.vocab_size, {}, TEXT.spelling).compile(constraint)
     assert isinstance(allowance, AllowedText)
     return allowance.start

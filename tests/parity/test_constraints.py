@@ -17,7 +17,7 @@ from beamhouse.engine.loading.files import BUILTIN_DRAFT
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.words import FinishType
-from tests.parity.allowing import TOKENIZER_JSON, callable_of, token_bytes
+from tests.parity.allowing import TEXT, TOKENIZER_JSON, callable_of, token_bytes
 from tests.parity.models import reference, served
 from tests.parity.plain.contrastive import contrastive
 from tests.parity.plain.dola import dola
@@ -71,7 +71,7 @@ FORCING = {"num_beams": 4, "num_return_sequences": 4, "force_words_ids": [[11]]}
 def engine() -> Engine:
     draft = AutoModelForCausalLM.from_pretrained(BUILTIN_DRAFT, dtype=torch.float32).eval()
     assistants = {"draft": Assistant(copy.deepcopy(draft), TOKENIZER_JSON)}
-    extensions = Extensions(Registry({}, {}, token_bytes()), {}, TOKENIZER_JSON, assistants=assistants)
+    extensions = Extensions(Registry({}, {}, token_bytes()), {}, TOKENIZER_JSON, assistants, text=TEXT)
     return assemble(served("builtin"), SETTINGS, extensions)[1]
 
 

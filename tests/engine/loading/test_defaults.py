@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.engine.link.errors import ModelUnsupported
-from beamhouse.engine.loading.defaults import read_defaults
+from beamhouse.engine.loading.defaults import read_generation_defaults
 from beamhouse.schemas.generation.config import GenerationConfig, merge
 
 SIZES: dict[str, Any] = {
@@ -39,7 +39,7 @@ def write(directory: Path, config: dict[str, Any], generation: str | None = None
 
 
 def read(directory: Path) -> dict[str, Any]:
-    return read_defaults(directory, SMALL).set_fields()
+    return read_generation_defaults(directory, SMALL).set_fields()
 
 
 def library(directory: Path) -> dict[str, Any]:
@@ -72,7 +72,7 @@ OLD_EXPORTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OLD_EXPORTS)
 def test_without_a_generation_file_config_json_says_what_it_says_to_the_library(directory: Path, name: str) -> None:
     write(directory, OLD_EXPORTS[name])
-    plain = read_defaults(directory, SMALL).to_diff_dict()
+    plain = read_generation_defaults(directory, SMALL).to_diff_dict()
     assert {key: value for key, value in plain.items() if key not in METADATA} == library(directory)
 
 
@@ -114,7 +114,7 @@ def test_what_would_refuse_every_request_is_left_out_with_a_warning(
 ) -> None:
     content, expected = SALVAGED[name]
     with caplog.at_level(logging.WARNING):
-        config = read_defaults(write(directory, {}, json.dumps(content)), SMALL)
+        config = read_generation_defaults(write(directory, {}, json.dumps(content)), SMALL)
     assert config.set_fields() == expected
     assert bool(caplog.records) == (content != expected)
     assert merge(GenerationConfig(), config, prompt_len=3, context_len=64).problems() == []
