@@ -30,6 +30,7 @@ from beamhouse.engine.native.parts import (
     same,
 )
 from beamhouse.engine.native.probes import activation_of, norm_of, pairing_of, turns
+from beamhouse.engine.state.decoder_config import decoder_config
 
 ROPES = frozenset({"default", "linear", "llama3", "yarn", "longrope", "dynamic"})
 """Kinds of rotary positions whose angles depend on the position alone, or as `engine/state/rope_scaling.py` says."""
@@ -42,7 +43,7 @@ SCALED_BY = ("llama_4_scaling_beta", "original_max_position_embeddings")
 def recognize(model: PreTrainedModel) -> Decoder:
     """The description of a model's decoder. Raises OtherArchitecture, having changed nothing."""
     decoder, head = model.get_decoder(), model.get_output_embeddings()
-    config, dtype = model.config.get_text_config(decoder=True), model.dtype
+    config, dtype = decoder_config(model.config), model.dtype
     require(dtype in (torch.float32, torch.bfloat16), f"weights of the type {dtype}")
     require(type(head) is nn.Linear and weight_of(head) is not None, "the head")
     found = layouts.children(decoder)
@@ -196,7 +197,7 @@ def _residual(layer: Any, layout: LayerLayout, attention: Attention) -> Residual
 
 
 def _scales(model: Any, decoder: Any, embedding: nn.Embedding, layers: Any, layout: LayerLayout) -> Scales:
-    config, scale = model.config.get_text_config(decoder=True), 1.0
+    config, scale = decoder_config(model.config), 1.0
     if type(embedding) is not nn.Embedding:
         require(hasattr(embedding, "embed_scale"), "the embedding")
         scale = float(torch.as_tensor(embedding.embed_scale).to(embedding.weight.dtype))

@@ -7,13 +7,14 @@ from torch.nn import Module, ModuleList
 from transformers import PreTrainedModel
 
 from beamhouse.engine.link.errors import ModelUnsupported
+from beamhouse.engine.state.decoder_config import decoder_config
 
 
 class LayerList:
     """The one list of a model's layers. Raises ModelUnsupported for a model that has none."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._config = model.config.get_text_config(decoder=True)
+        self._config = decoder_config(model.config)
         self._num_layers = int(self._config.num_hidden_layers)
         self._holder, self._name = _find(model.get_decoder(), self._num_layers)
         self._layers: ModuleList = getattr(self._holder, self._name)
