@@ -25,9 +25,9 @@ def race(
 ) -> list[list[int]] | None:
     """One draw from the softmax of rows of the scores, as torch.multinomial makes it.
 
-    scores: (R, V) float32. rows: for each generator those it draws for, in its order; None only uses up its numbers,
-    and what is returned there means nothing. None where a winner is in doubt, or torch's generators are not those
-    that the kernels know: then nothing was drawn.
+    scores: (R, V) float32. rows: for each generator those it draws for, in its order; None uses up the numbers of a row
+    that is not drawn for, and its place in the answer is to be passed over. None where a winner is in doubt, or torch's
+    generators are not those that the kernels know: then nothing was drawn.
     """
     return None if unlike_torch(kernels) else _raced(kernels, scores, generators, rows)
 
@@ -82,7 +82,7 @@ def _raced(
     return [told[end - len(own) : end] for own, end in zip(rows, ends.tolist(), strict=True)]
 
 
-def keep_largest(kernels: Kernels, scores: torch.Tensor, k: Seq[int]) -> Ids | None:
+def cut_to_largest(kernels: Kernels, scores: torch.Tensor, k: Seq[int]) -> Ids | None:
     """-inf for all scores below the k-th largest of their row, k per row. Writes into the scores.
 
     scores: (R, V) float32. Returns the places of the others in the flattened scores, ascending. None where the kernels
@@ -109,14 +109,14 @@ def keep_largest(kernels: Kernels, scores: torch.Tensor, k: Seq[int]) -> Ids | N
     return places[np.arange(room) < counts[:, None]]
 
 
-def in_order(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
+def sort(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
     """Each row in ascending order, NaN last. scores: (R, V) float32."""
     scores, values = scores.contiguous(), torch.empty(scores.shape)
     kernels.functions.bh_sort(kernels.team, scores.data_ptr(), *scores.shape, values.data_ptr(), None)
     return values
 
 
-def order_of(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
+def argsort(kernels: Kernels, scores: torch.Tensor) -> torch.Tensor:
     """The places of each row's scores in ascending order, the first of them on ties, NaN last. (R, V) int64"""
     scores, places = scores.contiguous(), torch.empty(scores.shape, dtype=torch.int64)
     kernels.functions.bh_sort(kernels.team, scores.data_ptr(), *scores.shape, None, places.data_ptr())

@@ -5,12 +5,12 @@ import torch
 
 from beamhouse.engine.logits.sparse_scores import (
     Survivors,
+    ascending,
+    ascending_places,
     best,
     drop_smallest,
-    in_order,
     keep_largest,
     largest,
-    order_of,
 )
 
 SIZES = (40, 3007, 8192)
@@ -54,7 +54,7 @@ def test_each_row_keeps_its_own_number_and_what_ties_with_the_last(vocab_size: i
 
 def test_of_equal_scores_the_first_are_dropped() -> None:
     scores = torch.tensor([[2.0, 1.0, 3.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
-    left = drop_smallest(scores.clone(), in_order(scores), torch.tensor([[2], [3]]))
+    left = drop_smallest(scores.clone(), ascending(scores), torch.tensor([[2], [3]]))
     assert left.isneginf().tolist() == [[False, True, False, True, False], [True, True, True, False, False]]
 
 
@@ -62,7 +62,7 @@ def test_distances_are_ordered_as_by_a_stable_sort() -> None:
     distances = torch.randn(3, 3007).round(decimals=2).abs()
     distances[0, 5] = distances[0, 9] = torch.inf
     distances[1, 7] = torch.nan
-    assert torch.equal(order_of(distances), distances.sort(dim=-1, stable=True).indices)
+    assert torch.equal(ascending_places(distances), distances.sort(dim=-1, stable=True).indices)
 
 
 def test_the_narrow_form_names_its_tokens_in_order() -> None:

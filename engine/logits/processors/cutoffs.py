@@ -6,7 +6,7 @@ from torch import Tensor
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.processors.warpers import num_kept
 from beamhouse.engine.logits.rows import Rows
-from beamhouse.engine.logits.sparse_scores import Survivors, at_least, by_width, keep, kth_largest, order_of
+from beamhouse.engine.logits.sparse_scores import Survivors, ascending_places, at_least, by_width, keep, kth_largest
 from beamhouse.engine.native.library import Kernels
 from beamhouse.engine.state.request import Request
 
@@ -63,7 +63,7 @@ class TypicalP(Processor):
             distance, values = (-logprobs - entropy).abs_(), scores
             if survivors is not None:
                 distance, values = survivors.gather(distance, torch.inf), survivors.gather(scores)  # (R, M)
-            order = order_of(distance, self._kernels)
+            order = ascending_places(distance, self._kernels)
             ascending = distance.gather(1, order)
             cumulated = values.gather(1, order).softmax(-1).cumsum(-1)
             last = (cumulated < mass[at]).sum(-1, keepdim=True)

@@ -28,7 +28,7 @@ class ForcedBos(Processor):
         request.memory[self.forced] = _ids(self.name, [given(request.config.forced_bos_token_id)], vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return only(rows, scores, [row.request.memory[self.forced] for row in rows])
+        return force(rows, scores, [row.request.memory[self.forced] for row in rows])
 
 
 class ForcedEos(Processor):
@@ -54,10 +54,10 @@ class ForcedEos(Processor):
         request.memory[self.forced] = _ids(self.name, [forced] if isinstance(forced, int) else forced, vocab_size)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
-        return only(rows, scores, [row.request.memory[self.forced] for row in rows])
+        return force(rows, scores, [row.request.memory[self.forced] for row in rows])
 
 
-def only(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
+def force(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
     """0 for the tokens `ids` of each row, -inf for all others."""
     scores.fill_(-torch.inf)
     scores[rows.places(ids)] = 0.0

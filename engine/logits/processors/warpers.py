@@ -6,10 +6,10 @@ from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.logits.sparse_scores import (
     Survivors,
+    ascending,
     at_least,
     by_width,
     drop_smallest,
-    in_order,
     keep,
     keep_largest,
     num_within,
@@ -54,7 +54,7 @@ class TopK(Processor):
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         k = [min(max(row.request.config.top_k, num_kept(row)), scores.shape[1]) for row in rows]
-        if self._kernels is not None and (places := choices.keep_largest(self._kernels, scores, k)) is not None:
+        if self._kernels is not None and (places := choices.cut_to_largest(self._kernels, scores, k)) is not None:
             rows.survivors = Survivors.at(places, *scores.shape)
             return scores
         scores, rows.survivors = keep_largest(scores, k)
@@ -84,9 +84,9 @@ class TopP(Processor):
 
         def cut(at: Tensor, scores: Tensor, survivors: Survivors | None) -> Tensor:
             values = scores if survivors is None else survivors.gather(scores)  # (R, M)
-            ascending = in_order(values, self._kernels)
-            num_below = num_within(ascending.softmax(-1).cumsum(-1), limit[at])
-            left = drop_smallest(values, ascending, num_below.minimum(ascending.shape[1] - kept[at]).clamp_(min=0))
+            ordered = ascending(values, self._kernels)
+            num_below = num_within(ordered.softmax(-1).cumsum(-1), limit[at])
+            left = drop_smallest(values, ordered, num_below.minimum(ordered.shape[1] - kept[at]).clamp_(min=0))
             return left if survivors is None else survivors.put(scores, left)
 
         return by_width(scores, rows.survivors, cut)

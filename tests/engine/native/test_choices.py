@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from beamhouse.engine.logits.multinomial import Turn, certain
-from beamhouse.engine.logits.sparse_scores import Survivors, in_order, keep_largest, order_of
+from beamhouse.engine.logits.sparse_scores import Survivors, ascending, ascending_places, keep_largest
 from beamhouse.engine.native import choices
 from beamhouse.engine.native.library import Kernels, load_kernels
 from beamhouse.engine.watermark.shuffle import Shuffle
@@ -59,7 +59,7 @@ def test_the_winners_are_those_that_multinomial_draws(
 def test_many_rows_of_a_large_vocabulary_are_cut_and_raced_as_each_alone(kernels: Kernels) -> None:
     scores = drawn_scores(65, 32000, 3.0, seed=0)
     expected, _ = keep_largest(scores.clone(), [20] * 65)
-    assert choices.keep_largest(kernels, scores, [20] * 65) is not None
+    assert choices.cut_to_largest(kernels, scores, [20] * 65) is not None
     assert torch.equal(scores, expected)
     found = certain(scores, range(65), [Turn(one) for one in generators(65)], kernels)
     assert found == multinomial(scores, generators(65))
@@ -119,7 +119,7 @@ def test_the_largest_scores_are_kept_with_what_ties_with_the_last(
     expected = torch.stack(
         [row.masked_fill(row < row.topk(one).values[-1], -torch.inf) for row, one in zip(scores, k, strict=True)]
     )
-    places = choices.keep_largest(kernels, scores, k)
+    places = choices.cut_to_largest(kernels, scores, k)
     assert places is not None
     assert torch.equal(scores, expected)
     assert torch.equal(
@@ -135,10 +135,10 @@ def test_rows_are_put_in_the_order_of_a_stable_sort(kernels: Kernels, size: int,
     scores[1, 0] = torch.tensor(0xFFC00000 - 2**32, dtype=torch.int32).view(torch.float32)  # NaN with a sign
     scores[2, size // 3] = torch.inf
     expected = scores.sort(dim=-1, stable=True)
-    assert torch.equal(choices.in_order(kernels, scores).nan_to_num(nan=99.0), expected.values.nan_to_num(nan=99.0))
-    assert torch.equal(choices.order_of(kernels, scores.abs()), scores.abs().sort(dim=-1, stable=True).indices)
-    assert torch.equal(in_order(scores[[0, 2]], kernels), in_order(scores[[0, 2]]))
-    assert torch.equal(order_of(scores[[0, 2]].abs(), kernels), order_of(scores[[0, 2]].abs()))
+    assert torch.equal(choices.sort(kernels, scores).nan_to_num(nan=99.0), expected.values.nan_to_num(nan=99.0))
+    assert torch.equal(choices.argsort(kernels, scores.abs()), scores.abs().sort(dim=-1, stable=True).indices)
+    assert torch.equal(ascending(scores[[0, 2]], kernels), ascending(scores[[0, 2]]))
+    assert torch.equal(ascending_places(scores[[0, 2]].abs(), kernels), ascending_places(scores[[0, 2]].abs()))
 
 
 @pytest.mark.parametrize("size", [1, 50, 32000, 2**20])
@@ -168,5 +168,5 @@ def test_rows_the_kernels_do_not_serve_are_left_to_torch(kernels: Kernels, fault
     else:
         scores[1] = -torch.inf
     expected, _ = keep_largest(scores.clone(), k)
-    assert choices.keep_largest(kernels, scores, k) is None
+    assert choices.cut_to_largest(kernels, scores, k) is None
     assert torch.equal(keep_largest(scores, k)[0].nan_to_num(), expected.nan_to_num())
