@@ -6,14 +6,14 @@ from typing import Protocol
 
 import anyio
 
-from beamhouse.config.settings import ModelSettings, Settings
+from beamhouse.config.settings import Settings
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.engine.link.errors import EngineUnavailable, ModelUnsupported, invalid
 from beamhouse.engine.link.messages import Constraint, Finished, Load, RequestOutputs, Submission
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.judge.budget import Budget
+from beamhouse.schemas.judge.asked import Budget, Facts
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import TURNED_AWAY, Gate
@@ -48,15 +48,21 @@ class EngineLink(Protocol):
 class Model:
     """The loaded model. text: None for a model that takes token ids alone.
 
-    config: its own generation configuration, with the server's default watermark; never the keys of one. profiles:
-    the watermarks by name. requires_watermark: whether requests may neither turn the mark off nor bring their own.
+    facts: what requests are judged by. profiles: the watermarks by name.
     """
 
-    info: ModelInfo
+    facts: Facts
     text: Text | None
-    config: GenerationConfig
     profiles: Profiles
-    requires_watermark: bool
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.facts.info
+
+    @property
+    def config(self) -> GenerationConfig:
+        """Its own generation configuration, with the server's default watermark; never the keys of one."""
+        return self.facts.defaults
 
     def need_text(self, what: str) -> Text:
         """The tokenizer, or InvalidRequest naming the field that needs one."""
@@ -91,16 +97,8 @@ class Service:
             raise EngineUnavailable(f"the model is not ready ({status.stage}, {status.share:.0%}){reason}")
         async with self._lock:
             if self._model is None or self._model.info is not info:
-                self._model = await anyio.to_thread.run_sync(
-                    load_model, info, self.settings.model, limiter=self.limiter
-                )
+                self._model = await anyio.to_thread.run_sync(load_model, info, self.settings, limiter=self.limiter)
             return self._model
-
-    @property
-    def budget(self) -> Budget:
-        """What one request may cost."""
-        server = self.settings.server
-        return Budget(server.max_answer_bytes, server.max_tensor_bytes, server.max_build_items, server.max_step_ms)
 
     @property
     def retry_after_s(self) -> int:
@@ -111,17 +109,25 @@ class Service:
         return {"Retry-After": str(self.retry_after_s)} if status in TURNED_AWAY else {}
 
 
-def load_model(info: ModelInfo, settings: ModelSettings) -> Model:
+def load_model(info: ModelInfo, settings: Settings) -> Model:
     """What this process holds of a model. Raises ModelUnsupported for a broken tokenizer or watermark."""
     text = None
     if info.tokenizer_file is not None:
         text = Text.load(info.tokenizer_file, info.chat_template, info.special_tokens, info.tokenizer_switches)
     config = GenerationConfig.from_dict(info.generation_config)
     try:
-        profiles = load_profiles(settings.watermarks, config, info.vocab_size)
+        profiles = load_profiles(settings.model.watermarks, config, info.vocab_size)
     except ValueError as error:
         raise ModelUnsupported(str(error)) from error
     shown = without_keys(config)
-    if settings.default_watermark is not None:
-        shown = shown.model_copy(update={"watermarking_config": settings.default_watermark})
-    return Model(info, text, shown, profiles, settings.require_watermark)
+    if settings.model.default_watermark is not None:
+        shown = shown.model_copy(update={"watermarking_config": settings.model.default_watermark})
+    return Model(
+        Facts(info, budget_of(settings), shown, sorted(profiles), settings.model.require_watermark), text, profiles
+    )
+
+
+def budget_of(settings: Settings) -> Budget:
+    """What one request may cost."""
+    server = settings.server
+    return Budget(server.max_answer_bytes, server.max_tensor_bytes, server.max_build_items, server.max_step_ms)

@@ -12,18 +12,16 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.watermark.bayesian import BayesianWeights
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.model_rules import watermark_problems
-from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.generation.watermarking import (
+    MODEL_WATERMARK,
+    NO_WATERMARK,
+    RESERVED,
+    SynthIDTextWatermarkingConfig,
+    WatermarkingConfig,
+)
 from beamhouse.schemas.words import ProblemCode
 
 Mark = WatermarkingConfig | SynthIDTextWatermarkingConfig
-
-NO_WATERMARK = "none"
-"""What a request names to be left unmarked."""
-MODEL_WATERMARK = "model"
-"""The name of the watermark in the model's own generation_config.json."""
-HIDDEN_WATERMARK = "hidden"
-"""What is shown instead of a watermark that has no name: its keys never are."""
-RESERVED = (NO_WATERMARK, MODEL_WATERMARK, HIDDEN_WATERMARK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,14 @@ from beamhouse.schemas.generation.bounds import InnerShare, Weight
 
 Key = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
+NO_WATERMARK = "none"
+"""What a request names to be left unmarked."""
+MODEL_WATERMARK = "model"
+"""The name of the watermark in the model's own generation_config.json."""
+HIDDEN_WATERMARK = "hidden"
+"""What is shown instead of a watermark that has no name: its keys never are."""
+RESERVED = (NO_WATERMARK, MODEL_WATERMARK, HIDDEN_WATERMARK)
+
 
 class BaseWatermarkingConfig(BaseModel):
     """What both kinds have in common: the methods of the library's classes. A value out of range cannot be set."""

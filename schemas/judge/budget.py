@@ -7,18 +7,17 @@ What one row costs anyway, such as a pass over its vocabulary, is no part of thi
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
-from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
-from beamhouse.schemas.generation.modes import BEAM_MODES, GenerationMode
+from beamhouse.schemas.generation.model_rules import PREFIX
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
+from beamhouse.schemas.judge.asked import Asked, Facts
 from beamhouse.schemas.judge.budget_items import num_ids, num_items, num_phrases
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 
-PREFIX = "generation_config."
 NUMBER_BYTES = {"json": 20.0, "base64": 16 / 3, "safetensors": 4.0}
 """Bytes of a float32 number in each form of tensors."""
 
@@ -51,58 +50,6 @@ table has a power of two as its size; one of any other size; selfhash; a layer o
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """Of one request. max_step_ms: by how much it may lengthen a step beyond the pass through the model."""
-
-    max_answer_bytes: int
-    max_tensor_bytes: int
-    max_build_items: int
-    max_step_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the costs depend on beside the request. hidden_size, num_heads: 0 where unknown."""
-
-    budget: Budget
-    vocab_size: int
-    max_rows: int
-    num_layers: int
-    hidden_size: int = 0
-    num_heads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AskedFor:
-    """A request. configs: the resolved one of each prompt, which differ in lengths alone. prompt_lens: in tokens."""
-
-    body: GenerateRequest
-    configs: Seq[Resolved]
-    prompt_lens: Seq[int]
-
-    @property
-    def config(self) -> Resolved:
-        return self.configs[0]
-
-    @property
-    def outputs(self) -> Outputs:
-        return self.body.outputs or Outputs()
-
-    @property
-    def num_new(self) -> list[int]:
-        """The most new tokens of each prompt's sequences."""
-        pairs = zip(self.configs, self.prompt_lens, strict=True)
-        return [max(0, config.max_length - prompt_len) for config, prompt_len in pairs]
-
-    @property
-    def num_scored(self) -> int:
-        """Rows of scores of one prompt in a step: its rows, or the positions that check its drafts."""
-        if self.config.mode is GenerationMode.ASSISTED_GENERATION:
-            return 1 + (self.config.prompt_lookup_num_tokens or self.config.num_assistant_tokens)
-        return self.config.num_rows
-
-
-@dataclass(frozen=True, slots=True)
 class Charge:
     """What one field costs. given: its number, in whose proportion the cost grows; None where it has none."""
 
@@ -111,7 +58,7 @@ class Charge:
     given: int | None = None
 
 
-def find_expenses(asked: AskedFor, facts: Facts) -> Iterator[Problem]:
+def find_expenses(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """One for each limit that a request exceeds, at the field that costs most."""
     budget = facts.budget
     yield from _problem(answer_charges(asked), budget.max_answer_bytes, "up to {:.0f} bytes of answer and events")
@@ -139,7 +86,7 @@ def _problem(charges: Iterable[Charge], limit: float, what: str) -> Iterator[Pro
     yield Problem(worst.field, ProblemCode.OUT_OF_RANGE, message + " (fewer tokens, sequences or prompts cost less)")
 
 
-def answer_charges(asked: AskedFor) -> Iterator[Charge]:
+def answer_charges(asked: Asked) -> Iterator[Charge]:
     """Bytes of JSON: of the answer, and where it is streamed of the events before it."""
     outputs, rows = asked.outputs, asked.config.num_return_sequences
     num_tokens = sum(asked.num_new) * rows
@@ -156,13 +103,13 @@ def answer_charges(asked: AskedFor) -> Iterator[Charge]:
     yield Charge("outputs.transition_scores", num_tokens * SCORE_BYTES * times if outputs.transition_scores else 0)
     yield Charge("outputs.watermark_flags", num_tokens * FLAG_BYTES if outputs.watermark_flags else 0)
     yield Charge("outputs.prompt_logprobs", sum(asked.prompt_lens) * SCORE_BYTES if outputs.prompt_logprobs else 0)
-    if outputs.progress and asked.config.mode in BEAM_MODES:
+    if outputs.progress and asked.config.mode.spec.is_search:
         beams = asked.config.num_beams
         live = sum(length * (length + 1) // 2 for length in asked.num_new)  # each event holds whole hypotheses
         yield Charge("outputs.progress", beams * (live * LIVE_TOKEN_BYTES + sum(asked.num_new) * EVENT_BYTES))
 
 
-def build_charges(asked: AskedFor) -> Iterator[Charge]:
+def build_charges(asked: Asked) -> Iterator[Charge]:
     """Token ids and phrases that are checked, sent and made into tables, each once for all prompts."""
     for field, number in num_items(asked.config).items():
         yield Charge(PREFIX + field, number, number)
@@ -176,13 +123,13 @@ def in_step(field: str, nanoseconds: float, given: int | None = None) -> Charge:
     return Charge(field, nanoseconds / 1e6, given)
 
 
-def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
+def step_charges(asked: Asked, facts: Facts) -> Iterator[Charge]:
     """Milliseconds of a step in which all rows that fit are this request's."""
     config = asked.config
-    rows = min(facts.max_rows, asked.num_scored * len(asked.configs))
+    rows = min(facts.info.max_rows, asked.num_scored * len(asked.configs))
     if asked.config.mode is GenerationMode.ASSISTED_GENERATION:
         rows = asked.num_scored * len(asked.configs)
-    vocabulary = rows * facts.vocab_size
+    vocabulary = rows * facts.info.vocab_size
 
     yield from beam_charges(asked, rows)
     lengths = num_lengths(config)
@@ -196,8 +143,8 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
     if isinstance(mark, SynthIDTextWatermarkingConfig):
         size = mark.sampling_table_size
         entry_ns = SYNTHID_GATHERED_NS if size & (size - 1) else SYNTHID_ENTRY_NS
-        kept = config.top_k if config.do_sample and config.top_k else facts.vocab_size
-        entries = rows * min(kept, facts.vocab_size)
+        kept = config.top_k if config.do_sample and config.top_k else facts.info.vocab_size
+        entries = rows * min(kept, facts.info.vocab_size)
         yield in_step(f"{PREFIX}watermarking_config.keys", entries * len(mark.keys) * entry_ns, len(mark.keys))
     elif isinstance(mark, WatermarkingConfig) and mark.seeding_scheme == "selfhash":
         yield in_step(f"{PREFIX}watermarking_config.seeding_scheme", vocabulary * SELFHASH_ENTRY_NS)
@@ -206,10 +153,10 @@ def step_charges(asked: AskedFor, facts: Facts) -> Iterator[Charge]:
         yield in_step(f"{PREFIX}dola_layers", layers * vocabulary * DOLA_ENTRY_NS, layers)
 
 
-def beam_charges(asked: AskedFor, rows: int) -> Iterator[Charge]:
+def beam_charges(asked: Asked, rows: int) -> Iterator[Charge]:
     """What hypotheses take to look at: phrases that may go on, and a candidate more for each end token."""
     config = asked.config
-    if config.mode not in BEAM_MODES:
+    if not config.mode.spec.is_search:
         return
     forced = num_phrases(config, ("constraints", "force_words_ids"))
     is_stoppable = bool(config.stop_strings or asked.body.stopping_criteria)
@@ -226,32 +173,33 @@ def num_lengths(config: Resolved) -> int:
     return sum(len({len(phrase) for phrase in phrases} - {1}) for phrases in words)
 
 
-def tensor_bytes(asked: AskedFor, facts: Facts) -> dict[str, int]:
+def tensor_bytes(asked: Asked, facts: Facts) -> dict[str, int]:
     """The most bytes that each `output_*` field can add to the answer, all prompts together.
 
     A step of one new token feeds one token; the first step feeds the prompt. With the widths of the model unknown,
     hidden states and attentions count as nothing here and are measured when they arrive.
     """
     config, outputs = asked.config, asked.outputs
-    num_layers = facts.num_layers if outputs.layers is None else len(set(outputs.layers))
-    num_states = facts.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
+    num_layers = facts.info.num_layers if outputs.layers is None else len(set(outputs.layers))
+    num_states = facts.info.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
     numbers = dict.fromkeys(("output_scores", "output_logits", "output_hidden_states", "output_attentions"), 0)
-    score_rows = max(config.num_beams, asked.config.num_return_sequences)
+    returned = config.num_return_sequences
+    score_rows = max(config.num_beams, returned)
     chosen = None if outputs.positions is None else sorted(outputs.positions)
     for num_new, prompt_len in zip(asked.num_new, asked.prompt_lens, strict=True):
         kept = range(num_new) if chosen is None else chosen[: bisect_left(chosen, num_new)]
         has_first = bool(kept) and kept[0] == 0
         num_fed = len(kept) + (prompt_len - 1 if has_first else 0)
         num_pairs = len(kept) * prompt_len + sum(kept) + (prompt_len * (prompt_len - 1) if has_first else 0)
-        numbers["output_scores"] += len(kept) * score_rows * facts.vocab_size
-        numbers["output_logits"] += len(kept) * score_rows * facts.vocab_size
-        numbers["output_hidden_states"] += num_states * asked.config.num_return_sequences * num_fed * facts.hidden_size
-        numbers["output_attentions"] += num_layers * asked.config.num_return_sequences * facts.num_heads * num_pairs
+        numbers["output_scores"] += len(kept) * score_rows * facts.info.vocab_size
+        numbers["output_logits"] += len(kept) * score_rows * facts.info.vocab_size
+        numbers["output_hidden_states"] += num_states * returned * num_fed * facts.info.hidden_size
+        numbers["output_attentions"] += num_layers * returned * facts.info.num_heads * num_pairs
     size = NUMBER_BYTES[outputs.tensors or "json"]
     return {field: round(number * size) if getattr(config, field) else 0 for field, number in numbers.items()}
 
 
-def tensor_problems(asked: AskedFor, facts: Facts) -> Iterator[Problem]:
+def tensor_problems(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """Whether the tensors that are asked for stay within the limit of one answer, all prompts together."""
     sizes, limit = tensor_bytes(asked, facts), facts.budget.max_tensor_bytes
     if sum(sizes.values()) > limit:

@@ -17,14 +17,14 @@ from beamhouse.engine.link.errors import DeadlinePassed, invalid
 from beamhouse.engine.link.messages import Submission
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.resolved import Resolved
+from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.budget_items import num_items
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
-from beamhouse.server.asking.prompts import Prompt, read_prompts
-from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, make_plan, resolve_all
+from beamhouse.server.asking.prompts import read_prompts
+from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, judged, make_plan
 from beamhouse.server.edge.errors import Refused
 from beamhouse.server.edge.strict_json import parse_json
 from beamhouse.server.service import Model, Service, TokenStream
@@ -71,32 +71,32 @@ async def prepare_in_time(service: Service, model: Model, body: GenerateRequest,
 
 async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> AcceptedRequest:
     """The checked plan of a request. Raises InvalidRequest, and what a submission that heals its prompt may meet."""
-    asked = await with_force_words(service, model, body, await asked_config(service, body))
-    bos_token_id = asked.bos_token_id if asked.bos_token_id is not None else model.config.bos_token_id
+    own = await with_force_words(service, model, body, await own_config(service, body))
+    bos_token_id = own.bos_token_id if own.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
     prompts = await with_negative_prompts(service, model, body, prompts)
 
-    def checked() -> list[Resolved]:
-        return resolve_all(body, asked, prompts, model, service.budget)
+    def checked() -> Asked:
+        return judged(body, own, prompts, model)
 
-    configs = await looked_through(service, asked, checked)
-    if configs[0].token_healing:
+    asked = await looked_through(service, own, checked)
+    if asked.config.token_healing:
         prompts = [await heal(service, model, body, prompt, arrived_at) for prompt in prompts]
-        configs = await looked_through(service, asked, checked)  # lengths count from the healed prompts
-    plan = await looked_through(service, asked, lambda: make_plan(body, asked, prompts, configs, model))
+        asked = await looked_through(service, own, checked)  # lengths count from the healed prompts
+    plan = await looked_through(service, own, lambda: make_plan(asked, model))
     if plan.constraint is not None:
         await service.client.compile(plan.constraint)
     return plan
 
 
-async def looked_through(service: Service, asked: GenerationConfig, work: Callable[[], Result]) -> Result:
+async def looked_through(service: Service, own: GenerationConfig, work: Callable[[], Result]) -> Result:
     """The result of `work`; where there is much in a configuration to look through, from a worker thread."""
-    if sum(num_items(asked).values()) < MANY_ITEMS:
+    if sum(num_items(own).values()) < MANY_ITEMS:
         return work()
     return await anyio.to_thread.run_sync(work, limiter=service.limiter)
 
 
-async def asked_config(service: Service, body: GenerateRequest) -> GenerationConfig:
+async def own_config(service: Service, body: GenerateRequest) -> GenerationConfig:
     """The configuration that came with a request, or the stored one that it names."""
     match body.generation_config:
         case str() as name:

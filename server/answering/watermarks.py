@@ -19,9 +19,9 @@ from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectRequest
 from beamhouse.schemas.generation.model_rules import PREFIX, watermark_problems
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
+from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.asking.prompts import Prompt
 from beamhouse.server.asking.translate import AcceptedRequest
 from beamhouse.server.service import Model, Service
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.judge.asked import NegativePrompt, Prompt
+from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.asking.checks import check_ids
-from beamhouse.server.asking.prompts import NegativePrompt, Prompt, encode
+from beamhouse.server.asking.prompts import encode
 from beamhouse.server.service import Model, Service
 
 TEXT, IDS, MASK = "negative_prompt", "negative_prompt_ids", "negative_prompt_attention_mask"
@@ -49,7 +50,7 @@ def read_ids(body: GenerateRequest, number: int, vocab_size: int) -> list[Negati
     else:
         lists = {IDS: [token_id for token_id in given if isinstance(token_id, int)]}
     masks = read_masks(mask, list(lists)) if mask is not None else [[1] * len(ids) for ids in lists.values()]
-    problems = [problem for field, ids in lists.items() for problem in check_ids(ids, field, vocab_size)]
+    problems = [problem for field, ids in lists.items() for problem in ids_outside(ids, field, vocab_size)]
     for (field, ids), bits in zip(lists.items(), masks, strict=True):
         problems += check_mask(field.replace(IDS, MASK), bits, len(ids))
     if problems:

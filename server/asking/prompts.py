@@ -1,32 +1,13 @@
 """From `inputs` or `messages` to token ids."""
 
-from dataclasses import dataclass
-
 import anyio
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Inputs, Message
+from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.service import Model, Service
-
-
-@dataclass(frozen=True, slots=True)
-class NegativePrompt:
-    """What guidance leads away from: tokens, their field, and the number of positions before them that are masked."""
-
-    token_ids: list[int]
-    field: str
-    num_masked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """The tokens of one prompt, and the dotted path of the field they came from."""
-
-    token_ids: list[int]
-    field: str
-    negative: NegativePrompt | None = None
 
 
 async def read_prompts(service: Service, model: Model, body: GenerateRequest, bos_token_id: int | None) -> list[Prompt]:

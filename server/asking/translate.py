@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +17,13 @@ from beamhouse.schemas.beamhouse.generate import (
     TransitionScores,
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
-from beamhouse.schemas.generation.config import GenerationConfig, check_model, merge
-from beamhouse.schemas.generation.field_rules import find_problems, find_warnings
-from beamhouse.schemas.generation.model_rules import PREFIX, length_problems
+from beamhouse.schemas.generation.config import GenerationConfig, merge
 from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, find_expenses
-from beamhouse.schemas.model_info import ModelInfo
-from beamhouse.schemas.problems import Problem
-from beamhouse.server.asking.checks import TENSOR_FIELDS, check_request, inherited_warnings, length_warnings
+from beamhouse.schemas.generation.watermarking import HIDDEN_WATERMARK
+from beamhouse.schemas.judge.asked import Asked, Prompt
+from beamhouse.schemas.judge.judge import problems
+from beamhouse.schemas.judge.warnings import warnings
 from beamhouse.server.asking.force_words import by_given_name
-from beamhouse.server.asking.prompts import Prompt
-from beamhouse.server.asking.watermark_checks import shown_config
 from beamhouse.server.service import Model
 
 MASK = 2**64 - 1
@@ -76,48 +71,32 @@ class AcceptedRequest:
         return sum(len(submission.prompt_ids) for submission in self.submissions)
 
 
-def resolve_all(
-    body: GenerateRequest, asked: GenerationConfig, prompts: list[Prompt], model: Model, budget: Budget
-) -> list[Resolved]:
-    """What runs after each prompt, once all of it is checked. Raises InvalidRequest with all problems at once."""
-    configs = [resolve_for(asked, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
-    problems = [
-        *check_request(body, asked, configs, prompts, model),
-        *find_problems(configs[0], body.assistant_model, PREFIX),
-        *check_models(configs, prompts, model),
-    ]
-    prompt_lens = [len(prompt.token_ids) for prompt in prompts]
-    problems = problems or [*check_budget(body, configs, prompt_lens, model.info, budget)]
-    if problems:
-        raise InvalidRequest([by_given_name(problem, body, asked) for problem in dict.fromkeys(problems)])
-    return configs
+def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], model: Model) -> Asked:
+    """The request with what runs after each prompt, once nothing is wrong with it. own: its own configuration.
+
+    Raises InvalidRequest with all problems at once.
+    """
+    configs = [resolve_for(own, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
+    asked = Asked(body, own, configs, prompts)
+    if found := problems(asked, model.facts):
+        raise InvalidRequest([by_given_name(problem, body, own) for problem in found])
+    return asked
 
 
-def make_plan(
-    body: GenerateRequest,
-    asked: GenerationConfig,
-    prompts: list[Prompt],
-    configs: list[Resolved],
-    model: Model,
-) -> AcceptedRequest:
-    """Everything a request asks for, one submission per prompt. configs: those of the prompts, checked."""
-    outputs, first_len = body.outputs or Outputs(), len(prompts[0].token_ids)
-    shown = shown_config(merge_for(asked, first_len, body.assistant_model, model)) if outputs.config else None
+def make_plan(asked: Asked, model: Model) -> AcceptedRequest:
+    """Everything a judged request asks for, one submission per prompt."""
+    first_len, assistant_model = asked.prompt_lens[0], asked.body.assistant_model
+    wants_config = asked.outputs.config
+    shown = shown_config(merge_for(asked.own, first_len, assistant_model, model)) if wants_config else None
     answer_id = f"gen-{uuid.uuid4().hex}"
     return AcceptedRequest(
         id=answer_id,
         model_name=model.info.model_id,
-        config=configs[0],
+        config=asked.config,
         shown_config=shown,
-        outputs=outputs,
-        submissions=make_submissions(body, answer_id, prompts, configs),
-        warnings=[
-            *asked.origin_warnings(),
-            *find_warnings(configs[0], asked.set_fields().keys(), body.assistant_model),
-            *idle_outputs(configs[0], outputs),
-            *inherited_warnings(asked, model),
-            *length_warnings(configs, model.info),
-        ],
+        outputs=asked.outputs,
+        submissions=make_submissions(asked, answer_id),
+        warnings=warnings(asked, model.facts),
     )
 
 
@@ -141,39 +120,15 @@ def resolve_for(asked: GenerationConfig, prompt_len: int, assistant_model: str |
     return Resolved.of(merge_for(asked, prompt_len, assistant_model, model), assistant_model)
 
 
-def check_budget(
-    body: GenerateRequest, configs: list[Resolved], prompt_lens: list[int], info: ModelInfo, budget: Budget
-) -> Iterator[Problem]:
-    """What costs more than one request may."""
-    facts = Facts(budget, info.vocab_size, info.max_rows, info.num_layers, info.hidden_size, info.num_heads)
-    return find_expenses(AskedFor(body, configs, prompt_lens), facts)
-
-
-def check_models(configs: list[Resolved], prompts: list[Prompt], model: Model) -> Iterator[Problem]:
-    """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
-    info, first = model.info, prompts[0]
-    yield from check_model(
-        configs[0],
-        vocab_size=info.vocab_size,
-        context_len=info.most_tokens,
-        prompt_len=len(first.token_ids),
-        prompt_field=first.field,
-        num_layers=info.num_layers,
-    )
-    for config, prompt in zip(configs[1:], prompts[1:], strict=True):
-        yield from length_problems(config, info.most_tokens, len(prompt.token_ids), prompt.field)
-
-
-def make_submissions(
-    body: GenerateRequest, answer_id: str, prompts: list[Prompt], configs: list[Resolved]
-) -> list[Submission]:
+def make_submissions(asked: Asked, answer_id: str) -> list[Submission]:
     """One for each prompt. What they have in common is the same object in all, and so reaches the engine once."""
+    body = asked.body
     common = Submission(
         request_id=answer_id,
         prompt_ids=[],
-        config=configs[0].changed({"token_healing": False}),
+        config=asked.config.changed({"token_healing": False}),
         seed=select_seed(body.seed, body.prng_key),
-        wanted=wanted(body.outputs or Outputs()),
+        wanted=wanted(asked.outputs),
         constraint=constraint(body.prefix_allowed_tokens),
         logits_processor=named(body.logits_processor),
         stopping_criteria=named(body.stopping_criteria),
@@ -189,7 +144,7 @@ def make_submissions(
             num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
             config=common.config.changed({name: getattr(config, name) for name in LENGTHS}),
         )
-        for index, (prompt, config) in enumerate(zip(prompts, configs, strict=True))
+        for index, (prompt, config) in enumerate(zip(asked.prompts, asked.configs, strict=True))
     ]
 
 
@@ -202,6 +157,14 @@ def healing_submission(body: GenerateRequest, prompt_ids: list[int], bias: list[
 def carried(body: GenerateRequest | ScoreRequest) -> dict[str, Any]:
     """When and beside whom a submission of this body runs, as far as that is said."""
     return {name: value for name in CARRIED if (value := getattr(body, name)) is not None}
+
+
+def shown_config(config: GenerationConfig) -> GenerationConfig:
+    """The configuration as answers may show it: a watermark by its name, never its keys."""
+    mark = config.watermarking_config
+    if mark is None or isinstance(mark, str):
+        return config
+    return config.model_copy(update={"watermarking_config": HIDDEN_WATERMARK})
 
 
 def plain(config: GenerationConfig) -> dict[str, Any]:
@@ -233,14 +196,6 @@ def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
     if given.json_schema is not None:
         fields["json_schema"] = json.dumps(given.json_schema)
     return Constraint(**fields)
-
-
-def idle_outputs(config: Resolved, outputs: Outputs) -> list[str]:
-    """What `outputs` asks of tensors that nothing returns."""
-    idle = [f"outputs.{name}" for name in ("tensors", "positions", "layers") if getattr(outputs, name) is not None]
-    if not idle or any(getattr(config, field) for field in TENSOR_FIELDS):
-        return []
-    return [f"without an output_* field in generation_config these have no effect: {', '.join(idle)}"]
 
 
 def select_seed(seed: int | list[int] | None, prng_key: list[int] | None) -> int | None:

@@ -6,30 +6,34 @@ import pytest
 
 from beamhouse.config.settings import Settings
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
-from beamhouse.schemas.judge.budget import AskedFor, Budget, Facts, answer_charges, find_expenses, tensor_bytes
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.judge.asked import Asked, Budget, Facts, Prompt
+from beamhouse.schemas.judge.budget import answer_charges, find_expenses, tensor_bytes
+from beamhouse.server.service import budget_of
 from tests.configs import running
+from tests.fakes import fake_info
 
-TINY = Facts(Budget(1, 1, 1, 1), vocab_size=256, max_rows=64, num_layers=2, hidden_size=16, num_heads=2)
+TINY = Facts(fake_info(None, max_rows=64), Budget(1, 1, 1, 1), GenerationConfig())
 
 
 @pytest.fixture(scope="module")
 def facts() -> Facts:
     """A model of a usual size behind a server with its own limits."""
-    server = Settings().server
-    budget = Budget(server.max_answer_bytes, server.max_tensor_bytes, server.max_build_items, server.max_step_ms)
-    return Facts(budget, vocab_size=128_256, max_rows=64, num_layers=28, hidden_size=2048, num_heads=16)
+    info = fake_info(None, vocab_size=128_256, max_rows=64, num_layers=28, hidden_size=2048, num_heads=16)
+    return Facts(info, budget_of(Settings()), GenerationConfig())
 
 
-def ask(prompt_lens: list[int] | None = None, config: dict | None = None, **body) -> AskedFor:
+def ask(prompt_lens: list[int] | None = None, config: dict | None = None, **body) -> Asked:
     lens = prompt_lens or [16]
     num_new = (config or {}).get("max_new_tokens", 20)
     configs = [
         running({**(config or {}), "max_length": length + num_new}, body.get("assistant_model")) for length in lens
     ]
-    return AskedFor(GenerateRequest.model_validate(body), configs, lens)
+    prompts = [Prompt([], "inputs", num_unknown=length) for length in lens]
+    return Asked(GenerateRequest.model_validate(body), GenerationConfig(), configs, prompts)
 
 
-def refused(asked: AskedFor, facts: Facts) -> list[str]:
+def refused(asked: Asked, facts: Facts) -> list[str]:
     return [problem.field.removeprefix("generation_config.") for problem in find_expenses(asked, facts)]
 
 
@@ -99,7 +103,9 @@ def test_a_refusal_names_the_number_that_would_do(facts):
 def test_all_prompts_count_together(facts):
     one = ask([8], {"max_new_tokens": 4000}, outputs={"top_n_tokens": 100})
     assert refused(one, facts) == []
-    assert refused(replace(one, configs=[*one.configs] * 2, prompt_lens=[8] * 2), facts) == ["outputs.top_n_tokens"]
+    assert refused(replace(one, configs=[*one.configs] * 2, prompts=[*one.prompts] * 2), facts) == [
+        "outputs.top_n_tokens"
+    ]
 
 
 def test_a_stream_says_everything_twice():

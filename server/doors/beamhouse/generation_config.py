@@ -7,18 +7,14 @@ from pydantic import ValidationError
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
-from beamhouse.schemas.beamhouse.problem_json import FieldProblem
 from beamhouse.schemas.beamhouse.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
-from beamhouse.schemas.generation.config import GenerationConfig, check_model
+from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.schemas.judge.budget import Budget
-from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.judge.asked import Asked, Prompt
+from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.answering.start import stored_config, stored_names
-from beamhouse.server.asking.checks import check_assistant, check_supported
-from beamhouse.server.asking.mode_checks import check_mode, check_rows
-from beamhouse.server.asking.translate import check_budget, merge_for, plain
-from beamhouse.server.asking.watermark_checks import check_watermark, shown_config
+from beamhouse.server.asking.translate import merge_for, plain, shown_config
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.edge.validation import problems_of
@@ -46,14 +42,14 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     model = await service.model()
     if isinstance(body.generation_config, str):
         asked = await stored_config(service, body.generation_config)
-        return examine(asked, body, model, service.budget)
+        return examine(asked, body, model)
     try:
         asked = GenerationConfig.model_validate(body.generation_config)
     except ValidationError as error:
         sent = {"generation_config": body.generation_config}
         located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
         return ValidateAnswer(is_valid=False, problems=problems_of(located, sent, GenerateRequest), warnings=[])
-    return examine(asked, body, model, service.budget)
+    return examine(asked, body, model)
 
 
 @router.get("/{name}")
@@ -72,37 +68,17 @@ async def store(name: str) -> None:
     )
 
 
-def examine(asked: GenerationConfig, body: ValidateRequest, model: Model, budget: Budget) -> ValidateAnswer:
-    info, assistant_model = model.info, body.assistant_model
-    merged = merge_for(asked, body.prompt_len, assistant_model, model)
-    config = Resolved.of(merged, assistant_model)
-    unsupported = list(check_supported(asked, info))
-    problems = [
-        *unsupported,
-        *check_mode(None, config, info, is_explained=bool(unsupported)),
-        *check_rows(config, info),
-        *check_assistant(assistant_model, info),
-        *check_watermark(asked, model),
-        *merged.problems(assistant_model),
-        *check_model(
-            config,
-            vocab_size=info.vocab_size,
-            context_len=info.most_tokens,
-            prompt_len=body.prompt_len,
-            num_layers=info.num_layers,
-        ),
-    ]
-    problems = problems or [
-        *check_budget(GenerateRequest(assistant_model=assistant_model), [config], [body.prompt_len], info, budget)
-    ]
+def examine(own: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
+    assistant_model = body.assistant_model
+    merged = merge_for(own, body.prompt_len, assistant_model, model)
+    request = GenerateRequest(assistant_model=assistant_model)
+    prompt = Prompt([], "inputs", num_unknown=body.prompt_len)
+    asked = Asked(request, own, [Resolved.of(merged, assistant_model)], [prompt])
+    found = problems(asked, model.facts)
     return ValidateAnswer(
-        is_valid=not problems,
-        mode=config.mode,
+        is_valid=not found,
+        mode=asked.config.mode,
         generation_config=plain(shown_config(merged)),
-        problems=field_problems(problems),
-        warnings=merged.warnings(asked.set_fields().keys(), assistant_model),
+        problems=[field_problem(problem) for problem in found],
+        warnings=merged.warnings(own.set_fields().keys(), assistant_model),
     )
-
-
-def field_problems(problems: list[Problem]) -> list[FieldProblem]:
-    return [field_problem(problem) for problem in dict.fromkeys(problems)]

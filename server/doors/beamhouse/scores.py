@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Finished, Submission, Wanted
 from beamhouse.schemas.beamhouse.answers import Usage
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.scores import (
     ContinuationScore,
     ScoreAnswer,
@@ -16,14 +17,16 @@ from beamhouse.schemas.beamhouse.scores import (
     TransitionScoresAnswer,
     TransitionScoresRequest,
 )
-from beamhouse.schemas.generation.config import GenerationConfig, check_model
+from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
+from beamhouse.schemas.judge.asked import Asked, Prompt
+from beamhouse.schemas.judge.judge import problems
+from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import merge
 from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
-from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
 from beamhouse.server.asking.translate import carried
 from beamhouse.server.edge.hang_up import unless_gone
@@ -88,32 +91,23 @@ async def read_pair(service: Service, model: Model, pair: ScorePair, field: str)
     else:
         continuation = pair.continuation
     parts = (("prompt", prompt), ("continuation", continuation))
-    problems = [problem for name, ids in parts for problem in check_ids(ids, f"{field}.{name}", model.info.vocab_size)]
-    problems += [
-        Problem(f"{field}.{name}", ProblemCode.EMPTY, f"{name} has no tokens") for name, ids in parts if not ids
-    ]
-    if problems:
-        raise InvalidRequest(problems)
+    vocab_size = model.info.vocab_size
+    found = [problem for name, ids in parts for problem in ids_outside(ids, f"{field}.{name}", vocab_size)]
+    found += [Problem(f"{field}.{name}", ProblemCode.EMPTY, f"{name} has no tokens") for name, ids in parts if not ids]
+    if found:
+        raise InvalidRequest(found)
     return prompt, continuation
 
 
 def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: Model, field: str) -> Submission:
-    config = GenerationConfig(do_sample=False, max_length=len(ids) + 1)
-    info = model.info
-    problems = check_model(
-        config,
-        vocab_size=info.vocab_size,
-        # The token that is thrown away is never fed, so that it needs no place.
-        context_len=info.most_tokens + 1,
-        prompt_len=len(ids),
-        prompt_field=field,
-    )
-    if problems:
-        raise InvalidRequest(problems)
+    own = GenerationConfig(do_sample=False, max_length=len(ids) + 1)
+    asked = Asked(GenerateRequest(), own, [Resolved.of(own)], [Prompt(ids, field)], is_kept=False)
+    if found := problems(asked, model.facts):
+        raise InvalidRequest(found)
     return Submission(
         request_id=request_id,
         prompt_ids=ids,
-        config=Resolved.of(config),
+        config=asked.config,
         wanted=Wanted(prompt_logprobs=True),
         **carried(body),
     )

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.tokens import DetokenizeAnswer, DetokenizeRequest, TokenizeAnswer, TokenizeRequest
+from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.server.answering.answer_json import encode_json
-from beamhouse.server.asking.checks import check_ids
 from beamhouse.server.asking.prompts import check_number, encode, encode_chat
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 
@@ -59,7 +59,7 @@ def decoded(body: DetokenizeRequest, text: Text, vocab_size: int) -> str:
     batch = lists or [[item for item in body.token_ids if isinstance(item, int)]]
     num_ids = max(text.num_ids, vocab_size)
     for index, token_ids in enumerate(batch):
-        problems = [*check_ids(token_ids, f"token_ids.{index}" if lists else "token_ids", num_ids)]
+        problems = [*ids_outside(token_ids, f"token_ids.{index}" if lists else "token_ids", num_ids)]
         if problems:
             raise InvalidRequest(problems)
     texts = [text.decode(token_ids, skip_special_tokens=body.skip_special_tokens) for token_ids in batch]

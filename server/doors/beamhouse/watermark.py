@@ -5,8 +5,8 @@ from fastapi import APIRouter, Request
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.schemas.beamhouse.watermark_detection import DetectAnswer, DetectRequest
+from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.server.answering.watermarks import check_size, detect, wanted_profile
-from beamhouse.server.asking.checks import check_prompt_ids
 from beamhouse.server.asking.prompts import check_filled, read_inputs
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRoute
@@ -27,7 +27,8 @@ async def find_marks(service: Service, body: DetectRequest) -> DetectAnswer:
     profile = wanted_profile(body, model)
     texts = await read_inputs(service, model, body.inputs, add_special_tokens=False)
     check_filled(texts)
-    problems = list(check_prompt_ids(texts, model.info.vocab_size))
+    vocab_size = model.info.vocab_size
+    problems = [one for text in texts for one in ids_outside(text.token_ids, text.field, vocab_size)]
     if problems:
         raise InvalidRequest(problems)
     check_size(texts)

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from msgspec import structs
 
-from beamhouse.engine.watermark.profiles import MODEL_WATERMARK
 from beamhouse.schemas.beamhouse.service import InfoAnswer, ModelAnswer, RequestLimits
+from beamhouse.schemas.generation.watermarking import MODEL_WATERMARK
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.server.edge.strict_json import Served
 from beamhouse.server.service import Service
