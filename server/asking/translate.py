@@ -29,8 +29,6 @@ from beamhouse.server.service import Model
 MASK = 2**64 - 1
 LENGTHS = ("max_length", "min_length", "min_new_tokens")
 """The fields in which the resolved configurations of several prompts may differ."""
-
-
 CARRIED = ("priority", "deadline_s", "cache_salt")
 """When and beside whom a request runs: the same fields in bodies and in submissions."""
 

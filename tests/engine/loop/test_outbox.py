@@ -1,6 +1,6 @@
 """What became known, piece by piece."""
 
-from beamhouse.engine.link.messages import FinishReason, Load, Submission, Tokens, TopToken
+from beamhouse.engine.link.messages import FinishReason, Load, Ranking, RequestOutputs, Submission, Tokens, TopToken
 from beamhouse.engine.loop.outbox import PART, PIECE, Outbox
 from beamhouse.engine.state.batch import Advance
 from beamhouse.schemas.words import FinishType
@@ -35,6 +35,30 @@ def test_a_long_answer_is_told_in_pieces_and_its_end_with_the_last():
     assert ends == [0] * (len(ends) - 1) + [1]
     assert len(ends) > 5
     assert reasons == [None] * (len(reasons) - 1) + [FinishReason(FinishType.LENGTH)]
+
+
+def test_what_a_sequence_gained_in_many_steps_is_told_as_one_with_all_that_was_asked_for():
+    request = make_engine().prepare(Submission("a", [1], running({"max_length": 9}), is_streamed=False))
+    outbox, ends = Outbox(), FinishReason(FinishType.LENGTH)
+    ranking = Ranking(-1.0, [0, 0])
+    steps = [Tokens(0, [5], [-0.5], [[TopToken(5, -0.5)]]), Tokens(0, [6], [None], [[]], ends, ranking)]
+    for gained in steps:
+        outbox.add(request, Advance([], [gained]))
+        assert outbox.empty(Load()).requests == []
+    outbox.finish(request, 1.0, {}, [])
+    whole = Tokens(0, [5, 6], [-0.5, None], [[TopToken(5, -0.5)], []], ends, ranking)
+    assert outbox.empty(Load()).requests == [RequestOutputs("a", [whole])]
+    assert steps[0].token_ids == [5]
+
+
+def test_what_is_streamed_is_told_at_once_and_only_its_tokens_are_kept():
+    request = make_engine().prepare(Submission("a", [1], running({"max_length": 9})))
+    outbox, gained = Outbox(), Tokens(0, [5], [-0.5], [[TopToken(5, -0.5)]])
+    outbox.add(request, Advance([], [gained]))
+    assert outbox.empty(Load()).requests == [RequestOutputs("a", [gained])]
+    assert request.outputs == [Tokens(0, [5])]
+    outbox.finish(request, 1.0, {}, [])
+    assert outbox.empty(Load()).requests == []
 
 
 def test_a_short_one_is_told_at_once():
