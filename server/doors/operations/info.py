@@ -19,19 +19,16 @@ async def info(service: Served) -> InfoAnswer:
     loaded, status = service.client.info, service.client.status.stage
     if loaded is None:
         return InfoAnswer(version=version(), status=status)
-    return InfoAnswer(
-        version=version(),
-        status=status,
-        model=ModelAnswer.model_validate(loaded),
-        modes=loaded.modes,
-        fields=loaded.fields,
-        logits_processors=loaded.logits_processors,
-        stopping_criteria=loaded.stopping_criteria,
-        tries=loaded.tries,
-        assistants=sorted(loaded.assistants),
-        watermarks=loaded.watermarks,
-        default_watermark=default_watermark(service, loaded),
-        limits=limits(service, loaded),
+    return InfoAnswer.model_validate(
+        structs.asdict(loaded)
+        | {
+            "version": version(),
+            "status": status,
+            "model": ModelAnswer.model_validate(loaded),
+            "assistants": sorted(loaded.assistants),
+            "default_watermark": default_watermark(service, loaded),
+            "limits": limits(service, loaded),
+        }
     )
 
 
