@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from beamhouse.engine.decoding.assisted import Assistants
-from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import strategies
+from beamhouse.engine.decoding.strategy import ModelFacts
 from beamhouse.engine.link.messages import StepOutputs, Submission, encode
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.registered.registry import Registry

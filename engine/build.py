@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from beamhouse.config.settings import EngineSettings, ModelSettings
 from beamhouse.engine.attention.rotary import stretch_of
-from beamhouse.engine.decoding.dola import ModelFacts
 from beamhouse.engine.decoding.modes import MODES, strategies
+from beamhouse.engine.decoding.strategy import ModelFacts
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.defaults import read_generation_defaults
 from beamhouse.engine.loading.draft_models import Assistant, load_assistants

@@ -9,17 +9,18 @@ import numpy as np
 import torch
 
 from beamhouse.engine.decoding.beams import (
-    GROUPS,
-    Beams,
+    READS,
     Candidate,
     Search,
     conclude,
     groups_of,
+    log_probabilities,
     num_candidates,
     searches_of,
+    start_beams,
 )
 from beamhouse.engine.decoding.hypotheses import EMPTY, UNREACHABLE, Floats, Hypothesis, Pool, largest_of
-from beamhouse.engine.decoding.strategy import Step, Strategy, live
+from beamhouse.engine.decoding.strategy import Step, Strategy
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits import multinomial
 from beamhouse.engine.logits.bad_rows import fail_bad
@@ -34,9 +35,6 @@ Pick = Callable[[Request, torch.Tensor, int], torch.Tensor]
 MayPick = Callable[[float, Pool], bool]
 """Whether candidates can be picked where this is the largest of the totals."""
 
-READS = frozenset({"num_beams", "num_return_sequences", "early_stopping", "length_penalty", "low_memory"})
-"""Beams share the blocks of their beginnings, so `low_memory` has nothing to save and changes nothing."""
-
 
 class BeamSearch(Strategy):
     """The best `num_beams` continuations of all beams go on; those that end compete by length-normalised score.
@@ -49,10 +47,8 @@ class BeamSearch(Strategy):
     reads: ClassVar[frozenset[str]] = READS
 
     def prepare(self, request: Request) -> None:
-        size = request.config.num_beams
-        pool = Pool.of(request.config, size, request.num_prompt)
-        pool.hypotheses = [EMPTY] * size
-        request.memory[GROUPS] = [Beams.start(size, pool)]
+        (beams,) = start_beams(request)
+        beams.pool.hypotheses = [EMPTY] * beams.pool.size
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         return search(requests, step, _best, _is_number)
@@ -70,12 +66,6 @@ class BeamSample(BeamSearch):
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         return search(requests, step, _drawn, _is_drawable)
-
-
-def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
-    """A row for each live sequence; its logits, and their log-softmax before the processors. Both (R, V)."""
-    rows, logits = live(requests, step)
-    return rows, logits, logits.log_softmax(-1)
 
 
 def search(requests: Seq[Request], step: Step, pick: Pick, may_pick: MayPick) -> dict[Request, Advance]:

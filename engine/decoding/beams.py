@@ -9,14 +9,21 @@ import torch
 
 from beamhouse.engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
 from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
-from beamhouse.engine.decoding.strategy import Step
+from beamhouse.engine.decoding.strategy import Step, newest
 from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Tokens
 from beamhouse.engine.logits.bad_rows import why_closed
 from beamhouse.engine.logits.constraints.constraint import FIELD
+from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance, Choice, KeptRow
 from beamhouse.engine.state.memory import Slot
-from beamhouse.engine.state.request import Request, Sequence
+from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.words import FinishType
+
+READS = frozenset({"num_beams", "num_return_sequences", "early_stopping", "length_penalty", "low_memory"})
+"""Beams share the blocks of their beginnings, so `low_memory` has nothing to save and changes nothing."""
+
+LAST = (FinishType.LENGTH, FinishType.TIME)
+"""Reasons that end all beams at once, so that each is a hypothesis."""
 
 
 @dataclass(slots=True)
@@ -40,9 +47,6 @@ class Beams:
         totals = np.full(size, UNREACHABLE, np.float32)
         totals[0] = 0
         return cls(totals, [None] * size, pool, first_index)
-
-
-GROUPS = Slot[list[Beams]]("groups of beams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,17 @@ class Search:
             Candidate(self.rows[index // vocab_size], index // vocab_size, index % vocab_size, np.float32(value))
             for value, index in zip(values, indices, strict=True)
         ]
+
+    def best(self, totals: torch.Tensor) -> list[Candidate]:
+        """As many of the best continuations as a step looks at, best first. totals: (K, V)"""
+        size = min(num_candidates(self.request, len(self.beams.totals)), totals.numel())
+        values, places = largest(totals.flatten()[None], size)
+        return self.candidates(values[0].tolist(), places[0].tolist())
+
+    def may_improve(self, candidates: Seq[Candidate]) -> bool:
+        """Whether candidates, best first, may lead to a hypothesis that comes in, as in transformers 4.x."""
+        pool = self.beams.pool
+        return not pool.is_full or pool.can_improve(candidates[0].total, self.length)
 
     def ends(self, candidate: Candidate) -> FinishReason | None:
         """Why a candidate would end, if it would."""
@@ -201,9 +216,22 @@ def _finish(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
         advance.gains.append(Tokens(index, new, finish_reason=reason, ranking=best.ranking()))
 
 
+_GROUPS = Slot[list[Beams]]("groups of beams")
+
+
+def start_beams(request: Request, num_groups: int = 1) -> list[Beams]:
+    """Give a request the beams that it begins with, in groups of one size."""
+    size = request.config.num_beams // num_groups
+    request.memory[_GROUPS] = [
+        Beams.start(size, Pool.of(request.config, size, request.num_prompt), number * size)
+        for number in range(num_groups)
+    ]
+    return groups_of(request)
+
+
 def groups_of(request: Request) -> list[Beams]:
     """The groups of beams a request keeps between its steps."""
-    return request.memory[GROUPS]
+    return request.memory[_GROUPS]
 
 
 def live_slices(request: Request) -> Iterator[tuple[Beams, list[Sequence]]]:
@@ -228,6 +256,12 @@ def searches_of(requests: Seq[Request], step: Step, logits: torch.Tensor, scores
         end += len(rows)
         searches.append(Search.of(request, step, beams, rows, (logits[start:end], scores[start:end])))
     return searches
+
+
+def log_probabilities(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor, torch.Tensor]:
+    """A row for each live sequence; its logits, and their log-softmax before the processors. Both (R, V)."""
+    rows, logits = newest(requests, step)
+    return rows, logits, logits.log_softmax(-1)
 
 
 def num_candidates(request: Request, size: int) -> int:

@@ -6,12 +6,19 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from beamhouse.engine.decoding.beam_search import BeamSearch, log_probabilities
-from beamhouse.engine.decoding.beams import GROUPS, Beams, Candidate, Search, conclude, groups_of, searches_of
+from beamhouse.engine.decoding.beams import (
+    LAST,
+    READS,
+    Candidate,
+    Search,
+    conclude,
+    groups_of,
+    log_probabilities,
+    searches_of,
+    start_beams,
+)
 from beamhouse.engine.decoding.constraint_progress import ConstraintProgress, demands_of
-from beamhouse.engine.decoding.group_beam_search import LAST, best_of, may_improve
-from beamhouse.engine.decoding.hypotheses import Pool
-from beamhouse.engine.decoding.strategy import Step
+from beamhouse.engine.decoding.strategy import Step, Strategy
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.state.batch import Advance
@@ -25,7 +32,7 @@ _PROGRESS = Slot[tuple[int, ConstraintProgress]]("progress through phrases")
 _BANK_WEIGHT = 100.0
 
 
-class ConstrainedBeamSearch(BeamSearch):
+class ConstrainedBeamSearch(Strategy):
     """Beam search that also tries the tokens its phrases need, and keeps beams of every degree of progress.
 
     Source: arXiv:1704.07138, in the form of banks of arXiv:1804.06609. Equals `generate()` with `force_words_ids` or
@@ -35,11 +42,10 @@ class ConstrainedBeamSearch(BeamSearch):
     """
 
     mode: ClassVar[GenerationMode] = GenerationMode.CONSTRAINED_BEAM_SEARCH
-    reads: ClassVar[frozenset[str]] = BeamSearch.reads | {"constraints", "force_words_ids"}
+    reads: ClassVar[frozenset[str]] = READS | {"constraints", "force_words_ids"}
 
     def prepare(self, request: Request) -> None:
-        size = request.config.num_beams
-        request.memory[GROUPS] = [Beams.start(size, Pool.of(request.config, size, request.num_prompt))]
+        start_beams(request)
         request.sequences[0].memory[_PROGRESS] = 0, ConstraintProgress.start(demands_of(request.config))
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
@@ -71,15 +77,15 @@ def search_constrained(one: Search) -> None:
     """One step of one request."""
     totals, beams, size = one.totals(), one.beams, len(one.beams.totals)
     one.keep(totals)
-    candidates = best_of(one, totals)
+    candidates = one.best(totals)
     going_on = going_on_of(one, candidates, size)
     extra = advancing(one, totals, going_on)
     if extra:
         going_on = in_turns([*going_on, *extra])[:size]
-    beams.is_done = not going_on or not may_improve(one, candidates)
+    beams.is_done = not going_on or not one.may_improve(candidates)
     reasons = [one.ends(candidate) for candidate in going_on]
     if not beams.is_done and any(reason is not None and reason.type in LAST for reason in reasons):
-        close(one, going_on)
+        end_all(one, going_on)
     if not beams.is_done:
         one.go_on(going_on)
 
@@ -159,7 +165,7 @@ def in_turns(candidates: list[Candidate]) -> list[Candidate]:
     return [candidates[place] for _, place in sorted(turns, key=lambda turn: turn[0])]
 
 
-def close(one: Search, candidates: list[Candidate]) -> None:
+def end_all(one: Search, candidates: list[Candidate]) -> None:
     """End the search with all beams: those that hold all phrases, then others if these are too few."""
     complete = [candidate for candidate in candidates if after(candidate).is_complete]
     is_enough = len(complete) >= len(one.request.outputs)

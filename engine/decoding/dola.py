@@ -1,7 +1,6 @@
 """DoLa: what the last layer says beyond an early one."""
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 from math import log
 from typing import ClassVar
 
@@ -9,7 +8,7 @@ import torch
 
 from beamhouse.engine.decoding.greedy import choose_best
 from beamhouse.engine.decoding.sample import draw
-from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, live
+from beamhouse.engine.decoding.strategy import ModelFacts, Scored, Step, Strategy, newest
 from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.sparse_scores import at_least, keep
 from beamhouse.engine.state.batch import Advance
@@ -23,14 +22,6 @@ LEAST_SHARE = 0.1
 _FIELD = "generation_config.dola_layers"
 _DEEP = 40
 _SPAN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What a mode knows of the model. has_tied_embeddings: whether its head is its embedding."""
-
-    num_layers: int
-    has_tied_embeddings: bool
 
 
 class Dola(Strategy):
@@ -55,13 +46,13 @@ class Dola(Strategy):
         request.read_hidden(candidate_layers(asked, self._model))
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
-        rows, logits = live(requests, step)
+        rows, logits = newest(requests, step)
         given = Scored(rows, logits, step.pipeline.process(rows, _contrasted(rows, logits, step)))
         advances: dict[Request, Advance] = {}
         for do_sample in (False, True):
             group = [request for request in requests if request.config.do_sample is do_sample]
             if group:
-                own = _only(given, set(group))
+                own = _rows_of(given, set(group))
                 advances |= draw(own, group, step) if do_sample else choose_best(own, step)
         return advances
 
@@ -132,7 +123,7 @@ def _farthest(last: torch.Tensor, log_last: torch.Tensor, early: torch.Tensor, l
     return log_early[torch.stack(divergences).argmax(0), torch.arange(len(last), device=last.device)]
 
 
-def _only(given: Scored, requests: set[Request]) -> Scored:
+def _rows_of(given: Scored, requests: set[Request]) -> Scored:
     """The rows of some requests."""
     places = [at for at, row in enumerate(given.rows) if row.request in requests]
     if len(places) == len(given.rows):

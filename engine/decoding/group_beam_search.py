@@ -6,28 +6,24 @@ from typing import ClassVar
 
 import torch
 
-from beamhouse.engine.decoding.beam_search import READS, log_probabilities
 from beamhouse.engine.decoding.beams import (
-    GROUPS,
+    LAST,
+    READS,
     Beams,
     Candidate,
     Search,
     conclude,
     groups_of,
     live_slices,
-    num_candidates,
+    log_probabilities,
+    start_beams,
 )
-from beamhouse.engine.decoding.hypotheses import Pool
 from beamhouse.engine.decoding.strategy import Step, Strategy
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
-from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
-
-LAST = ("length", "time")
-"""Reasons that end all beams at once, so that each is a hypothesis."""
 
 
 class GroupBeamSearch(Strategy):
@@ -42,12 +38,7 @@ class GroupBeamSearch(Strategy):
     reads: ClassVar[frozenset[str]] = READS | {"num_beam_groups", "diversity_penalty", "pad_token_id"}
 
     def prepare(self, request: Request) -> None:
-        config = request.config
-        num_groups = config.num_beam_groups
-        size = config.num_beams // num_groups
-        request.memory[GROUPS] = [
-            Beams.start(size, Pool.of(config, size, request.num_prompt), number * size) for number in range(num_groups)
-        ]
+        start_beams(request, request.config.num_beam_groups)
 
     def advance(self, requests: Seq[Request], step: Step) -> dict[Request, Advance]:
         groups = GroupsStep.of(requests, step)
@@ -113,26 +104,13 @@ class GroupsStep:
                 self.taken[request] += walk(one)
 
 
-def best_of(one: Search, totals: torch.Tensor) -> list[Candidate]:
-    """The best continuations, best first. totals: (K, V)"""
-    size = min(num_candidates(one.request, len(one.beams.totals)), totals.numel())
-    values, places = largest(totals.flatten()[None], size)
-    return one.candidates(values[0].tolist(), places[0].tolist())
-
-
-def may_improve(one: Search, candidates: Seq[Candidate]) -> bool:
-    """Whether the candidates of a step, best first, may lead to a hypothesis that comes in, as in transformers 4.x."""
-    pool = one.beams.pool
-    return not pool.is_full or pool.can_improve(candidates[0].total, one.length)
-
-
 def walk(one: Search) -> list[int]:
     """One step of a group; the tokens its beams go on with.
 
     An end among the first candidates makes a hypothesis, one further down is passed over; the others fill the beams.
     """
     size, beams = len(one.beams.totals), one.beams
-    candidates = best_of(one, one.totals())
+    candidates = one.best(one.totals())
     going_on: list[Candidate] = []
     last: FinishReason | None = None
     for rank, candidate in enumerate(candidates):
@@ -144,7 +122,7 @@ def walk(one: Search) -> list[int]:
             one.finish(candidate, reason)
         if len(going_on) == size:
             break
-    beams.is_done = not going_on or not may_improve(one, candidates)
+    beams.is_done = not going_on or not one.may_improve(candidates)
     if last is not None and not beams.is_done:
         for candidate in going_on:
             one.finish(candidate, last)

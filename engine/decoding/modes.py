@@ -4,11 +4,11 @@ from beamhouse.engine.decoding.assisted import Assistants, Assisted
 from beamhouse.engine.decoding.beam_search import BeamSample, BeamSearch
 from beamhouse.engine.decoding.constrained_beam_search import ConstrainedBeamSearch
 from beamhouse.engine.decoding.contrastive import Contrastive
-from beamhouse.engine.decoding.dola import Dola, ModelFacts
+from beamhouse.engine.decoding.dola import Dola
 from beamhouse.engine.decoding.greedy import Greedy
 from beamhouse.engine.decoding.group_beam_search import GroupBeamSearch
 from beamhouse.engine.decoding.sample import Sample
-from beamhouse.engine.decoding.strategy import Strategy
+from beamhouse.engine.decoding.strategy import ModelFacts, Strategy
 from beamhouse.schemas.generation.config import GenerationMode
 
 # These need nothing; what others need stands in `strategies`.

@@ -17,6 +17,14 @@ from beamhouse.schemas.generation.config import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a mode may know of the model. has_tied_embeddings: whether its head is its embedding."""
+
+    num_layers: int
+    has_tied_embeddings: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What a strategy may use to choose. project: hidden states (n, d) to logits (n, V) float32, as the model's head.
 
@@ -76,17 +84,17 @@ class Scored:
 
 def scored(requests: Seq[Request], step: Step) -> Scored:
     """A row for each live sequence, in order."""
-    rows, logits = live(requests, step)
+    rows, logits = newest(requests, step)
     return Scored(rows, logits, step.pipeline.process(rows, logits))
 
 
-def live(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor]:
+def newest(requests: Seq[Request], step: Step) -> tuple[list[Row], torch.Tensor]:
     """A row for each live sequence, in order, and the logits behind its newest token, (R, V) float32."""
-    rows = [row for request in requests for row in live_rows(request, step.forward)]
+    rows = [row for request in requests for row in newest_rows(request, step.forward)]
     return rows, step.forward.last([row.sequence for row in rows])
 
 
-def live_rows(request: Request, forward: Forward) -> Iterator[Row]:
+def newest_rows(request: Request, forward: Forward) -> Iterator[Row]:
     """The newest position of each live sequence."""
     for sequence in request.sequences:
         shadow = sequence.shadow

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from beamhouse.engine.decoding.dola import ModelFacts, candidate_layers
+from beamhouse.engine.decoding.dola import candidate_layers
+from beamhouse.engine.decoding.strategy import ModelFacts
 from tests.fuzz.requests import Asked
 from tests.parity.allowing import Allowed, callable_of
 from tests.parity.drafting import generate_assisted

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from beamhouse.engine.decoding.dola import ModelFacts, candidate_layers
+from beamhouse.engine.decoding.dola import candidate_layers
+from beamhouse.engine.decoding.strategy import ModelFacts
 from beamhouse.engine.link.errors import InvalidRequest
 from tests.parity.against_plain import NEGATIVE, NUM_NEW, asked, assert_crowd_gets_the_same, assert_same, small_engine
 from tests.parity.models import FAMILIES, reference
