@@ -1,58 +1,37 @@
 """The body of `POST /generate`: our own contract, with the library's names wherever it has one."""
 
 from collections import Counter
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.functional_validators import AfterValidator, PlainValidator
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from beamhouse.schemas.generation.bounds import TokenId, pass_ids
+from beamhouse.schemas.beamhouse.body import (
+    MAX_LISTED,
+    AnyTokenIds,
+    Body,
+    CacheSalt,
+    Deadline,
+    IdsOrLists,
+    Inputs,
+    MaskOrMasks,
+    Messages,
+    Priority,
+    TextOrTexts,
+    text_kind,
+)
+from beamhouse.schemas.generation.bounds import FORCED, MAX_FORCED, MAX_NAME_CHARS, Name, TokenId
 from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
 from beamhouse.schemas.words import ProblemCode
 
-MAX_LISTED = 4096
 MAX_TOP_TOKENS = 100
 MAX_WORD_CHARS = 1024
-MAX_FORCED = 256
+MAX_GRAMMAR_CHARS = 65_536
 
 Mode = Annotated[GenerationMode, Field(strict=False)]
-TokenIds = Annotated[list[TokenId], Field(fail_fast=True), pass_ids()]
-Text = str
 Uint32 = Annotated[int, Field(ge=0, lt=2**32)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
-
-
-class Body(BaseModel):
-    """Base of all request bodies: nothing is coerced, nothing unknown is accepted, null equals absent.
-
-    not_supported: fields of the contract that are refused by name when they are set.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    not_supported: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def drop_nulls(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        known = cls.model_fields.keys() | cls.not_supported
-        return {key: item for key, item in value.items() if item is not None or key not in known}
-
-
-def inputs_kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return "media"
-    if not isinstance(value, list):
-        return "text"
-    if value and isinstance(value[0], str):
-        return "texts"
-    return "id_lists" if value and isinstance(value[0], list) else "ids"
-
-
-def refuse_media(_: object) -> NoReturn:
-    raise PydanticCustomError(ProblemCode.NOT_SUPPORTED, "not supported yet: inputs other than text and token ids")
 
 
 def check_distinct(numbers: list[int]) -> list[int]:
@@ -67,14 +46,6 @@ def scalar_kind(value: object) -> str:
     return "list" if isinstance(value, list) else "one"
 
 
-def text_kind(value: object) -> str:
-    return "texts" if isinstance(value, list) else "text"
-
-
-def ids_kind(value: object) -> str:
-    return "lists" if isinstance(value, list) and value and isinstance(value[0], list) else "list"
-
-
 def object_kind(value: object) -> str:
     return "name" if isinstance(value, str) else "object"
 
@@ -83,55 +54,19 @@ def flag_kind(value: object) -> str:
     return "object" if isinstance(value, dict) else "flag"
 
 
-Inputs = Annotated[
-    Annotated[Text, Tag("text")]
-    | Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED), Tag("texts")]
-    | Annotated[TokenIds, Tag("ids")]
-    | Annotated[list[TokenIds], Field(fail_fast=True, max_length=MAX_LISTED), Tag("id_lists")]
-    | Annotated[dict[str, Any], PlainValidator(refuse_media, json_schema_input_type=dict[str, Any]), Tag("media")],
-    Discriminator(inputs_kind),
-]
-TextOrIds = Annotated[
-    Annotated[Text, Tag("text")] | Annotated[TokenIds, Tag("ids")],
-    Discriminator(inputs_kind),
-]
 ConfigOrName = Annotated[
-    Annotated[GenerationConfig, Tag("object")] | Annotated[str, Field(min_length=1, max_length=128), Tag("name")],
+    Annotated[GenerationConfig, Tag("object")] | Annotated[Name, Tag("name")],
     Discriminator(object_kind),
 ]
-
-
-TextOrTexts = Annotated[
-    Annotated[Text, Tag("text")]
-    | Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED), Tag("texts")],
-    Discriminator(text_kind),
-]
-IdsOrLists = Annotated[
-    Annotated[TokenIds, Tag("list")] | Annotated[list[TokenIds], Field(max_length=MAX_LISTED), Tag("lists")],
-    Discriminator(ids_kind),
-]
-MaskBit = Annotated[int, Field(ge=0, le=1)]
-Mask = Annotated[list[MaskBit], Field(fail_fast=True)]
-MaskOrMasks = Annotated[
-    Annotated[Mask, Tag("list")] | Annotated[list[Mask], Field(max_length=MAX_LISTED), Tag("lists")],
-    Discriminator(ids_kind),
-]
-Word = Annotated[str, Field(min_length=1, max_length=MAX_WORD_CHARS)]
-Words = Annotated[list[Word], Field(fail_fast=True, min_length=1, max_length=MAX_FORCED)]
-WordOrChoice = Annotated[
-    Annotated[Word, Tag("text")] | Annotated[Words, Tag("texts")],
+ForcedWord = Annotated[str, Field(min_length=1, max_length=MAX_WORD_CHARS)]
+ForcedWords = Annotated[list[ForcedWord], FORCED]
+ForcedWordOrChoice = Annotated[
+    Annotated[ForcedWord, Tag("text")] | Annotated[ForcedWords, Tag("texts")],
     Discriminator(text_kind),
 ]
 Position = Annotated[int, Field(ge=0, lt=2**31)]
-Layer = Annotated[int, Field(ge=-4096, le=4096)]
+LayerNumber = Annotated[int, Field(ge=-4096, le=4096)]
 DISTINCT = (Field(fail_fast=True), AfterValidator(check_distinct))
-
-
-class Message(Body):
-    """One turn of a conversation."""
-
-    role: str = Field(min_length=1, max_length=64)
-    content: Text
 
 
 class PrefixAllowedTokens(Body):
@@ -140,13 +75,19 @@ class PrefixAllowedTokens(Body):
     token_ids: Annotated[list[TokenId], Field(fail_fast=True, min_length=1)] | None = Field(
         default=None, description="The only tokens allowed at every step."
     )
-    sequences: Annotated[list[TokenIds], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED)] | None = Field(
+    sequences: Annotated[list[AnyTokenIds], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED)] | None = Field(
         default=None, description="The generated tokens must be one of these."
     )
-    trie: str | None = Field(default=None, max_length=128, description="Name of sequences stored on the server.")
-    regex: str | None = Field(default=None, max_length=65_536, description="The text must match this expression.")
+    trie: str | None = Field(
+        default=None, max_length=MAX_NAME_CHARS, description="Name of sequences stored on the server."
+    )
+    regex: str | None = Field(
+        default=None, max_length=MAX_GRAMMAR_CHARS, description="The text must match this expression."
+    )
     json_schema: dict[str, Any] | None = Field(default=None, description="The text must be JSON of this schema.")
-    grammar: str | None = Field(default=None, max_length=65_536, description="The text must follow this Lark grammar.")
+    grammar: str | None = Field(
+        default=None, max_length=MAX_GRAMMAR_CHARS, description="The text must follow this Lark grammar."
+    )
     whitespace: Literal["compact", "single", "free"] | None = Field(
         default=None,
         description="White space between the parts of JSON, by `json_schema` or `%json` in a `grammar`: none, at most "
@@ -171,8 +112,8 @@ class PrefixAllowedTokens(Body):
 class NamedCallable(Body):
     """A logits processor or stopping criterion registered on the server."""
 
-    name: str = Field(min_length=1, max_length=128)
-    args: dict[str, Any] = {}
+    name: Name
+    args: dict[str, Any] = Field(default={})
 
 
 class TransitionScores(Body):
@@ -209,7 +150,7 @@ class Outputs(Body):
     positions: Annotated[list[Position], *DISTINCT] | None = Field(
         default=None, description="Generated positions to keep of the tensors, counted from 0; all if not set."
     )
-    layers: Annotated[list[Layer], *DISTINCT] | None = Field(
+    layers: Annotated[list[LayerNumber], *DISTINCT] | None = Field(
         default=None, description="Layers to keep of hidden states and attentions; negative ones count from the last."
     )
 
@@ -225,7 +166,7 @@ class GenerateRequest(Body):
     inputs: Inputs | None = Field(
         default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
     )
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1024)] | None = Field(
+    messages: Messages | None = Field(
         default=None, description="A conversation, rendered by the model's chat template; instead of `inputs`."
     )
     generation_config: ConfigOrName | None = Field(
@@ -244,10 +185,10 @@ class GenerateRequest(Body):
         description="For each of `negative_prompt_ids` 1, or 0 for padding before the first 1, which is not attended "
         "to; zeros behind a 1 are refused.",
     )
-    assistant_model: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+    assistant_model: Name | None = Field(
         default=None, description="Name of a draft model that the server loaded at its start."
     )
-    force_words: Annotated[list[WordOrChoice], Field(min_length=1, max_length=MAX_FORCED)] | None = Field(
+    force_words: Annotated[list[ForcedWordOrChoice], Field(min_length=1, max_length=MAX_FORCED)] | None = Field(
         default=None,
         description="`force_words_ids` in words, behind those given as ids; a list in a word's place is a choice. Each "
         "is looked for as it stands inside a text, so with a space before it unless it begins with one.",
@@ -270,16 +211,9 @@ class GenerateRequest(Body):
         default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."
     )
     outputs: Outputs | None = None
-    priority: int | None = Field(default=None, ge=-(2**31), lt=2**31, description="Higher ones leave the queue first.")
-    deadline_s: float | None = Field(
-        default=None,
-        gt=0,
-        le=86_400,
-        description="Seconds from the arrival of the request within which its first step must begin.",
-    )
-    cache_salt: str | None = Field(
-        default=None, max_length=256, description="Cached prefixes are shared only under equal salts."
-    )
+    priority: Priority = None
+    deadline_s: Deadline = None
+    cache_salt: CacheSalt = None
 
     @model_validator(mode="after")
     def check_pairs(self) -> "GenerateRequest":

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from beamhouse.schemas.beamhouse.answers import Usage
-from beamhouse.schemas.beamhouse.generate import Body, TextOrIds, TokenIds
+from beamhouse.schemas.beamhouse.body import MAX_LISTED, AnyTokenIds, Body, CacheSalt, Deadline, Priority, TextOrIds
 
 
 class ScorePair(Body):
@@ -18,10 +18,10 @@ class ScorePair(Body):
 class ScoreRequest(Body):
     """Pairs to score, each by itself."""
 
-    pairs: Annotated[list[ScorePair], Field(min_length=1, max_length=4096)]
-    priority: int | None = Field(default=None, ge=-(2**31), lt=2**31)
-    deadline_s: float | None = Field(default=None, gt=0, le=86_400)
-    cache_salt: str | None = Field(default=None, max_length=256)
+    pairs: Annotated[list[ScorePair], Field(min_length=1, max_length=MAX_LISTED)]
+    priority: Priority = None
+    deadline_s: Deadline = None
+    cache_salt: CacheSalt = None
 
 
 class ContinuationScore(BaseModel):
@@ -61,7 +61,7 @@ class TransitionScoresRequest(Body):
     -1 past the end of a beam.
     """
 
-    sequences: Annotated[list[TokenIds], Field(fail_fast=True, min_length=1, max_length=4096)]
+    sequences: Annotated[list[AnyTokenIds], Field(fail_fast=True, min_length=1, max_length=MAX_LISTED)]
     scores: list[Any] | Base64Tensor = Field(union_mode="left_to_right")
     beam_indices: Annotated[list[BeamIndices], Field(fail_fast=True)] | None = None
     normalize_logits: bool = False

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from beamhouse.schemas.beamhouse.generate import Body
+from beamhouse.schemas.beamhouse.body import Body
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem
+from beamhouse.schemas.generation.bounds import MAX_NAME_CHARS
 from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import Stage
 
@@ -91,7 +92,9 @@ class ValidateRequest(Body):
     """A configuration to look at: an object (also as JSON text) or the name of a stored one."""
 
     generation_config: dict[str, Any] | str
-    assistant_model: str | None = Field(default=None, max_length=128, description="As beside it in a request.")
+    assistant_model: str | None = Field(
+        default=None, max_length=MAX_NAME_CHARS, description="As beside it in a request."
+    )
     prompt_len: int = Field(default=1, ge=1, lt=2**31, description="Prompt tokens that lengths are worked out for.")
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from beamhouse.schemas.beamhouse.generate import Body, Inputs
+from beamhouse.schemas.beamhouse.body import Body, Inputs
 from beamhouse.schemas.generation.parts import Watermark
 
 

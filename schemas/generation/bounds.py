@@ -15,8 +15,10 @@ MAX_IDS = 2**18
 MAX_PHRASES = 2**14
 MAX_PHRASE_IDS = 1024
 MAX_LAYERS = 1024
+MAX_FORCED = 256
 MAX_STOP_STRINGS = 64
 MAX_STOP_STRING_CHARS = 1024
+MAX_NAME_CHARS = 128
 
 AtLeastZero = Annotated[int, Field(ge=0, le=MAX_INT)]
 AtLeastOne = Annotated[int, Field(ge=1, le=MAX_INT)]
@@ -57,3 +59,6 @@ SomeTokenIds = Annotated[list[TokenId], Field(fail_fast=True, min_length=1, max_
 Phrase = Annotated[list[TokenId], Field(fail_fast=True, min_length=1, max_length=MAX_PHRASE_IDS)]
 Phrases = Annotated[list[Phrase], Field(fail_fast=True, min_length=1, max_length=MAX_PHRASES)]
 StopString = Annotated[str, Field(min_length=1, max_length=MAX_STOP_STRING_CHARS)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+FORCED = Field(fail_fast=True, min_length=1, max_length=MAX_FORCED)
+"""Of lists of what the output must hold."""

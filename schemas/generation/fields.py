@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model
 from pydantic_core import PydanticCustomError
 
 from beamhouse.schemas.generation.bounds import (
+    FORCED,
     MAX_FIELDS,
     MAX_STOP_STRINGS,
     AtLeastOne,
@@ -139,13 +140,11 @@ class DeclaredFields(BaseModel, Generic[Silent]):
     """N-grams of this size may not occur twice; 0 is off."""
     bad_words_ids: Phrases | None = None
     """Token sequences that may not be generated."""
-    force_words_ids: Annotated[list[Phrase | Phrases], Field(fail_fast=True, min_length=1, max_length=256)] | None = (
-        None
-    )
+    force_words_ids: Annotated[list[Phrase | Phrases], FORCED] | None = None
     """Phrases the output must hold; a list of phrases in a phrase's place is a choice between them."""
     renormalize_logits: Annotated[bool | Silent, Default(False)] = UNSET
     """Apply log-softmax after all processors."""
-    constraints: Annotated[list[AnyConstraint], Field(fail_fast=True, min_length=1, max_length=256)] | None = None
+    constraints: Annotated[list[AnyConstraint], FORCED] | None = None
     """What the output of a constrained beam search must hold, before `force_words_ids`."""
     forced_bos_token_id: TokenId | None = None
     """The token forced after a sequence of one token."""

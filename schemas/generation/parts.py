@@ -11,6 +11,7 @@ from beamhouse.schemas.generation.bounds import (
     AtLeastOne,
     AtLeastZero,
     Bias,
+    Name,
     Phrase,
     Phrases,
     TokenId,
@@ -146,7 +147,7 @@ AnyConstraint = Annotated[PhrasalConstraint | DisjunctiveConstraint | OrderedCon
 Watermark = Annotated[
     Annotated[WatermarkingConfig, Tag("greenlist")]
     | Annotated[SynthIDTextWatermarkingConfig, Tag("synthid")]
-    | Annotated[str, Field(min_length=1, max_length=128), Tag("profile")],
+    | Annotated[Name, Tag("profile")],
     Discriminator(_watermark_kind),
 ]
 CacheImplementation = Literal[

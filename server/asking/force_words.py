@@ -1,8 +1,8 @@
 """`force_words`: the words an answer must hold, as token ids."""
 
 from beamhouse.engine.link.errors import InvalidRequest
-from beamhouse.schemas.beamhouse.generate import MAX_FORCED, GenerateRequest
-from beamhouse.schemas.generation.bounds import MAX_PHRASE_IDS
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.generation.bounds import MAX_FORCED, MAX_PHRASE_IDS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode

@@ -3,7 +3,8 @@
 import anyio
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
-from beamhouse.schemas.beamhouse.generate import GenerateRequest, Inputs, Message
+from beamhouse.schemas.beamhouse.body import Inputs, Message
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
