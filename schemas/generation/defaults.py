@@ -11,6 +11,11 @@ LIBRARY_DEFAULTS: dict[str, Any] = {name: default.value for name, default in _DE
 """Value of each field that nobody sets. `max_length` counts from the end of the prompt here, and only here."""
 
 
+def only_with(field: str) -> tuple[str, ...]:
+    """The fields that have an effect only where this one is on."""
+    return tuple(name for name, default in _DEFAULTS.items() if default.only == field)
+
+
 def is_neutral(field: str, value: object) -> bool:
     """Whether this value of this field asks for nothing: unset, the library's default, or a value that means "off"."""
     return value is None or value == _DEFAULTS[field].value or value in _DEFAULTS[field].off

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from itertools import chain, pairwise
 
-from beamhouse.schemas.generation.defaults import is_neutral
+from beamhouse.schemas.generation.defaults import is_neutral, only_with
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.modes import (
     OVER_PLAIN,
@@ -21,16 +21,7 @@ from beamhouse.schemas.words import ProblemCode
 
 Fault = tuple[str, str]
 
-SAMPLING_FIELDS = (
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "top_h",
-    "typical_p",
-    "epsilon_cutoff",
-    "eta_cutoff",
-)
+SAMPLING_FIELDS = only_with("do_sample")
 BEAM_FIELDS = ("early_stopping", "length_penalty", "num_beam_groups", "diversity_penalty")
 MODEL_DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
 ALIGNMENT_FIELDS = ("assistant_lookbehind", "target_lookbehind", "assistant_ensemble_weight")

@@ -112,21 +112,21 @@ class DeclaredFields(BaseModel, Generic[Silent]):
     """Positions reserved in a static cache (5.x)."""
 
     # Scores
-    temperature: Annotated[Temperature | Silent, Default(1.0)] = UNSET
+    temperature: Annotated[Temperature | Silent, Default(1.0, only="do_sample")] = UNSET
     """Divides the scores of a sampled step; from 1e-6 to 1e6. For greedy decoding set `do_sample` to false."""
-    top_k: Annotated[AtLeastZero | Silent, Default(50, off=(0,))] = UNSET
+    top_k: Annotated[AtLeastZero | Silent, Default(50, off=(0,), only="do_sample")] = UNSET
     """Sampling keeps the k best tokens, 0 is off; in contrastive search the number of candidates."""
-    top_p: Annotated[Share | Silent, Default(1.0)] = UNSET
+    top_p: Annotated[Share | Silent, Default(1.0, only="do_sample")] = UNSET
     """Sampling keeps the likeliest tokens that together reach this probability, at least one; 1 is off."""
-    min_p: Annotated[Share | None, Default(off=(0.0,))] = None
+    min_p: Annotated[Share | None, Default(off=(0.0,), only="do_sample")] = None
     """Sampling drops tokens less likely than this share of the likeliest one's probability; 0 is off."""
-    top_h: ShareAboveZero | None = None
+    top_h: Annotated[ShareAboveZero | None, Default(only="do_sample")] = None
     """Sampling keeps the likeliest tokens whose entropy stays within this share of the whole."""
-    typical_p: Annotated[ShareAboveZero | Silent, Default(1.0)] = UNSET
+    typical_p: Annotated[ShareAboveZero | Silent, Default(1.0, only="do_sample")] = UNSET
     """Sampling keeps the tokens of most typical surprise that together reach this probability; 1 is off."""
-    epsilon_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0)] = UNSET
+    epsilon_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0, only="do_sample")] = UNSET
     """Sampling drops tokens below this probability; 0 is off."""
-    eta_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0)] = UNSET
+    eta_cutoff: Annotated[ShareBelowOne | Silent, Default(0.0, only="do_sample")] = UNSET
     """Sampling drops tokens below a probability that shrinks with the entropy; 0 is off."""
     diversity_penalty: Annotated[Annotated[float, Field(ge=0, le=1e3)] | Silent, Default(0.0)] = UNSET
     """Diverse beam search: taken from a token's score for each earlier group's beam that chose it in this step."""

@@ -15,10 +15,14 @@ UNSET: Any = None
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """value: what the library takes where nobody sets the field. off: values beside it that ask for nothing either."""
+    """value: what the library takes where nobody sets the field. off: values beside it that ask for nothing either.
+
+    only: the field that has to be on for this one to have an effect.
+    """
 
     value: object = None
     off: tuple[object, ...] = ()
+    only: str = ""
 
 
 def defaults_of(fields: Mapping[str, FieldInfo]) -> dict[str, Default]:

@@ -49,7 +49,7 @@ def test_every_field_has_a_random_value_for_the_properties():
 
 
 @given(configs())
-def test_a_configuration_survives_the_way_to_the_engine(values):
+def test_a_configuration_survives_its_way_through_json(values):
     config = GenerationConfig(**values)
     assert config.set_fields().keys() == values.keys()
     assert GenerationConfig.model_validate(config.model_dump(mode="json", exclude_none=True)) == config

@@ -1,11 +1,14 @@
 """A resolved configuration arrives in the engine as it left."""
 
 import pytest
+from hypothesis import given
 
 from beamhouse.engine.link.config_wire import said
 from beamhouse.engine.link.messages import Submission, decode_inbound, encode
+from beamhouse.schemas.generation.config import GenerationConfig, resolve
 from beamhouse.schemas.generation.resolved import SILENT, Resolved
 from tests.configs import running
+from tests.schemas.strategies import configs
 
 PHRASES = [[3, 4], [5]]
 SYNTHID = {"ngram_len": 5, "keys": [2**63 - 1, 7], "sampling_table_size": 9}
@@ -45,6 +48,12 @@ def test_every_value_arrives_with_its_type(fields):
     config = running(fields)
     assert repr(arrived(config)) == repr(config)
     assert arrived(config) == config
+
+
+@given(configs())
+def test_whatever_is_asked_arrives(values):
+    config = resolve(GenerationConfig(**values), GenerationConfig(), prompt_len=3, context_len=None)
+    assert repr(arrived(config)) == repr(config)
 
 
 def test_the_mode_and_the_draft_model_arrive():
