@@ -4,8 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.engine.link.errors import EngineError, EngineUnavailable
@@ -195,6 +197,16 @@ class FakeEngine:
             tensors=tensors,
             prompt_logprobs=[None, *(-float(n) for n in range(1, count))] if submission.wanted.prompt_logprobs else [],
         )
+
+
+def save_byte_tokenizer(directory: Path) -> str:
+    """The file of a tokenizer with one token for each byte."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(directory / "tokenizer.json"))
+    return str(directory / "tokenizer.json")
 
 
 def fake_info(tokenizer_file: str | None, **changes: object) -> ModelInfo:

@@ -1,6 +1,7 @@
 """A request without a server: its text comes in pieces, its answer is that of a server, its refusals are text."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +10,19 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import EngineUnavailable, RequestFailed
 from beamhouse.server.command.in_process import LocalRequest, RequestRefused, answer
 from beamhouse.server.service import Service
-from tests.fakes import FakeEngine, fake_info, tokens_of
-from tests.http.conftest import anyio_backend, encode, logs, tokenizer_file  # noqa: F401  # fixtures
+from tests.fakes import FakeEngine, fake_info, save_byte_tokenizer, tokens_of
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def engine(tokenizer_file: str) -> FakeEngine:  # noqa: F811  # the fixture
-    return FakeEngine(fake_info(tokenizer_file))
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(fake_info(save_byte_tokenizer(tmp_path)))
 
 
 async def ask(engine: FakeEngine, **body: Any) -> tuple[Any, list[str]]:

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 
 from beamhouse.config.settings import Settings
 from beamhouse.server.app import create_app
-from tests.fakes import FakeEngine, fake_info
+from tests.fakes import FakeEngine, fake_info, save_byte_tokenizer
 
 
 @pytest.fixture
@@ -30,14 +30,7 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tokenizer with one token for each byte."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(str(path))
-    return str(path)
+    return save_byte_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 @pytest.fixture(scope="session")
