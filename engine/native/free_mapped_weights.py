@@ -16,6 +16,8 @@ def forget_pages(tensor: torch.Tensor, maps: Path = MAPS) -> None:
     """
     begin = tensor.untyped_storage().data_ptr() + tensor.storage_offset() * tensor.itemsize
     begin, end = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, (begin + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    # Of a file's pages, MADV_DONTNEED only drops the copy in memory; other memory would be zeroed, which is why the
+    # addresses are looked up first.
     if begin < end and _is_file(begin, end, maps):
         ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
 

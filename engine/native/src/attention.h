@@ -10,8 +10,8 @@
 // transposed and one of values straight, both in units of four bytes, so that a dot product with 16 keys, and a
 // weighted sum of 16 values, are tiles as those of a matrix. The queries that share a key head are rows of one tile.
 //
-//   keys (blocks * block / 16, kv_heads, head_dim / n, 16, n), values (blocks * block / 16, kv_heads, 16 / n, head_dim,
-//   n), n being the numbers in a unit: 1 of float32, 2 of bfloat16
+//   keys    (num_blocks * block / 16, kv_heads, head_dim / n, 16, n)
+//   values  (num_blocks * block / 16, kv_heads, 16 / n, head_dim, n)    n: numbers in a unit, 1 or 2
 //
 // Positions are visited 64 at a time, from multiples of 64 on. What one query gets thus never depends on how many
 // others are fed with it.

@@ -1,6 +1,6 @@
-// A stack of decoder layers, each described by its parts: which norms stand where, how positions come in, what the
-// feed-forward part is, and how branches join the stream of hidden states. All numbers are rounded where a model of
-// torch operations rounds them.
+// A stack of decoder layers (Vaswani et al., arXiv:1706.03762, with the norms ahead of their branches), each described
+// by its parts: which norms stand where, how positions come in, what the feed-forward part is, and how branches join
+// the residual stream. All numbers are rounded where a model of torch operations rounds them.
 #pragma once
 
 #include <memory>
@@ -283,7 +283,10 @@ class Decoder {
 
   Shape shape_;
   std::vector<Layer> layers_;
-  std::vector<T> x_, normed_, branch_, qkv_, attended_, inner_;
+  std::vector<T> x_, normed_, branch_;  // (num_tokens, hidden) each; x_ is the stream
+  std::vector<T> qkv_;                  // (num_tokens, qkv_width())
+  std::vector<T> attended_;             // (num_tokens, heads * head_dim)
+  std::vector<T> inner_;                // (num_tokens, intermediate)
   Workspace space_;
   std::vector<std::unique_ptr<Scratch<T>>> scratch_;
 };

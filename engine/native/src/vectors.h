@@ -122,7 +122,7 @@ inline float largest(Floats x) {
   return lanes[0];
 }
 
-// e^x, within 2 units in the last place; 0 below -87.3, the largest exponent above 88.3.
+// e^x (Cephes, `expf`), within 2 units in the last place; 0 below -87.3, the largest exponent above 88.3.
 inline Floats exponential(Floats x) {
   const Floats high = all(88.3762626647949f), low = all(-87.3365447504f);
   Floats bounded = x > high ? high : x;
