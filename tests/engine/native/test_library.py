@@ -12,7 +12,7 @@ import torch
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.logits.multinomial import Turn, certain, winners
 from beamhouse.engine.native import choices, mirrored
-from beamhouse.engine.native.choices import in_order, unlike_torch
+from beamhouse.engine.native.choices import sort, unlike_torch
 from beamhouse.engine.native.compiler import NoKernels, kernels_file
 from beamhouse.engine.native.library import KernelFailed, Kernels, load_kernels, open_library
 from beamhouse.engine.native.pick import pick_kernels
@@ -124,7 +124,7 @@ def test_what_a_kernel_throws_is_an_exception_here(size: int):
     kernels, scores = load_kernels(2), torch.randn(4, 100)
     with pytest.raises(KernelFailed, match=r"bh_sort: .*vector"):
         kernels.functions.bh_sort(kernels.team, scores.data_ptr(), 1, size, None, None)
-    assert torch.equal(in_order(kernels, scores), scores.sort(dim=-1).values)
+    assert torch.equal(sort(kernels, scores), scores.sort(dim=-1).values)
 
 
 OUT_OF_THREADS = """
