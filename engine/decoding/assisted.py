@@ -16,6 +16,7 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.resolved import given
 from beamhouse.schemas.words import ProblemCode
 
 READS = frozenset(
@@ -108,29 +109,12 @@ class Assisted(Strategy):
         drafting_of(request).drafter.release(request)
 
     def _drafter(self, request: Request) -> Drafter:
-        config, name = request.config, request.config.assistant_model
-        given = {
-            "assistant_model": name,
-            "generation_config.assistant_early_exit": config.assistant_early_exit,
-            "generation_config.prompt_lookup_num_tokens": config.prompt_lookup_num_tokens,
-        }
-        asked = [path for path, value in given.items() if value is not None]
-        if len(asked) > 1:
-            raise invalid(
-                asked[0], ProblemCode.CONFLICT, f"{' and '.join(asked)} draft in different ways; allowed: one of them"
-            )
+        config = request.config
         if config.prompt_lookup_num_tokens is not None:
             return self._lookup
         if config.assistant_early_exit is not None:
             return self._early_exit()
-        if name is None:
-            raise invalid("generation_config.use_mtp", ProblemCode.NOT_SUPPORTED, "this model has no layers that draft")
-        if name not in self.assistants.models:
-            known = ", ".join(sorted(self.assistants.models)) or "none"
-            raise invalid(
-                "assistant_model", ProblemCode.UNKNOWN_NAME, f"there is no draft model {name[:64]!r}; loaded: {known}"
-            )
-        return self.assistants.models[name]
+        return self.assistants.models[given(config.assistant_model)]
 
     def _early_exit(self) -> Drafter:
         if self.assistants.early_exit is None:

@@ -65,11 +65,6 @@ def candidate_layers(asked: str | list[int], model: ModelFacts) -> tuple[int, ..
     """
     last = model.num_layers
     if isinstance(asked, list):
-        outside = next((layer for layer in asked if not 0 <= layer < last), None)
-        if outside is not None:
-            raise invalid(
-                _FIELD, ProblemCode.OUT_OF_RANGE, f"dola_layers holds {outside}; allowed: 0 <= layer < {last}"
-            )
         return tuple(dict.fromkeys(asked))
     if asked == "high":
         return tuple(range(last // 2 if last <= _DEEP else last - _SPAN, last, 2))

@@ -6,10 +6,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.request import Request, Row
-from beamhouse.schemas.words import ProblemCode
 
 
 class Processor(Protocol):
@@ -50,12 +48,3 @@ def known_ids(token_ids: Seq[int], vocab_size: int) -> Ids:
     """Those inside the vocabulary, where one outside it is no fault."""
     ids = as_ids(token_ids)
     return ids[(ids >= 0) & (ids < vocab_size)]
-
-
-def check_ids(field: str, ids: Ids, vocab_size: int) -> None:
-    """Raises InvalidRequest when an id lies outside the vocabulary."""
-    if len(ids) and not (ids.min() >= 0 and ids.max() < vocab_size):
-        worst = int(ids.max() if ids.max() >= vocab_size else ids.min())
-        raise invalid(
-            field, ProblemCode.OUT_OF_RANGE, f"{field.split('.')[-1]} holds {worst}; allowed: 0 to {vocab_size - 1}"
-        )

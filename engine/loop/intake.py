@@ -8,15 +8,14 @@ import torch
 
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.decoding.strategy import Strategy
-from beamhouse.engine.link.errors import EngineError, InvalidRequest, RequestFailed
+from beamhouse.engine.link.errors import EngineError, RequestFailed, invalid
 from beamhouse.engine.link.messages import Submission, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.processors.guidance import first_sequence
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.generation.modes import GenerationMode, row_field
-from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import ProblemCode
 
 logger = logging.getLogger(__name__)
@@ -73,24 +72,15 @@ class Intake:
         return generator
 
     def _check(self, request: Request) -> None:
-        """What only the engine knows: whether the rows fit a step, and all that they may come to hold the cache."""
-        config, cache, limits = request.config, self._cache, self._limits
-        problems = []
-        if not request.submission.prompt_ids:
-            problems.append(Problem("inputs", ProblemCode.EMPTY, "the prompt has no tokens"))
-        rows, length = config.width, config.max_length
-        if rows > limits.max_rows:
-            field = row_field(config.mode)
-            guided = " with guidance" if config.is_guided else ""
-            text = f"{field} is {getattr(config, field)}, which takes {rows} rows of a step{guided}"
-            problem = f"{text}; allowed: at most {limits.max_rows}"
-            problems.append(Problem(f"generation_config.{field}", ProblemCode.OUT_OF_RANGE, problem))
-        elif self._most_blocks(request) > cache.num_blocks:
+        """Whether all rows at full length fit the cache, which only the engine knows; the rest was judged before."""
+        config, cache = request.config, self._cache
+        assert request.submission.prompt_ids, "a prompt has tokens"
+        assert config.width <= self._limits.max_rows, "a prompt fits a step"
+        if self._most_blocks(request) > cache.num_blocks:
             room = cache.num_blocks * cache.block_size
-            text = f"{rows} sequences of up to {length} tokens do not fit the cache, which holds {room} tokens"
-            problems.append(Problem("generation_config.max_length", ProblemCode.OUT_OF_RANGE, text))
-        if problems:
-            raise InvalidRequest(problems)
+            text = f"{config.width} sequences of up to {config.max_length} tokens do not fit the cache"
+            text += f", which holds {room} tokens"
+            raise invalid("generation_config.max_length", ProblemCode.OUT_OF_RANGE, text)
 
     def _most_blocks(self, request: Request) -> int:
         """Cache blocks a request may come to hold: all its rows at full length, shadows after their own prompts."""

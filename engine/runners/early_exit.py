@@ -22,7 +22,7 @@ class EarlyExitRunner:
         self._runner, self._cache = runner, cache
         self.device: torch.device = runner.device
         self._store: Store | None = None
-        self.max_layers = self.num_layers = len(LayerList(runner.model))
+        self.num_layers = len(LayerList(runner.model))
 
     @property
     def vocab_size(self) -> int:

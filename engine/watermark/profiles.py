@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.watermark.bayesian import BayesianWeights
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.model_rules import watermark_problems
@@ -19,7 +18,6 @@ from beamhouse.schemas.generation.watermarking import (
     SynthIDTextWatermarkingConfig,
     WatermarkingConfig,
 )
-from beamhouse.schemas.words import ProblemCode
 
 Mark = WatermarkingConfig | SynthIDTextWatermarkingConfig
 
@@ -56,15 +54,12 @@ def check_default(profiles: Profiles, default: str | None, is_required: bool) ->
         raise ValueError("require_watermark needs a watermark in watermarks, or a model that brings one")
 
 
-def find_profile(named: Mark | str | None, profiles: Profiles, field: str) -> Profile | None:
-    """What a `watermarking_config` asks for; None for no watermark. Raises InvalidRequest for an unknown name."""
+def find_profile(named: Mark | str | None, profiles: Profiles) -> Profile | None:
+    """What a `watermarking_config` asks for; None for no watermark. named: one of `profiles`, if it is a name."""
     if named is None or named == NO_WATERMARK:
         return None
     if not isinstance(named, str):
         return Profile(named)
-    if named not in profiles:
-        known = ", ".join(sorted(profiles)) or "none"
-        raise invalid(field, ProblemCode.UNKNOWN_NAME, f"no watermark is called {named[:64]} here; known: {known}")
     return profiles[named]
 
 

@@ -143,9 +143,11 @@ async def heal(service: Service, model: Model, body: GenerateRequest, prompt: Pr
     """
     text = model.need_text("generation_config.token_healing")
     healing = await anyio.to_thread.run_sync(text.heal, prompt.token_ids, limiter=service.limiter)
-    if not healing.sequence_bias:
+    # A tokenizer may have more tokens than the model.
+    bias = [(ids, weight) for ids, weight in healing.sequence_bias if max(ids) < model.info.vocab_size]
+    if not bias:
         return replace(prompt, token_ids=healing.kept_ids or prompt.token_ids)
-    submission = healing_submission(body, healing.prompt_ids, healing.sequence_bias)
+    submission = healing_submission(body, healing.prompt_ids, bias)
     token_ids = await collect(submit_all(service, [submission], arrived_at)[0])
     return replace(prompt, token_ids=[*healing.kept_ids, *token_ids])
 

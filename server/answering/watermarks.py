@@ -18,8 +18,9 @@ from beamhouse.engine.watermark.profiles import Mark, Profile, find_profile
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectRequest
 from beamhouse.schemas.generation.model_rules import PREFIX, watermark_problems
-from beamhouse.schemas.generation.watermarking import WatermarkingConfig
+from beamhouse.schemas.generation.watermarking import NO_WATERMARK, WatermarkingConfig
 from beamhouse.schemas.judge.asked import Prompt
+from beamhouse.schemas.judge.name_rules import unknown_watermark
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.translate import AcceptedRequest
@@ -35,7 +36,9 @@ THRESHOLD = 0.5
 def wanted_profile(body: DetectRequest, model: Model) -> Profile:
     """The watermark to look for. Raises InvalidRequest."""
     named = body.watermarking_config or model.config.watermarking_config
-    profile = find_profile(named, model.profiles, FIELD)
+    if isinstance(named, str) and named != NO_WATERMARK and named not in model.profiles:
+        raise InvalidRequest([unknown_watermark(FIELD, named, model.facts.watermarks)])
+    profile = find_profile(named, model.profiles)
     if profile is None:
         known = ", ".join(sorted(model.profiles)) or "none"
         message = f"{FIELD} says no watermark to look for; give one, or the name of one of the server's: {known}"
@@ -126,7 +129,7 @@ async def add_flags(service: Service, model: Model, plan: AcceptedRequest, answe
     """Say of each generated token whether it speaks for the mark, if `outputs.watermark_flags` asks for it."""
     if not plan.outputs.watermark_flags:
         return
-    profile = find_profile(plan.config.watermarking_config, model.profiles, PREFIX + FIELD)
+    profile = find_profile(plan.config.watermarking_config, model.profiles)
     assert profile is not None, "checked before anything was computed"
 
     def flag_all(mark: Mark) -> list[Flags]:

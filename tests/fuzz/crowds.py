@@ -89,7 +89,8 @@ def draw_crowd(dice: Dice, family: str, kernels: str, modes: Seq[str], most: int
         for _ in range(dice.choice([1, 1, 1, 2])):
             cancelled_at = comes_at + dice.randrange(12) if dice.maybe(0.12) else None
             members.append(Member(asked, asked.submission(family, **terms), comes_at, cancelled_at))
-    return Crowd(_settings(dice, kernels, max_new), members)
+    settings = _settings(dice, kernels, max_new)
+    return Crowd(settings, [member for member in members if member.submission.config.width <= settings["max_rows"]])
 
 
 def _settings(dice: Dice, kernels: str, max_new: int) -> dict[str, Any]:

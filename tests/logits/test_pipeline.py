@@ -7,9 +7,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from beamhouse.engine.link.errors import InvalidRequest
-from beamhouse.engine.link.messages import Constraint
+from beamhouse.engine.link.messages import Constraint, Named
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.logits.pipeline import FIELDS
+from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
 from beamhouse.schemas.generation.config import GenerationConfig
 from tests.logits.support import make_pipeline, make_request, make_row, process
 
@@ -56,28 +57,11 @@ def test_several_rows_of_one_request_are_scored_by_their_own_tokens() -> None:
     assert scores[:, [1, 4, 5]].tolist() == [[0.5, 0.5, 1.0], [0.5, 1.0, 0.5]]
 
 
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"sequence_bias": [([1, VOCAB], 1.0)]}, "generation_config.sequence_bias"),
-        ({"bad_words_ids": [[VOCAB]]}, "generation_config.bad_words_ids"),
-        ({"forced_bos_token_id": VOCAB}, "generation_config.forced_bos_token_id"),
-        ({"forced_eos_token_id": [1, VOCAB]}, "generation_config.forced_eos_token_id"),
-        ({"exponential_decay_length_penalty": (1, 1.1)}, "generation_config.exponential_decay_length_penalty"),
-        ({"exponential_decay_length_penalty": (1, 1.1), "eos": (VOCAB,)}, "generation_config.eos_token_id"),
-        ({"constraint": Constraint(token_ids=[VOCAB])}, "prefix_allowed_tokens"),
-    ],
-)
-def test_what_the_model_cannot_obey_is_refused_by_name(fields: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        make_pipeline(VOCAB).prepare(make_request([1], **fields))
-    assert [problem.field for problem in caught.value.problems] == [field]
-
-
 def test_all_problems_are_told_at_once() -> None:
-    request = make_request([1], forced_bos_token_id=VOCAB, bad_words_ids=[[VOCAB]])
+    bad_arguments, no_tokenizer = Named("force_prefix", {"token_ids": []}), Constraint(regex="a")
+    request = make_request([1], constraint=no_tokenizer, named=[bad_arguments])
     with pytest.raises(InvalidRequest) as caught:
-        make_pipeline(VOCAB).prepare(request)
+        make_pipeline(VOCAB, Registry(BUILTIN, {})).prepare(request)
     assert len(caught.value.problems) == 2
 
 

@@ -187,11 +187,8 @@ def test_a_cancelled_request_gives_its_draft_blocks_back() -> None:
 @pytest.mark.parametrize(
     ("fields", "name", "field"),
     [
-        ({}, "nobody", "assistant_model"),
-        ({"assistant_early_exit": 3}, None, "generation_config.assistant_early_exit"),
         ({"num_assistant_tokens": 96, "max_new_tokens": 200}, "draft", "generation_config.num_assistant_tokens"),
         ({"prompt_lookup_num_tokens": 96, "max_new_tokens": 200}, None, "generation_config.prompt_lookup_num_tokens"),
-        ({"prompt_lookup_num_tokens": 4}, "draft", "assistant_model"),
         (
             {"num_assistant_tokens": 50, "guidance_scale": 2.0, "max_new_tokens": 200},
             "draft",

@@ -105,12 +105,6 @@ def test_hidden_states_of_nan_fail_their_request_alone() -> None:
     assert answers[good.request_id].sequences == [found.token_ids]
 
 
-def test_too_many_candidates_are_refused_by_name() -> None:
-    engine = small_engine("llama", max_rows=16)
-    answer = alone(engine, asked("llama", [5, 9], {"penalty_alpha": 0.6, "top_k": 17}))
-    assert [problem.field for problem in answer.finished.problems] == ["generation_config.top_k"]
-
-
 def test_the_contrast_leads_away_from_greedy_search() -> None:
     prompt_ids = [reference("builtin").config.bos_token_id, 300, 301]
     plain = alone(engine_of("builtin"), submission("builtin", prompt_ids, {"max_new_tokens": NUM_NEW}))

@@ -49,8 +49,8 @@ class Drafter(Protocol):
     """A way to propose tokens."""
 
     def check(self, request: Request) -> None:
-        """Raises InvalidRequest where this request cannot be drafted for."""
-        ...
+        """Raises InvalidRequest where this request cannot be drafted for, as far as only this one knows."""
+        return
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         """A draft for each request that gets one; there is room for at least one token."""

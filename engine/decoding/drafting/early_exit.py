@@ -6,20 +6,17 @@ from typing import Protocol
 from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
 from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter
 from beamhouse.engine.decoding.drafting.model import DraftModel, SameVocabulary
-from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.runners.runner import Runner
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.resolved import given
-from beamhouse.schemas.words import ProblemCode
 
 
 class ExitRunner(Runner, Protocol):
-    """A runner of the first `num_layers` of a model with `max_layers`, and its head; set before each draft."""
+    """A runner of the first `num_layers` of a model, and its head; set before each draft."""
 
     num_layers: int
-    max_layers: int
 
 
 class EarlyExit(Drafter):
@@ -31,12 +28,6 @@ class EarlyExit(Drafter):
     def __init__(self, runner: ExitRunner, cache: BlockCache, chunk: int) -> None:
         self._runner = runner
         self.model = DraftModel(DraftRunner(runner, cache, chunk), SameVocabulary(runner.vocab_size))
-
-    def check(self, request: Request) -> None:
-        num_layers = given(request.config.assistant_early_exit)
-        if not 1 <= num_layers <= self._runner.max_layers:
-            text = f"assistant_early_exit is {num_layers}; allowed: 1 to {self._runner.max_layers}, this model's layers"
-            raise invalid("generation_config.assistant_early_exit", ProblemCode.OUT_OF_RANGE, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         groups: dict[int, list[Request]] = {}

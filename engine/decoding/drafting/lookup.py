@@ -7,12 +7,10 @@ import numpy as np
 import torch
 
 from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, room_of
-from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.logits.rows import Ids, token_array
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.resolved import given
-from beamhouse.schemas.words import ProblemCode
 
 
 class PromptLookup(Drafter):
@@ -22,11 +20,6 @@ class PromptLookup(Drafter):
     of transformers, except with `top_h`, `top_p` and `typical_p`: asked with equal logits they forbid arbitrary tokens
     there, so that the drafts are shorter and the random choices behind them others.
     """
-
-    def check(self, request: Request) -> None:
-        if request.config.assistant_ensemble_weight is not None:
-            text = "assistant_ensemble_weight needs a draft model, not prompt_lookup_num_tokens"
-            raise invalid("generation_config.assistant_ensemble_weight", ProblemCode.CONFLICT, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         drafts = {}

@@ -70,9 +70,6 @@ class DraftModel(Drafter):
     def __init__(self, runner: DraftRunner, vocabulary: DraftVocabulary) -> None:
         self.runner, self._vocabulary = runner, vocabulary
 
-    def check(self, request: Request) -> None:
-        return
-
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         writings = {request: Writing(request.sequences[0].ahead([])) for request in requests}
         jobs = [Job(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]

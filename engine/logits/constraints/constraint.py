@@ -19,7 +19,6 @@ from beamhouse.engine.logits.constraints.grammar_source import (
 )
 from beamhouse.engine.logits.constraints.matching import Mask, Matcher
 from beamhouse.engine.logits.constraints.trie import Node, Trie
-from beamhouse.engine.logits.processor import check_ids
 from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, as_ids
 from beamhouse.engine.state.memory import Memory, Slot
@@ -148,13 +147,6 @@ class Constraints:
 
     def compile(self, constraint: Constraint) -> Allowance:
         """Raises InvalidRequest naming `prefix_allowed_tokens`."""
-        kinds = [name for name in constraint.__struct_fields__ if name != "whitespace"]
-        given = [name for name in kinds if getattr(constraint, name) is not None]
-        if len(given) != 1:
-            choice = ", ".join(kinds)
-            raise invalid(
-                FIELD, ProblemCode.CONFLICT, f"{len(given)} kinds of constraint are given; allowed: one of {choice}"
-            )
         if constraint.token_ids is not None:
             return self._ids(constraint.token_ids)
         if constraint.sequences is not None:
@@ -167,29 +159,19 @@ class Constraints:
         if not 0 < len(token_ids) <= _MAX_IDS:
             text = f"token_ids has {len(token_ids)} entries; allowed: 1 to {_MAX_IDS}"
             raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, text)
-        ids = as_ids(token_ids)
-        check_ids(FIELD, ids, self._vocab_size)
-        return AllowedIds(ids)
+        return AllowedIds(as_ids(token_ids))
 
     def _sequences(self, sequences: list[list[int]]) -> Allowance:
         num_ids = sum(len(sequence) for sequence in sequences)
         if num_ids > _MAX_IDS:
             raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, f"sequences hold {num_ids} ids; allowed: at most {_MAX_IDS}")
-        try:
-            trie = self._tries.get(sequences, lambda: Trie.build(sequences))
-        except ValueError as error:
-            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, f"sequences: {error}") from error
-        return self._checked(trie)
+        return AllowedSequences(self._tries.get(sequences, lambda: Trie.build(sequences)))
 
     def _named(self, name: str) -> Allowance:
-        trie = self.tries.get(name)
-        if trie is None:
-            known = ", ".join(sorted(self.tries)) or "none"
-            raise invalid(FIELD, ProblemCode.UNKNOWN_NAME, f"there is no trie {name[:64]!r}; known: {known}")
-        return self._checked(trie)
-
-    def _checked(self, trie: Trie) -> Allowance:
-        check_ids(FIELD, as_ids([trie.largest_id]), self._vocab_size)
+        trie = self.tries[name]
+        if trie.largest_id >= self._vocab_size:
+            text = f"{name} holds {trie.largest_id}; allowed: 0 to {self._vocab_size - 1}"
+            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, text)
         return AllowedSequences(trie)
 
     def _text(self, constraint: Constraint) -> Allowance:

@@ -1,6 +1,6 @@
 """Biases on the last token of a sequence of tokens, once the tokens before it are in place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.logits.constraints.trie import Node, tree_of
-from beamhouse.engine.logits.processor import Processor, check_ids
+from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.remembered import Remembered
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
@@ -86,7 +86,6 @@ class SequenceBias(Processor):
 
     def _build(self, biases: Seq[tuple[list[int], float]], vocab_size: int) -> BiasTable:
         phrases = {tuple(phrase): float(bias) for phrase, bias in biases}
-        _check(f"generation_config.{self.name}", phrases, vocab_size)
         return BiasTable.build(phrases)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
@@ -116,15 +115,10 @@ class BadWords(Processor):
 
     def _build(self, phrases: Seq[list[int]], ends: tuple[int, ...], vocab_size: int) -> BiasTable:
         words = {tuple(phrase) for phrase in phrases} - {(end,) for end in ends}
-        _check(f"generation_config.{self.name}", words, vocab_size)
         return BiasTable.build(dict.fromkeys(words, -torch.inf))
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return _add(rows, scores, [row.request.memory[self.table] for row in rows])
-
-
-def _check(field: str, phrases: Iterable[_Phrase], vocab_size: int) -> None:
-    check_ids(field, as_ids([token for phrase in phrases for token in (min(phrase), max(phrase))]), vocab_size)
 
 
 def _add(rows: Rows, scores: Tensor, tables: list[BiasTable]) -> Tensor:

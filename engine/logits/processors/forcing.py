@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from beamhouse.engine.logits.processor import Processor, check_ids
+from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
@@ -25,7 +25,7 @@ class ForcedBos(Processor):
         return len(row.sequence.token_ids) == 1
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        request.memory[self.forced] = _ids(self.name, [given(request.config.forced_bos_token_id)], vocab_size)
+        request.memory[self.forced] = as_ids([given(request.config.forced_bos_token_id)])
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return force(rows, scores, [row.request.memory[self.forced] for row in rows])
@@ -51,7 +51,7 @@ class ForcedEos(Processor):
     def prepare(self, request: Request, vocab_size: int) -> None:
         forced = request.config.forced_eos_token_id
         assert forced is not None, "it applies"
-        request.memory[self.forced] = _ids(self.name, [forced] if isinstance(forced, int) else forced, vocab_size)
+        request.memory[self.forced] = as_ids([forced] if isinstance(forced, int) else forced)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         return force(rows, scores, [row.request.memory[self.forced] for row in rows])
@@ -62,10 +62,3 @@ def force(rows: Rows, scores: Tensor, ids: list[Ids]) -> Tensor:
     scores.fill_(-torch.inf)
     scores[rows.places(ids)] = 0.0
     return scores
-
-
-def _ids(name: str, token_ids: list[int], vocab_size: int) -> Ids:
-    """Raises InvalidRequest."""
-    ids = as_ids(token_ids)
-    check_ids(f"generation_config.{name}", ids, vocab_size)
-    return ids

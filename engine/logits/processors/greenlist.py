@@ -21,7 +21,6 @@ from beamhouse.engine.watermark.shuffle import Shuffle
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 
 FIELD = "watermarking_config"
-PATH = f"generation_config.{FIELD}"
 
 _NUM_CANDIDATES = 40
 _MAX_MASK_BYTES = 2**25
@@ -59,7 +58,7 @@ class GreenListWatermark(Processor):
         self._green = lru_cache(max(1, 8 * _MAX_MASK_BYTES // max(1, vocab_size)))(self._draw_green)
 
     def applies(self, request: Request) -> bool:
-        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        profile = find_profile(request.config.watermarking_config, self._profiles)
         return profile is not None and isinstance(profile.mark, WatermarkingConfig)
 
     def acts(self, row: Row) -> bool:
@@ -67,7 +66,7 @@ class GreenListWatermark(Processor):
         return len(row.sequence.token_ids) >= mark.lists.width
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        profile = find_profile(request.config.watermarking_config, self._profiles)
         assert profile is not None
         request.memory[self.mark] = self._mark(profile.mark.model_dump_json())
 

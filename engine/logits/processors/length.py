@@ -5,13 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from beamhouse.engine.link.errors import invalid
-from beamhouse.engine.logits.processor import Processor, ban, check_ids, known_ids
+from beamhouse.engine.logits.processor import Processor, ban, known_ids
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.schemas.generation.resolved import given
-from beamhouse.schemas.words import ProblemCode
 
 
 class MinLength(Processor):
@@ -78,12 +76,7 @@ class ExponentialDecay(Processor):
         return _past_start(row) > 0
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        if not request.config.eos_token_ids:
-            field = f"generation_config.{self.name}"
-            raise invalid(field, ProblemCode.CONFLICT, f"{self.name} needs an eos_token_id, and there is none")
-        ends = as_ids(request.config.eos_token_ids)
-        check_ids("generation_config.eos_token_id", ends, vocab_size)
-        request.memory[self.ends] = ends
+        request.memory[self.ends] = as_ids(request.config.eos_token_ids)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         ends = [row.request.memory[self.ends] for row in rows]

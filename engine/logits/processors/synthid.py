@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from beamhouse.engine.logits.processor import Processor
-from beamhouse.engine.logits.processors.greenlist import FIELD, PATH
+from beamhouse.engine.logits.processors.greenlist import FIELD
 from beamhouse.engine.logits.rows import Ids, Rows, as_ids
 from beamhouse.engine.logits.sparse_scores import Survivors, by_width
 from beamhouse.engine.state.memory import Slot
@@ -43,7 +43,7 @@ class SynthIDWatermark(Processor):
         self._tournament = lru_cache(_MAX_TOURNAMENTS)(self._make_tournament)
 
     def applies(self, request: Request) -> bool:
-        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        profile = find_profile(request.config.watermarking_config, self._profiles)
         return profile is not None and isinstance(profile.mark, SynthIDTextWatermarkingConfig)
 
     def acts(self, row: Row) -> bool:
@@ -51,7 +51,7 @@ class SynthIDWatermark(Processor):
         return tournament.is_debugged or row.sequence.num_generated >= tournament.hashes.first_marked
 
     def prepare(self, request: Request, vocab_size: int) -> None:
-        profile = find_profile(request.config.watermarking_config, self._profiles, PATH)
+        profile = find_profile(request.config.watermarking_config, self._profiles)
         assert profile is not None
         request.memory[_TOURNAMENT] = self._tournament(profile.mark.model_dump_json())
 

@@ -72,14 +72,7 @@ class Registry:
             "token_characters": self.token_characters,
         }
         named: Seq[Named] = getattr(request.submission, field)
-        built = []
-        for one in named:
-            kind = known.get(one.name)
-            if kind is None:
-                names = ", ".join(sorted(known)) or "none"
-                raise invalid(field, ProblemCode.UNKNOWN_NAME, f"there is no {one.name[:64]!r}; registered: {names}")
-            built.append((one.name, _instance(field, one, kind, given)))
-        return built
+        return [(one.name, _instance(field, one, known[one.name], given)) for one in named]
 
 
 def _instance(field: str, named: Named, kind: type, given: Mapping[str, Any]) -> Any:

@@ -66,7 +66,8 @@ def test_a_prepared_request_runs_as_one_that_was_submitted():
 
 def test_what_is_wrong_is_told_as_if_it_were_submitted():
     engine = make_engine()
-    prepared(engine, [asked("a", [[4, 10_000]])], [])
+    far = Submission("a", [1], running({"max_length": 10**6, "bad_words_ids": WORDS}))
+    prepared(engine, [far], [])
     _, errors = drain(engine)
     assert errors["a"] == "invalid_request"
 
