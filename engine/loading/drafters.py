@@ -22,6 +22,7 @@ from beamhouse.engine.runners.early_exit import EarlyExitRunner
 from beamhouse.engine.runners.packed import PackedRunner
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.rope_scaling import Stretch
+from beamhouse.schemas.generation.resolved import ends_of
 
 EARLY_EXIT_SHARE = 4
 """The cache of early exits holds a fourth of the tokens of the main one, but one full sequence at least."""
@@ -89,5 +90,4 @@ def _cache(main: PackedRunner, num_blocks: int, stretch: Stretch | None) -> Bloc
 
 
 def _end_ids(model: PreTrainedModel) -> frozenset[int]:
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    return frozenset() if ends is None else frozenset({ends} if isinstance(ends, int) else ends)
+    return frozenset(ends_of(getattr(model.generation_config, "eos_token_id", None)))

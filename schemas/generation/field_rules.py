@@ -15,6 +15,7 @@ from beamhouse.schemas.generation.modes import (
     mode_of,
 )
 from beamhouse.schemas.generation.parts import DisjunctiveConstraint
+from beamhouse.schemas.generation.resolved import ends_of
 from beamhouse.schemas.generation.yielding import CACHES_WITH_OPTIONS
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
@@ -216,7 +217,7 @@ def find_warnings(config: GenerationFields, asked: Collection[str] | None, assis
 
 def _bans_ends_alone(config: GenerationFields) -> bool:
     """Whether all of `bad_words_ids` are end tokens, which it leaves out."""
-    ends = [config.eos_token_id] if isinstance(config.eos_token_id, int) else config.eos_token_id or []
+    ends = ends_of(config.eos_token_id)
     return all(len(phrase) == 1 and phrase[0] in ends for phrase in config.bad_words_ids or [])
 
 

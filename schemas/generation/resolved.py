@@ -37,14 +37,14 @@ class Resolved(DeclaredFields[Never]):
     def of(config: GenerationFields, assistant_model: str | None = None) -> "Resolved":
         """Fills the library's defaults in, and decides the rest. config: with `max_length`."""
         assert config.max_length is not None, "a resolved configuration says how long a sequence may be"
-        filled, ends = SILENT.changed(config.set_fields()), config.eos_token_id
+        filled = SILENT.changed(config.set_fields())
         mode = mode_of(filled, assistant_model)
         decided = {
             "mode": mode,
             "assistant_model": assistant_model,
             "num_rows": getattr(filled, row_field(mode)),
             "is_guided": not is_neutral("guidance_scale", config.guidance_scale),
-            "eos_token_ids": () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
+            "eos_token_ids": ends_of(config.eos_token_id),
             "longest_ngram": config.max_matching_ngram_size or NGRAM,
         }
         return filled.changed(decided)
@@ -61,6 +61,13 @@ class Resolved(DeclaredFields[Never]):
 
 SILENT = Resolved.model_construct(**LIBRARY_DEFAULTS)
 """What runs where nobody says anything, but for the length."""
+
+
+def ends_of(eos_token_id: int | list[int] | None) -> tuple[int, ...]:
+    """The end tokens, whichever way a configuration says them."""
+    if eos_token_id is None:
+        return ()
+    return (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id)
 
 
 def given(value: Value | None) -> Value:

@@ -18,6 +18,7 @@ from beamhouse.engine.watermark.profiles import Mark, Profile, find_profile
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.watermark_detection import Detection, DetectRequest
 from beamhouse.schemas.generation.model_rules import PREFIX, watermark_problems
+from beamhouse.schemas.generation.resolved import ends_of
 from beamhouse.schemas.generation.watermarking import NO_WATERMARK, WatermarkingConfig
 from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.judge.name_rules import unknown_watermark
@@ -92,9 +93,7 @@ def detect(body: DetectRequest, texts: list[Prompt], profile: Profile, model: Mo
 def detect_one(body: DetectRequest, token_ids: list[int], profile: Profile, model: Model) -> Detection:
     if isinstance(profile.mark, WatermarkingConfig):
         return detect_green_lists(body, token_ids, profile.mark, model)
-    ends = model.config.eos_token_id
-    eos_token_ids = (ends,) if isinstance(ends, int) else tuple(ends or ())
-    found = score_synthid(profile.mark, token_ids, eos_token_ids, profile.weights)
+    found = score_synthid(profile.mark, token_ids, ends_of(model.config.eos_token_id), profile.weights)
     threshold = THRESHOLD if body.threshold is None else body.threshold
     return Detection(
         num_tokens=len(token_ids),
