@@ -31,7 +31,7 @@ from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.native.library import Kernels, load_kernels
-from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.runner import Inspection, Seen
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
@@ -103,7 +103,7 @@ class ReadyRunner:
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._logits[0][: len(hidden)]
 
-    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+    def inspect(self, token_ids: Seq[int], inspection: Inspection) -> Iterator[Seen]:
         raise NotImplementedError
 
 

@@ -20,7 +20,7 @@ from beamhouse.config.sources import (
     Layer,
     read_defaults,
     read_environment,
-    read_file,
+    read_settings_file,
     split_list,
     split_pairs,
 )
@@ -43,16 +43,16 @@ OptionalPath = Annotated[Path | None, BeforeValidator(unset_if_empty)]
 Places = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+:\w+$")], ...], BeforeValidator(split_list)]
 Name = Annotated[str, Field(min_length=1)]
 Files = Annotated[dict[Name, Annotated[Path, BeforeValidator(refuse_empty)]], BeforeValidator(split_pairs)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Duration = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Part(BaseModel):
+class SettingsPart(BaseModel):
     """Settings of one table of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ModelSettings(Part):
+class ModelSettings(SettingsPart):
     """Which model, in which form, and what requests may name beside it."""
 
     model: Name
@@ -76,7 +76,7 @@ class ModelSettings(Part):
         return self.served_name or self.model
 
 
-class EngineSettings(Part):
+class EngineSettings(SettingsPart):
     """Sizes of the engine: threads, rows, tokens of a step, cache."""
 
     num_threads: Annotated[int, Field(ge=0, le=1024)]
@@ -91,8 +91,8 @@ class EngineSettings(Part):
     cache_gib: Annotated[float, Field(gt=0, le=65_536)]
     prefix_caching: bool
     max_waiting: Annotated[int, Field(ge=0, le=1_000_000)]
-    stall_s: Seconds
-    hang_s: Seconds
+    stall_s: Duration
+    hang_s: Duration
 
     @property
     def most_step_tokens(self) -> int:
@@ -100,7 +100,7 @@ class EngineSettings(Part):
         return max(self.step_tokens, self.max_rows)
 
 
-class ServerSettings(Part):
+class ServerSettings(SettingsPart):
     """Where the server listens, and what a client may ask of it."""
 
     host: Name
@@ -114,13 +114,13 @@ class ServerSettings(Part):
     max_answer_bytes: Annotated[int, Field(ge=1024, le=2**40)]
     max_build_items: Annotated[int, Field(ge=1, le=2**31)]
     max_step_ms: Annotated[int, Field(ge=1, le=3_600_000)]
-    head_timeout_s: Seconds
+    head_timeout_s: Duration
     control_tokens_in_messages: bool
-    body_timeout_s: Seconds
-    ping_s: Seconds
-    write_timeout_s: Seconds
-    keep_alive_s: Seconds
-    shutdown_s: Seconds
+    body_timeout_s: Duration
+    ping_s: Duration
+    write_timeout_s: Duration
+    keep_alive_s: Duration
+    shutdown_s: Duration
     stored_configs: OptionalPath
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "text", "json"]
@@ -131,7 +131,7 @@ class ServerSettings(Part):
         return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
 
 
-PARTS: dict[str, type[Part]] = {"model": ModelSettings, "engine": EngineSettings, "server": ServerSettings}
+PARTS: dict[str, type[SettingsPart]] = {"model": ModelSettings, "engine": EngineSettings, "server": ServerSettings}
 KEYS: dict[str, str] = {key: part for part, kind in PARTS.items() for key in kind.model_fields}
 """The part that each key belongs to."""
 
@@ -199,7 +199,7 @@ def read_layers(file: Path | None) -> list[Layer]:
     sections = {part: list(kind.model_fields) for part, kind in PARTS.items()}
     return [
         read_environment(os.environ, KEYS),
-        read_file(file, sections) if file else {},
+        read_settings_file(file, sections) if file else {},
         read_defaults(),
     ]
 
@@ -216,10 +216,12 @@ def load(options: Mapping[str, Any], config_file: Path | None = None) -> Setting
         return Settings(config_file=find_file(config_file), **parts)
     except ValidationError as error:
         layers = [*read_layers(find_file(config_file))]
-        raise InvalidSettings("\n".join(explain(problem, options, layers) for problem in error.errors())) from error
+        raise InvalidSettings(
+            "\n".join(explain_setting(problem, options, layers) for problem in error.errors())
+        ) from error
 
 
-def explain(problem: Mapping[str, Any], options: Mapping[str, Any], layers: list[Layer]) -> str:
+def explain_setting(problem: Mapping[str, Any], options: Mapping[str, Any], layers: list[Layer]) -> str:
     """One line about one wrong value: `port is 99999 (BEAMHOUSE_PORT): input should be …`."""
     key = str(problem["loc"][1])
     where = COMMAND_LINE if key in options else next(layer[key].where for layer in layers if key in layer)

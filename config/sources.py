@@ -64,7 +64,7 @@ def injected(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith(PREFIX) and is_injected(name, environ[name]))
 
 
-def read_file(path: Path, sections: Mapping[str, Iterable[str]]) -> Layer:
+def read_settings_file(path: Path, sections: Mapping[str, Iterable[str]]) -> Layer:
     """The settings of a TOML file with the tables `sections`.
 
     Raises InvalidSettings if the file cannot be read, or for a table or key that is unknown or out of place.

@@ -80,7 +80,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
 
     Raises ModelUnsupported, with a reason for people.
     """
-    loaded = load(model_settings, work, progress)
+    loaded = load_main_model(model_settings, work, progress)
     torch.set_num_threads(num_threads(loaded.model, settings))
     progress(Stage.CHECK, 0.0)
     extensions = load_extensions(model_settings, loaded, load_assistants(model_settings, work, progress))
@@ -92,7 +92,7 @@ def build(model_settings: ModelSettings, settings: EngineSettings, work: Path, p
     return Built(engine, describe(loaded, settings, runner, extensions))
 
 
-def load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Loaded:
+def load_main_model(settings: ModelSettings, work: Path, progress: ReportProgress) -> Loaded:
     """The main model. Raises ModelUnsupported."""
     path = find_model(settings, progress)
     tokenizer = load_tokenizer(path, work)

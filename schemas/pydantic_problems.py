@@ -31,27 +31,29 @@ KINDS = {
 }
 OWN = frozenset({ProblemCode.NOT_SUPPORTED, ProblemCode.CONFLICT, ProblemCode.OUT_OF_RANGE})
 Schema = Mapping[str, Any]
-Path = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 Explanation = tuple[ProblemCode, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PydanticFault:
     """One error of pydantic, placed in the content that was given."""
 
-    path: Path
+    path: Location
     kind: str
     message: str
     value: Any
 
 
-def explain(errors: Iterable[Mapping[str, Any]], content: object, model: type[BaseModel]) -> dict[Path, Explanation]:
+def explain(
+    errors: Iterable[Mapping[str, Any]], content: object, model: type[BaseModel]
+) -> dict[Location, Explanation]:
     """By place what is wrong there; where a union failed in several ways, the one that came furthest speaks.
 
     errors: as `ValidationError.errors()` lists them. content: what was given to `model`.
     """
     faults = [place(error, content) for error in errors]
-    problems: dict[Path, Explanation] = {}
+    problems: dict[Location, Explanation] = {}
     for fault in faults:
         is_overtaken = any(
             len(other.path) > len(fault.path) and other.path[: len(fault.path)] == fault.path for other in faults
@@ -60,7 +62,7 @@ def explain(errors: Iterable[Mapping[str, Any]], content: object, model: type[Ba
             continue
         known = problems.get(fault.path)
         if known is None or (known[0] is ProblemCode.WRONG_TYPE and not fault.kind.endswith("_type")):
-            problems[fault.path] = describe(fault, model)
+            problems[fault.path] = explained(fault, model)
         elif fault.kind.endswith("_type") and known[0] is ProblemCode.WRONG_TYPE:
             expected = KINDS.get(fault.kind.removesuffix("_type"), "")
             if expected and expected not in known[1]:
@@ -68,7 +70,7 @@ def explain(errors: Iterable[Mapping[str, Any]], content: object, model: type[Ba
     return problems
 
 
-def place(error: Mapping[str, Any], content: object) -> Fault:
+def place(error: Mapping[str, Any], content: object) -> PydanticFault:
     """Drop the names of union branches from the location, so that it is a path inside the content."""
     path: list[str | int] = []
     value = content
@@ -82,10 +84,10 @@ def place(error: Mapping[str, Any], content: object) -> Fault:
         elif part is last and error["type"] == "missing":
             path.append(part)
             value = None
-    return Fault(tuple(path), error["type"], error["msg"], value)
+    return PydanticFault(tuple(path), error["type"], error["msg"], value)
 
 
-def describe(fault: Fault, model: type[BaseModel]) -> Explanation:
+def explained(fault: PydanticFault, model: type[BaseModel]) -> Explanation:
     name, schema = name_of(fault.path), schema_of(model)
     if fault.kind == "missing":
         return ProblemCode.MISSING, f"{name} is missing"
@@ -104,7 +106,7 @@ def describe(fault: Fault, model: type[BaseModel]) -> Explanation:
     return ProblemCode.INVALID, f"{name}: {fault.message}"
 
 
-def unknown(path: Path, model: type[BaseModel]) -> Explanation:
+def unknown(path: Location, model: type[BaseModel]) -> Explanation:
     """What to say of a key that no model knows: refused for now, elsewhere, misspelt, or none of these."""
     key, schema = str(path[-1]), schema_of(model)
     known = properties(schema, path[:-1])
@@ -119,7 +121,7 @@ def unknown(path: Path, model: type[BaseModel]) -> Explanation:
     return ProblemCode.UNKNOWN_FIELD, message
 
 
-def name_of(path: Path) -> str:
+def name_of(path: Location) -> str:
     """The last key of a path and the indices behind it: `inputs[1]`."""
     keys = [index for index, part in enumerate(path) if isinstance(part, str)]
     if not keys:
@@ -146,7 +148,7 @@ def branches(schema: Schema, root: Schema) -> list[Schema]:
     return [found for part in union for found in branches(part, root)] if union else [schema]
 
 
-def schemas_at(root: Schema, path: Path) -> list[Schema]:
+def schemas_at(root: Schema, path: Location) -> list[Schema]:
     """Every schema that the value at a path may follow."""
     current = branches(root, root)
     for part in path:
@@ -163,18 +165,18 @@ def schemas_at(root: Schema, path: Path) -> list[Schema]:
     return current
 
 
-def properties(root: Schema, path: Path) -> dict[str, Any]:
+def properties(root: Schema, path: Location) -> dict[str, Any]:
     return {key: item for schema in schemas_at(root, path) for key, item in schema.get("properties", {}).items()}
 
 
-def allowed(fault: Fault, root: Schema) -> str:
+def allowed(fault: PydanticFault, root: Schema) -> str:
     """The range or the choices of a field, as `0 <= top_p <= 1`."""
     name = name_of(fault.path)
     found = (range_in_words(name, schema) for schema in schemas_at(root, fault.path))
     return next(filter(None, found), fault.message)
 
 
-def allowed_length(fault: Fault, root: Schema) -> str:
+def allowed_length(fault: PydanticFault, root: Schema) -> str:
     unit = "Length" if isinstance(fault.value, str) else "Items"
     for schema in schemas_at(root, fault.path):
         low, high = schema.get(f"min{unit}"), schema.get(f"max{unit}")

@@ -97,7 +97,7 @@ class Service:
             raise EngineUnavailable(f"the model is not ready ({status.stage}, {status.share:.0%}){reason}")
         async with self._lock:
             if self._model is None or self._model.info is not info:
-                self._model = await anyio.to_thread.run_sync(load_model, info, self.settings, limiter=self.limiter)
+                self._model = await anyio.to_thread.run_sync(open_model, info, self.settings, limiter=self.limiter)
             return self._model
 
     @property
@@ -109,7 +109,7 @@ class Service:
         return {"Retry-After": str(self.retry_after_s)} if status in TURNED_AWAY else {}
 
 
-def load_model(info: ModelInfo, settings: Settings) -> Model:
+def open_model(info: ModelInfo, settings: Settings) -> Model:
     """What this process holds of a model. Raises ModelUnsupported for a broken tokenizer or watermark."""
     text = None
     if info.tokenizer_file is not None:

@@ -17,6 +17,7 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.child import COMMAND, Child
 from beamhouse.engine.link.engine_process import Life
 from beamhouse.engine.link.errors import EngineError, EngineUnavailable, InvalidRequest
+from beamhouse.engine.link.frames import LAST_WORDS_S
 from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
@@ -41,7 +42,6 @@ from beamhouse.schemas.words import Stage
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS_S = 1.0  # what an engine process said before its end has this long to arrive
 RESTARTS = (0.0, 1.0, 5.0, 15.0)
 """Seconds to wait before each new start of a process that died; after the last one in a row it stays down."""
 WATCH_EVERY_S = 0.25

@@ -8,6 +8,7 @@ import socket
 LENGTH_BYTES = 4
 PIECE_BYTES = 1 << 16
 LAST_WORDS_S = 1.0
+"""What an engine process says before its end has this long to leave it, and to arrive."""
 
 
 def framed(message: bytes) -> bytes:

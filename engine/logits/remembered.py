@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 
 MOST_KEPT = 4
 
-Built = TypeVar("Built")
+Value = TypeVar("Value")
 
 
-class Remembered(Generic[Built]):
+class Remembered(Generic[Value]):
     """The last things that were asked for, by what they were built from. What is built is never changed.
 
     Several threads may ask; nobody waits for what another builds.
@@ -17,10 +17,10 @@ class Remembered(Generic[Built]):
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
-        self._known: list[tuple[Any, Built]] = []  # the longest unused first
+        self._known: list[tuple[Any, Value]] = []  # the longest unused first
         self._looking = threading.Lock()
 
-    def get(self, given: Any, build: Callable[[], Built]) -> Built:  # Any: whatever can be compared
+    def get(self, given: Any, build: Callable[[], Value]) -> Value:  # Any: whatever can be compared
         """given: what it follows from. Objects that are the same are not compared further. Raises what `build` does."""
         with self._looking:
             place = next((place for place, (known, _) in enumerate(self._known) if known == given), None)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from beamhouse.engine.decoding.requested_outputs import encode_tensor, positions_of
 from beamhouse.engine.link.messages import TensorPiece, Tokens
-from beamhouse.engine.runners.runner import InspectableRunner, Seen, Wish
+from beamhouse.engine.runners.runner import InspectableRunner, Inspection, Seen
 from beamhouse.engine.state.request import Request
 
 
@@ -33,7 +33,7 @@ class Inspecting:
     def __iter__(self) -> Iterator[None]:
         for row, output in enumerate(self.request.outputs):
             token_ids = (self.request.submission.prompt_ids + output.token_ids)[:-1]
-            for seen in self._runner.inspect(token_ids, self._wish(output)):
+            for seen in self._runner.inspect(token_ids, self._inspection(output)):
                 self._take(row, seen)
                 yield
 
@@ -41,14 +41,14 @@ class Inspecting:
         """All of them, once nothing is missing."""
         return {name: encode_tensor(tensor) for name, tensor in self._named.items()}
 
-    def _wish(self, output: Tokens) -> Wish:
+    def _inspection(self, output: Tokens) -> Inspection:
         config, wanted, num_prompt = self.request.config, self.request.submission.wanted, self.request.num_prompt
         num_fed = num_prompt + len(output.token_ids) - 1
         places = list(range(num_prompt)) if 0 in self._steps else []
         places += sorted(num_prompt + step - 1 for step in self._steps if step)
         reached = [place for place in places if place < num_fed]
         wants_states, wants_maps = config.output_hidden_states, config.output_attentions
-        return Wish(reached, wanted.layers, wants_states, wants_maps, num_prompt)
+        return Inspection(reached, wanted.layers, wants_states, wants_maps, num_prompt)
 
     def _take(self, row: int, seen: Seen) -> None:
         num_prompt = self.request.num_prompt

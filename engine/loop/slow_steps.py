@@ -67,14 +67,14 @@ def described(submission: Submission) -> str:
     named = {kind: len(getattr(submission, kind)) for kind in ("logits_processor", "stopping_criteria")}
     new = config.max_length - len(submission.prompt_ids)
     parts = [config.mode, f"{len(submission.prompt_ids)} prompt tokens", f"{new} new"]
-    parts += [shown(name, value) for name, value in (fields | wanted).items()]
+    parts += [field_in_words(name, value) for name, value in (fields | wanted).items()]
     parts += [f"{number} {kind}" for kind, number in named.items() if number]
     if submission.constraint is not None:
         parts.append("prefix_allowed_tokens")
     return f"{submission.request_id} ({', '.join(parts)})"
 
 
-def shown(name: str, value: object) -> str:
+def field_in_words(name: str, value: object) -> str:
     if isinstance(value, list | dict):
         return f"{name} of {len(value)}"
     return name if isinstance(value, str) else f"{name} {value}"

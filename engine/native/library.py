@@ -56,7 +56,7 @@ class Kernels:
     num_threads: int
 
 
-class Memory:
+class HugePages:
     """Zeroed memory in huge pages where the system grants them; given back when nothing refers to this any more."""
 
     def __init__(self, kernels: Kernels, num_bytes: int) -> None:

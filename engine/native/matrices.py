@@ -6,7 +6,7 @@ from collections.abc import Sequence as Seq
 import torch
 
 from beamhouse.engine.native.free_mapped_weights import forget_pages
-from beamhouse.engine.native.library import Kernels, Memory
+from beamhouse.engine.native.library import HugePages, Kernels
 from beamhouse.engine.native.mirrored import GROUP, PANEL, Format, MatrixStruct
 
 FORMATS = {torch.float32: Format.FLOAT32, torch.bfloat16: Format.BFLOAT16}
@@ -19,7 +19,7 @@ class PackedMatrix:
     def __init__(self, kernels: Kernels, n: int, k: int, dtype: torch.dtype, quantize: str | None) -> None:
         self.kernels, self.n, self.k, self.dtype = kernels, n, k, dtype
         form = QUANTIZED[quantize] if quantize else FORMATS[dtype]
-        self._memory = Memory(kernels, kernels.functions.bh_packed_bytes(n, k, form))
+        self._memory = HugePages(kernels, kernels.functions.bh_packed_bytes(n, k, form))
         columns = -(-n // PANEL) * PANEL
         self._scales = torch.zeros(columns if form is Format.INT8 else 0)
         self._offsets = torch.zeros(columns if form is Format.INT8 else 0, dtype=torch.int32)

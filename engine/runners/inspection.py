@@ -18,7 +18,7 @@ from transformers.masking_utils import eager_mask
 
 from beamhouse.engine.attention.paged import UnsupportedAttention
 from beamhouse.engine.attention.rotary import PositionRun, Turning, turned
-from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.runner import Inspection, Seen
 from beamhouse.engine.runners.torch_backend import attending
 from beamhouse.engine.state.decoder_config import decoder_config
 
@@ -42,39 +42,41 @@ class Inspector:
         self._layers: frozenset[int] = frozenset()
         self._rows: list[int] = []
 
-    def look(self, token_ids: Seq[int], wish: Wish, plain: str) -> Iterator[Seen]:
+    def look(self, token_ids: Seq[int], inspection: Inspection, plain: str) -> Iterator[Seen]:
         """One `Seen` after each piece of the sequence up to the last place asked for. plain: how the model attends.
 
         Where the library computed the sequence anew on the way, there are two passes: up to there, and of all.
         """
-        at_once, renewed_at = wish.num_prompt, 0 if self._turning is None else self._turning.stretch.renewed_at
+        at_once, renewed_at = inspection.num_prompt, 0 if self._turning is None else self._turning.stretch.renewed_at
         if at_once < renewed_at <= len(token_ids):
             early, late = (
-                replace(wish, places=[place for place in wish.places if (place < renewed_at - 1) is is_early])
+                replace(
+                    inspection, places=[place for place in inspection.places if (place < renewed_at - 1) is is_early]
+                )
                 for is_early in (True, False)
             )
             yield from self._look(token_ids, early, plain, at_once)
             yield from self._look(token_ids, late, plain, renewed_at)
         else:
-            yield from self._look(token_ids, wish, plain, at_once)
+            yield from self._look(token_ids, inspection, plain, at_once)
 
-    def _look(self, token_ids: Seq[int], wish: Wish, plain: str, at_once: int) -> Iterator[Seen]:
-        end = min(len(token_ids), wish.places[-1] + 1) if wish.places else 0
+    def _look(self, token_ids: Seq[int], inspection: Inspection, plain: str, at_once: int) -> Iterator[Seen]:
+        end = min(len(token_ids), inspection.places[-1] + 1) if inspection.places else 0
         cache = DynamicCache()
         for start in range(0, end, PIECE_TOKENS):
             piece = token_ids[start : min(end, start + PIECE_TOKENS)]
-            places = [place for place in wish.places if start <= place < start + len(piece)]
+            places = [place for place in inspection.places if start <= place < start + len(piece)]
             with turned(self._turning, [PositionRun(start, start + len(piece), at_once)]):
-                seen = self._pass(piece, cache, start, places, wish, plain)
+                seen = self._pass(piece, cache, start, places, inspection, plain)
             yield seen
 
     @torch.inference_mode()
     def _pass(
-        self, piece: Seq[int], cache: DynamicCache, start: int, places: list[int], wish: Wish, plain: str
+        self, piece: Seq[int], cache: DynamicCache, start: int, places: list[int], inspection: Inspection, plain: str
     ) -> Seen:
         num_layers = self._config.num_hidden_layers
         self._maps, self._rows = {}, [place - start for place in places]
-        self._layers = frozenset(wish.of_layers(num_layers) if wish.attentions and places else ())
+        self._layers = frozenset(inspection.of_layers(num_layers) if inspection.attentions and places else ())
         if self._layers:
             AttentionInterface.register(NAME, self._attend)
             AttentionMaskInterface.register(NAME, eager_mask)
@@ -83,12 +85,12 @@ class Inspector:
                 input_ids=torch.tensor([list(piece)], device=self._model.device),
                 past_key_values=cache,
                 use_cache=True,
-                output_hidden_states=wish.hidden_states,
+                output_hidden_states=inspection.hidden_states,
                 logits_to_keep=1,
             )
         if self._maps.keys() != self._layers:
             raise UnsupportedAttention("this model's attention does not come by the library's interface")
-        states = wish.of_layers(num_layers + 1) if wish.hidden_states else []
+        states = inspection.of_layers(num_layers + 1) if inspection.hidden_states else []
         return Seen(
             places,
             {layer: out.hidden_states[layer][0][self._rows].float().cpu() for layer in states},

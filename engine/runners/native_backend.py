@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from beamhouse.engine.attention.rotary import PositionRun, spans_of
 from beamhouse.engine.native.architecture import query_scales, recognize, rotaries
-from beamhouse.engine.native.library import Kernels, Memory
+from beamhouse.engine.native.library import HugePages, Kernels
 from beamhouse.engine.native.matrices import FORMATS
 from beamhouse.engine.native.mirrored import (
     SUB_BLOCK,
@@ -38,8 +38,8 @@ class NativeStore:
         self._kernels, self._num_layers = kernels, len(decoder.layers)
         self._block_bytes = cache.block_size * decoder.heads.num_kv * decoder.heads.dim * dtype.itemsize
         layer_bytes = cache.num_blocks * self._block_bytes
-        self._keys = Memory(kernels, self._num_layers * layer_bytes)
-        self._values = Memory(kernels, self._num_layers * layer_bytes)
+        self._keys = HugePages(kernels, self._num_layers * layer_bytes)
+        self._values = HugePages(kernels, self._num_layers * layer_bytes)
         self.struct = CacheStruct(self._keys.at, self._values.at, layer_bytes)
 
     def copy_blocks(self, copies: Seq[BlockCopy]) -> None:

@@ -15,7 +15,7 @@ from beamhouse.engine.runners.check import check
 from beamhouse.engine.runners.context import end_of, made_for, num_positions
 from beamhouse.engine.runners.cuda_backend import CudaBackend
 from beamhouse.engine.runners.inspection import Inspector
-from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.runner import Inspection, Seen
 from beamhouse.engine.runners.torch_backend import TorchBackend, attending
 from beamhouse.engine.state.batch import Batch, Feed, Forward
 from beamhouse.engine.state.block_cache import BlockCache
@@ -67,9 +67,9 @@ class PackedRunner:
         """Hidden states (n, d) through the model's head alone: (n, V) float32."""
         return self.backend.project(hidden)
 
-    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+    def inspect(self, token_ids: Seq[int], inspection: Inspection) -> Iterator[Seen]:
         """Look into a finished sequence by one more pass over it, piece by piece."""
-        return self._inspector.look(token_ids, wish, self.backend.plain)
+        return self._inspector.look(token_ids, inspection, self.backend.plain)
 
     def check(self) -> None:
         """Hold the packed forward against the model's own on a few tokens; ModelUnsupported where they differ.

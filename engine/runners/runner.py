@@ -11,7 +11,7 @@ from beamhouse.engine.state.batch import Batch, Forward
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Inspection:
     """What somebody wants to see of a pass. places: of tokens, ascending. layers: negative ones count from the last;
     None: all. num_prompt: how many tokens were computed at once before the others.
     """
@@ -67,6 +67,6 @@ class Runner(Protocol):
 class InspectableRunner(Runner, Protocol):
     """A runner that also shows what it computed on the way."""
 
-    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+    def inspect(self, token_ids: Seq[int], inspection: Inspection) -> Iterator[Seen]:
         """Look into a finished sequence by one more pass over it, piece by piece."""
         ...

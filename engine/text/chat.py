@@ -32,7 +32,7 @@ CONTINUE_HERE = "CONTINUE-THIS-MESSAGE-HERE "
 REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 """Names under which a message may carry its reasoning; templates read the first, some the second."""
 
-Message = dict[str, Any]
+Turn = dict[str, Any]
 Ending = Literal["prompt", "continue", "none"]
 
 
@@ -149,7 +149,7 @@ class ChatTemplate:
 
     def render(
         self,
-        messages: list[Message],
+        messages: list[Turn],
         ending: Ending = "prompt",
         tools: list[dict[str, Any]] | None = None,
         documents: list[dict[str, Any]] | None = None,
@@ -216,12 +216,12 @@ def _collected(pieces: Iterator[str]) -> str:
     return "".join(written)
 
 
-def _with_reasoning(message: Message) -> Message:
+def _with_reasoning(message: Turn) -> Turn:
     given = next((message[field] for field in REASONING_FIELDS if message.get(field) is not None), None)
     return message if given is None else {"thinking": given, **message, "reasoning_content": given}
 
 
-def _marked(message: Message) -> Message:
+def _marked(message: Turn) -> Turn:
     """The message, its text (or its last text part) followed by the mark."""
     content = message.get("content")
     if isinstance(content, str):

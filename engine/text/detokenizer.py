@@ -12,10 +12,10 @@ from beamhouse.engine.text.detokenizer_stages import (
     ByteFallback,
     ByteLevel,
     Ctc,
+    DecodingStage,
     EachToken,
     EndOfWord,
     ReplaceInText,
-    Stage,
     StripText,
     replaced,
 )
@@ -60,7 +60,7 @@ def _strip(content: str, start: int, stop: int) -> Callable[[str], str]:
     return strip
 
 
-def _word_piece(part: dict[str, Any]) -> Stage:
+def _word_piece(part: dict[str, Any]) -> DecodingStage:
     pairs = WORD_PIECE_CLEAN_UP if part["cleanup"] else ()
     prefix: str = part["prefix"]
 
@@ -70,13 +70,13 @@ def _word_piece(part: dict[str, Any]) -> Stage:
     return EachToken(lambda token: replaced(token, pairs), rest)
 
 
-def _metaspace(part: dict[str, Any]) -> Stage:
+def _metaspace(part: dict[str, Any]) -> DecodingStage:
     mark: str = part["replacement"]
     first = " " if part["prepend_scheme"] == "never" else ""
     return EachToken(lambda token: token.replace(mark, first), lambda token: token.replace(mark, " "))
 
 
-def _replace(part: dict[str, Any]) -> Stage | None:
+def _replace(part: dict[str, Any]) -> DecodingStage | None:
     new: str = part["content"]
     old: str | None = part["pattern"].get("String")
     if old == "":
@@ -87,11 +87,11 @@ def _replace(part: dict[str, Any]) -> Stage | None:
     return _alike(lambda token: token.replace(old, new))
 
 
-def _alike(change: Callable[[str], str]) -> Stage:
+def _alike(change: Callable[[str], str]) -> DecodingStage:
     return EachToken(change, change)
 
 
-def _on_tokens(part: dict[str, Any]) -> Stage | None:
+def _on_tokens(part: dict[str, Any]) -> DecodingStage | None:
     match part["type"]:
         case "ByteLevel":
             return ByteLevel()
@@ -112,7 +112,7 @@ def _on_tokens(part: dict[str, Any]) -> Stage | None:
     return None
 
 
-def _on_text(part: dict[str, Any]) -> Stage | None:
+def _on_text(part: dict[str, Any]) -> DecodingStage | None:
     match part:
         case {"type": "Replace", "pattern": {"String": str(old)}, "content": str(new)} if old:
             return ReplaceInText(old, new)
@@ -128,9 +128,9 @@ def flat(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for inner in spec["decoders"] for part in flat(inner)]
 
 
-def build_stages(spec: dict[str, Any] | None, clean_up: bool) -> list[Stage]:
+def build_stages(spec: dict[str, Any] | None, clean_up: bool) -> list[DecodingStage]:
     """Fresh stages for one stream. spec: `decoder` of the tokenizer file; None joins the tokens with spaces."""
-    stages: list[Stage] = []
+    stages: list[DecodingStage] = []
     if spec is None:
         stages.append(EachToken(str, lambda token: f" {token}"))
     is_fused = False

@@ -22,7 +22,7 @@ WORD_PIECE_CLEAN_UP = (*CLEAN_UP[:7], (" do not", " don't"), *CLEAN_UP[7:])
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f+][0-9A-Fa-f])>")
 
 
-class Stage(Protocol):
+class DecodingStage(Protocol):
     """One decoder at work on one stream."""
 
     def push(self, pieces: list[str]) -> list[str]:

@@ -12,9 +12,9 @@ from beamhouse.engine.text.detokenizer_stages import (
     CLEAN_UP,
     ByteFallback,
     ByteLevel,
+    DecodingStage,
     EachToken,
     EndOfWord,
-    Stage,
     StripText,
 )
 
@@ -49,7 +49,7 @@ class Decoding:
     clean_up: whether the text is cleaned as by `clean_up_tokenization_spaces`.
     """
 
-    def __init__(self, stages: Sequence[Stage], clean_up: bool) -> None:
+    def __init__(self, stages: Sequence[DecodingStage], clean_up: bool) -> None:
         self._on_tokens = [stage for stage in stages if not isinstance(stage, StripText)]
         self._strip = next((stage for stage in stages if isinstance(stage, StripText)), StripText("", 0, 0))
         self._pairs = _CLEANED if clean_up else ()
@@ -90,7 +90,7 @@ class Decoding:
         return found
 
 
-def _rank(stage: Stage) -> int:
+def _rank(stage: DecodingStage) -> int:
     """The stages that can be followed, in the only order in which they can: one by one, bytes or words, the text."""
     match stage:
         case EachToken():

@@ -12,7 +12,7 @@ from beamhouse.engine.link.errors import EngineError, InvalidRequest, ModelUnsup
 from beamhouse.engine.text.chat import ChatTemplate, Ending
 from beamhouse.engine.text.control_tokens import ControlTokens
 from beamhouse.engine.text.detokenizer import build_stages
-from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, Stage, replaced
+from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, DecodingStage, replaced
 from beamhouse.engine.text.token_healing import Healer, Healing
 from beamhouse.engine.text.token_spelling import Decoding, Spelling, spell_out
 from beamhouse.schemas.model_info import TokenizerSwitches
@@ -40,7 +40,7 @@ class _FaultsAs:
 class TextStream:
     """The text of one sequence while its tokens arrive. The pieces, joined, equal `Text.decode` of all tokens."""
 
-    def __init__(self, token_of: Callable[[int], str | None], stages: list[Stage]) -> None:
+    def __init__(self, token_of: Callable[[int], str | None], stages: list[DecodingStage]) -> None:
         self._token_of = token_of
         self._stages = stages
 

@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from beamhouse.schemas.words import FinishType
 
 
-class Part(BaseModel):
+class AnswerPart(BaseModel):
     """Base of all parts of an answer."""
 
     model_config = ConfigDict(protected_namespaces=())
 
 
-class FinishReasonAnswer(Part):
+class FinishReasonAnswer(AnswerPart):
     """Why a sequence ended."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -24,7 +24,7 @@ class FinishReasonAnswer(Part):
     name: str | None = None
 
 
-class TopTokenAnswer(Part):
+class TopTokenAnswer(AnswerPart):
     """One of the likeliest tokens of a position."""
 
     token_id: int
@@ -32,7 +32,7 @@ class TopTokenAnswer(Part):
     logprob: float = Field(description="Null stands for minus infinity.")
 
 
-class SequenceAnswer(Part):
+class SequenceAnswer(AnswerPart):
     """One sequence: its generated tokens, the end token included, and their text without special tokens.
 
     `score` and `beam_indices` come with the modes that search with beams.
@@ -57,7 +57,7 @@ class SequenceAnswer(Part):
     )
 
 
-class Usage(Part):
+class Usage(AnswerPart):
     """Counts over all prompts and sequences of the request."""
 
     prompt_tokens: int
@@ -67,7 +67,7 @@ class Usage(Part):
     accepted_tokens: int = Field(default=0, description="Those of them that the model confirmed.")
 
 
-class TimingsAnswer(Part):
+class TimingsAnswer(AnswerPart):
     """Seconds; of several prompts, the longest of each."""
 
     queue_s: float
@@ -76,7 +76,7 @@ class TimingsAnswer(Part):
     total_s: float
 
 
-class Answer(Part):
+class Answer(AnswerPart):
     """Everything a request produced. `sequences` is flat: the rows of one prompt are adjacent, best first."""
 
     id: str

@@ -81,7 +81,7 @@ class GenerationConfig(GenerationFields):
         """The decoding mode these fields ask for. assistant_model: anything but None when a model drafts."""
         return mode_of(self, assistant_model)
 
-    def problems(self, assistant_model: object | None = None, prefix: str = "generation_config.") -> list[Problem]:
+    def problems(self, assistant_model: object | None = None, prefix: str = PREFIX) -> list[Problem]:
         """Every combination of these fields that cannot be obeyed; `prefix` goes before the names of the fields."""
         return find_problems(self, assistant_model, prefix)
 
@@ -199,17 +199,12 @@ class GenerationConfig(GenerationFields):
         return [problem for problem in named if problem.field in self.set_fields()]
 
     @classmethod
-    def part_of(cls, model_config: Any) -> dict[str, Any]:
+    def part_of(cls, model_config: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of generation in a model's configuration, as `from_dict` takes them.
 
-        model_config: the content of a `config.json`, or the library's object.
+        model_config: the content of a `config.json`.
         """
         return {**files.generation_part(model_config, cls.model_fields.keys()), "_from_model_config": True}
-
-    @classmethod
-    def from_model_config(cls, model_config: Any) -> Self:
-        """The fields of generation that a model's configuration holds. model_config: a dict or the library's object."""
-        return cls.from_dict(cls.part_of(model_config))
 
     @overload
     @classmethod

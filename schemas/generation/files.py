@@ -129,32 +129,22 @@ def to_plain(value: Any) -> Any:
     return value.to_dict() if hasattr(value, "to_dict") else value
 
 
-def generation_part(model_config: Any, names: Collection[str]) -> dict[str, Any]:
-    """The fields of generation in a model's configuration, a dict or the library's object; its text part fills gaps.
+def generation_part(model_config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The fields of generation in the content of a `config.json`; its text part fills gaps.
 
     As the library does, asking for any output turns `return_dict_in_generate` on. `task_specific_params` are read by
     nobody.
     """
     names = set(names) - set(FORMER_FIELDS)
-    whole = model_config if isinstance(model_config, dict) else model_config.to_dict()
-    found = {key: value for key, value in whole.items() if key in names and value is not None}
-    if whole.get("force_bos_token_to_be_generated") and "bos_token_id" in found:
+    found = {key: value for key, value in model_config.items() if key in names and value is not None}
+    if model_config.get("force_bos_token_to_be_generated") and "bos_token_id" in found:
         found["forced_bos_token_id"] = found["bos_token_id"]
-    text = _text_part(model_config)
+    part: Any = next((model_config[name] for name in TEXT_PARTS if model_config.get(name)), {})
+    text = part if isinstance(part, dict) else {}
     found = {key: value for key, value in text.items() if key in names and value is not None} | found
     if any(found.get(flag) for flag in OUTPUT_FLAGS):
         found["return_dict_in_generate"] = True
     return found
-
-
-def _text_part(model_config: Any) -> dict[str, Any]:
-    if isinstance(model_config, dict):
-        part: Any = next((model_config[name] for name in TEXT_PARTS if model_config.get(name)), {})
-        return part if isinstance(part, dict) else {}
-    if hasattr(model_config, "get_text_config"):
-        plain: dict[str, Any] = model_config.get_text_config(decoder=True).to_dict()
-        return plain
-    return {}
 
 
 def to_text(content: Mapping[str, Any]) -> str:

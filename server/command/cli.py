@@ -20,7 +20,7 @@ from beamhouse.config.settings import KEYS, PARTS, load, sources
 from beamhouse.config.sources import InvalidSettings
 from beamhouse.engine.link.child import Child
 from beamhouse.engine.link.errors import EngineError
-from beamhouse.server.command.failures import CommandFailed
+from beamhouse.server.command.failures import EXIT_FAILED, CommandFailed
 from beamhouse.server.command.options import (
     generation_config_of,
     generation_options,
@@ -30,7 +30,6 @@ from beamhouse.server.command.options import (
     with_options,
 )
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 

@@ -11,14 +11,13 @@ from fastapi import FastAPI
 
 from beamhouse.config.settings import Settings
 from beamhouse.schemas.words import Stage
-from beamhouse.server.command.failures import CommandFailed
+from beamhouse.server.command.failures import EXIT_FAILED, CommandFailed
 from beamhouse.server.command.loading_report import LoadingReport, loading_report
 from beamhouse.server.edge.connections import PROBE_PLACES, Bounds, protocol
 from beamhouse.server.edge.open_files import places_for
 from beamhouse.server.service import EngineLink
 
-EXIT_FAILED = 1
-LAST_WORDS_S = 2  # seconds that answers cut by the end of the drain have to reach their clients
+CUT_ANSWERS_S = 2  # seconds that answers cut by the end of the drain have to reach their clients
 BACKLOG = 2048  # connections the system holds until they are accepted
 
 
@@ -65,7 +64,7 @@ def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=round(settings.server.keep_alive_s),
-        timeout_graceful_shutdown=LAST_WORDS_S,
+        timeout_graceful_shutdown=CUT_ANSWERS_S,
         backlog=BACKLOG,
     )
 

@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.engine.link.messages import Wanted
-from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.runner import Inspection, Seen
 from tests.parity.models import VOCAB_SIZE, reference
 from tests.parity.rounding import assert_close
 from tests.parity.running import alone, engine_of, submission
@@ -90,7 +90,7 @@ def test_an_inspection_computes_what_is_asked_for_while_others_go_on() -> None:
     one = submission("llama", prompt, FIELDS | {"output_attentions": True}, wanted=Wanted(positions=[1], layers=[0]))
     other = submission("llama", PROMPT, {"max_new_tokens": 60, "eos_token_id": None})
 
-    def watched(token_ids: list[int], wish: Wish) -> Iterator[Seen]:
+    def watched(token_ids: list[int], wish: Inspection) -> Iterator[Seen]:
         for seen in look(token_ids, wish):
             kept.append(sum(tensor.numel() for tensor in seen.attentions.values()))
             yield seen

@@ -42,14 +42,14 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     model = await service.model()
     if isinstance(body.generation_config, str):
         asked = await stored_config(service, body.generation_config)
-        return examine(asked, body, model)
+        return verdict_on(asked, body, model)
     try:
         asked = GenerationConfig.model_validate(body.generation_config)
     except ValidationError as error:
         sent = {"generation_config": body.generation_config}
         located = [{**item, "loc": ("generation_config", *item["loc"])} for item in error.errors()]
         return ValidateAnswer(is_valid=False, problems=problems_of(located, sent, GenerateRequest), warnings=[])
-    return examine(asked, body, model)
+    return verdict_on(asked, body, model)
 
 
 @router.get("/{name}")
@@ -68,7 +68,7 @@ async def store(name: str) -> None:
     )
 
 
-def examine(own: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
+def verdict_on(own: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
     assistant_model = body.assistant_model
     merged = merge_for(own, body.prompt_len, assistant_model, model)
     request = GenerateRequest(assistant_model=assistant_model)

@@ -15,7 +15,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.slow_steps import Watch
 from beamhouse.engine.loop.step_budget import StepLimits
-from beamhouse.engine.runners.runner import Seen, Wish
+from beamhouse.engine.runners.runner import Inspection, Seen
 from beamhouse.engine.state.batch import Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Sequence
@@ -90,7 +90,7 @@ class ScriptedRunner:
     def project(self, hidden: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("a scripted model has no head")
 
-    def inspect(self, token_ids: Seq[int], wish: Wish) -> Iterator[Seen]:
+    def inspect(self, token_ids: Seq[int], inspection: Inspection) -> Iterator[Seen]:
         raise RuntimeError("a scripted model has no layers")
 
 
