@@ -134,8 +134,6 @@ class GenerationMode(StrEnum):
 PLAIN_MODES = tuple(GenerationMode(mode) for mode in PLAIN)
 """The modes that drafts and `dola_layers` go with."""
 
-BEAM_MODES = frozenset(mode for mode in GenerationMode if mode.spec.is_search)
-
 OVER_PLAIN = tuple(mode for mode in GenerationMode if mode.spec.over == PLAIN)
 """The modes that are done to greedy search and to sampling alike, and to nothing else."""
 
@@ -173,8 +171,3 @@ def drafters(config: GenerationFields) -> list[str]:
     """The fields that each ask for a drafter, the one first that the library would take of several."""
     asked = [wish.field for wish in GenerationMode.ASSISTED_GENERATION.spec.asked(config, None)]
     return sorted(asked, key=_IN_LIBRARY_ORDER.index)
-
-
-def row_field(mode: GenerationMode) -> str:
-    """The field that says how many rows of a step a prompt takes."""
-    return mode.spec.row_field

@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 
 from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS, is_neutral
 from beamhouse.schemas.generation.fields import DeclaredFields, GenerationFields
-from beamhouse.schemas.generation.modes import GenerationMode, mode_of, row_field
+from beamhouse.schemas.generation.modes import GenerationMode, mode_of
 
 Value = TypeVar("Value")
 
@@ -42,7 +42,7 @@ class Resolved(DeclaredFields[Never]):
         decided = {
             "mode": mode,
             "assistant_model": assistant_model,
-            "num_rows": getattr(filled, row_field(mode)),
+            "num_rows": getattr(filled, mode.spec.row_field),
             "is_guided": not is_neutral("guidance_scale", config.guidance_scale),
             "eos_token_ids": ends_of(config.eos_token_id),
             "longest_ngram": config.max_matching_ngram_size or NGRAM,
