@@ -18,12 +18,13 @@ class Slot(Generic[Kept]):
 
 
 class Memory:
-    """What lies in some slots."""
+    """What lies in some slots. known: what it begins with."""
 
     __slots__ = ("_kept",)
 
-    def __init__(self) -> None:
-        self._kept: dict[Slot[Any], Any] = {}  # Any: of each slot its own type, as the methods below hold
+    def __init__(self, known: "Memory | None" = None) -> None:
+        # Any: of each slot its own type, as the methods below hold.
+        self._kept: dict[Slot[Any], Any] = {} if known is None else known._kept.copy()
 
     def __getitem__(self, slot: Slot[Kept]) -> Kept:
         """Raises KeyError where nothing lies."""
@@ -38,6 +39,4 @@ class Memory:
 
     def fork(self) -> "Memory":
         """The same things in a memory of its own: what lies in a slot is replaced from there on, never changed."""
-        forked = Memory()
-        forked._kept.update(self._kept)
-        return forked
+        return Memory(self)
