@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from beamhouse.engine.link.errors import invalid
 from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.constraints.constraint import FIELD as CONSTRAINT
 from beamhouse.engine.logits.constraints.constraint import is_complete
 from beamhouse.engine.logits.registered.registry import Criterion, Registry
 from beamhouse.engine.state.memory import Memory, Slot
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.words import FinishType, ProblemCode
+from beamhouse.schemas.words import FinishType
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +108,8 @@ class Stopping:
         stop = request.config.stop_strings
         if stop:
             texts = [stop] if isinstance(stop, str) else stop
-            request.memory[_STOP_STRINGS] = _stop_strings(texts, self._registry.token_bytes)
+            assert self._registry.token_bytes is not None, "stop strings need a tokenizer"
+            request.memory[_STOP_STRINGS] = StopStrings.build(texts, self._registry.token_bytes)
         if request.submission.stopping_criteria:
             request.memory[_CRITERIA] = self._registry.build_criteria(request)
 
@@ -163,11 +163,3 @@ def _registered(criteria: list[tuple[str, Criterion]], token_ids: list[int]) -> 
         if is_done:
             return FinishReason(FinishType.STOPPING_CRITERION, name=name)
     return None
-
-
-def _stop_strings(texts: Seq[str], token_bytes: Seq[bytes] | None) -> StopStrings:
-    field = "generation_config.stop_strings"
-    if token_bytes is None:
-        text = "stop_strings need a tokenizer, and this model has none"
-        raise invalid(field, ProblemCode.NOT_SUPPORTED, text)
-    return StopStrings.build(texts, token_bytes)

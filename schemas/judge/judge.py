@@ -56,7 +56,7 @@ RULES: tuple[Rule, ...] = (
     mode_rules.outputs,
     mode_rules.progress,
     name_rules.watermark,
-    name_rules.token_healing,
+    name_rules.tokenizer,
     fields_among_themselves,
     the_model,
 )

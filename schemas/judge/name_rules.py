@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 
+from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens
+from beamhouse.schemas.generation.bounds import MAX_IDS
 from beamhouse.schemas.generation.model_rules import PREFIX
 from beamhouse.schemas.generation.watermarking import NO_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Facts
@@ -48,6 +50,7 @@ def constraint(asked: Asked, facts: Facts) -> Iterator[Problem]:
     given, info = asked.body.prefix_allowed_tokens, facts.info
     if given is None:
         return
+    yield from too_many_ids(given)
     yield from ids_outside(given.token_ids or [], f"{CONSTRAINT}.token_ids", info.vocab_size)
     for index, sequence in enumerate(given.sequences or []):
         field = f"{CONSTRAINT}.sequences.{index}"
@@ -59,6 +62,17 @@ def constraint(asked: Asked, facts: Facts) -> Iterator[Problem]:
     if not info.has_tokenizer and any(text is not None for text in (given.regex, given.json_schema, given.grammar)):
         message = "this model has no tokenizer; constrain it by token_ids or sequences"
         yield Problem(CONSTRAINT, ProblemCode.NO_TOKENIZER, message)
+
+
+def too_many_ids(given: PrefixAllowedTokens) -> Iterator[Problem]:
+    num_ids = len(given.token_ids or ())
+    if num_ids > MAX_IDS:
+        message = f"token_ids has {num_ids} entries; allowed: 1 to {MAX_IDS}"
+        yield Problem(CONSTRAINT, ProblemCode.OUT_OF_RANGE, message)
+    num_ids = sum(map(len, given.sequences or ()))
+    if num_ids > MAX_IDS:
+        message = f"sequences hold {num_ids} ids; allowed: at most {MAX_IDS}"
+        yield Problem(CONSTRAINT, ProblemCode.OUT_OF_RANGE, message)
 
 
 def registered_classes(asked: Asked, facts: Facts) -> Iterator[Problem]:
@@ -91,6 +105,12 @@ def watermark(asked: Asked, facts: Facts) -> Iterator[Problem]:
         yield Problem("outputs.watermark_flags", ProblemCode.CONFLICT, message)
 
 
-def token_healing(asked: Asked, facts: Facts) -> Iterator[Problem]:
-    if asked.config.token_healing and not facts.info.has_tokenizer:
+def tokenizer(asked: Asked, facts: Facts) -> Iterator[Problem]:
+    """What only a model with a tokenizer can be asked."""
+    if facts.info.has_tokenizer:
+        return
+    if asked.config.token_healing:
         yield Problem(PREFIX + "token_healing", ProblemCode.NO_TOKENIZER, "token_healing needs a tokenizer")
+    if asked.config.stop_strings is not None:
+        message = "stop_strings need a tokenizer, and this model has none"
+        yield Problem(PREFIX + "stop_strings", ProblemCode.NOT_SUPPORTED, message)

@@ -141,7 +141,8 @@ async def heal(service: Service, model: Model, body: GenerateRequest, prompt: Pr
     Healing is a request of its own: one greedy token under a bias for the tokens that extend the cut text. The answer's
     `token_ids` are those after the healed prompt.
     """
-    text = model.need_text("generation_config.token_healing")
+    text = model.text
+    assert text is not None, "judged before"
     healing = await anyio.to_thread.run_sync(text.heal, prompt.token_ids, limiter=service.limiter)
     # A tokenizer may have more tokens than the model.
     bias = [(ids, weight) for ids, weight in healing.sequence_bias if max(ids) < model.info.vocab_size]

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Constraint, Named
 from beamhouse.engine.logits.bad_rows import bad_rows
+from beamhouse.engine.logits.constraints.trie import Trie
 from beamhouse.engine.logits.pipeline import FIELDS
 from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
 from beamhouse.schemas.generation.config import GenerationConfig
@@ -58,10 +59,10 @@ def test_several_rows_of_one_request_are_scored_by_their_own_tokens() -> None:
 
 
 def test_all_problems_are_told_at_once() -> None:
-    bad_arguments, no_tokenizer = Named("force_prefix", {"token_ids": []}), Constraint(regex="a")
-    request = make_request([1], constraint=no_tokenizer, named=[bad_arguments])
+    bad_arguments, too_far = Named("force_prefix", {"token_ids": []}), Constraint(trie="far")
+    request = make_request([1], constraint=too_far, named=[bad_arguments])
     with pytest.raises(InvalidRequest) as caught:
-        make_pipeline(VOCAB, Registry(BUILTIN, {})).prepare(request)
+        make_pipeline(VOCAB, Registry(BUILTIN, {}), tries={"far": Trie.build([[1, VOCAB]])}).prepare(request)
     assert len(caught.value.problems) == 2
 
 

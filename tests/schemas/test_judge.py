@@ -8,6 +8,7 @@ import pytest
 
 from beamhouse.config.settings import Settings
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.generation.bounds import MAX_IDS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.asked import Asked, Budget, Facts, NegativePrompt, Prompt
@@ -71,6 +72,25 @@ def test_what_a_configuration_cannot_ask_is_refused_by_name(config: dict[str, An
 )
 def test_what_a_body_cannot_ask_is_refused_by_name(body: dict[str, Any], field: str):
     assert [problem.field for problem in judged({}, body)] == [field]
+
+
+@pytest.mark.parametrize(
+    ("config", "body", "field"),
+    [
+        ({"stop_strings": "a"}, {}, "generation_config.stop_strings"),
+        ({"token_healing": True}, {}, "generation_config.token_healing"),
+        ({}, {"prefix_allowed_tokens": {"regex": "a"}}, "prefix_allowed_tokens"),
+    ],
+)
+def test_text_is_refused_without_a_tokenizer(config: dict[str, Any], body: dict[str, Any], field: str):
+    mute = replace(FACTS, info=fake_info(None))
+    assert [problem.field for problem in judged(config, body, facts=mute)] == [field]
+
+
+@pytest.mark.parametrize("given", [{"token_ids": [1] * (MAX_IDS + 1)}, {"sequences": [[1] * MAX_IDS, [1]]}])
+def test_a_constraint_of_too_many_ids_is_refused(given: dict[str, Any]):
+    problem = judged({}, {"prefix_allowed_tokens": given})[0]
+    assert (problem.field, problem.code) == ("prefix_allowed_tokens", "out_of_range")
 
 
 def test_a_prompt_is_judged_with_its_negative():

@@ -27,7 +27,6 @@ from beamhouse.engine.text.token_spelling import NotSpelled, Spelling
 from beamhouse.schemas.words import ProblemCode
 
 FIELD = "prefix_allowed_tokens"
-_MAX_IDS = 2**18
 _MAX_REMEMBERED = 64
 
 Place = TypeVar("Place")
@@ -148,24 +147,13 @@ class Constraints:
     def compile(self, constraint: Constraint) -> Allowance:
         """Raises InvalidRequest naming `prefix_allowed_tokens`."""
         if constraint.token_ids is not None:
-            return self._ids(constraint.token_ids)
+            return AllowedIds(as_ids(constraint.token_ids))
         if constraint.sequences is not None:
-            return self._sequences(constraint.sequences)
+            sequences = constraint.sequences
+            return AllowedSequences(self._tries.get(sequences, lambda: Trie.build(sequences)))
         if constraint.trie is not None:
             return self._named(constraint.trie)
         return self._text(constraint)
-
-    def _ids(self, token_ids: list[int]) -> Allowance:
-        if not 0 < len(token_ids) <= _MAX_IDS:
-            text = f"token_ids has {len(token_ids)} entries; allowed: 1 to {_MAX_IDS}"
-            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, text)
-        return AllowedIds(as_ids(token_ids))
-
-    def _sequences(self, sequences: list[list[int]]) -> Allowance:
-        num_ids = sum(len(sequence) for sequence in sequences)
-        if num_ids > _MAX_IDS:
-            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, f"sequences hold {num_ids} ids; allowed: at most {_MAX_IDS}")
-        return AllowedSequences(self._tries.get(sequences, lambda: Trie.build(sequences)))
 
     def _named(self, name: str) -> Allowance:
         trie = self.tries[name]
@@ -177,8 +165,6 @@ class Constraints:
     def _text(self, constraint: Constraint) -> Allowance:
         """Known ones at once, whatever else is being compiled."""
         field = f"{FIELD}.{constraint.kind}"
-        if self._spell is None:
-            raise invalid(field, ProblemCode.NOT_SUPPORTED, "grammars need a tokenizer, and this model has none")
         try:
             key = (constraint.kind, source_of(constraint), constraint.whitespace)
             return self._texts.get(key, lambda: self._compiled(constraint))

@@ -133,11 +133,6 @@ def test_criteria_that_cannot_be_obeyed_are_refused_by_name(named: Named) -> Non
     assert caught.value.problems[0].field == "stopping_criteria"
 
 
-def test_stop_strings_are_refused_without_a_tokenizer() -> None:
-    with pytest.raises(InvalidRequest, match="none"):
-        Stopping(Registry({}, {})).prepare(make_request([1], stop_strings="a"))
-
-
 def test_a_stop_string_may_begin_in_the_prompt_and_end_inside_a_token() -> None:
     token = ids(" stopper")[0]
     assert len(BYTES[token]) > 2
