@@ -1,7 +1,7 @@
 """Where a reader of a resolved configuration gives a field one more default.
 
 Found are `config.field or value` and `config.field if config.field is not None else value`, for each field of a
-generation, whatever the object is called that it is read from, but for `asked`: what a request said
+generation, whatever the object is called that it is read from, but for `asked` and `own`: what a request said
 before it was resolved. `or` between two questions, where the last operand is no value, is left out.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from benchmarks.house.sources import Source
 
-ASKED = "asked"
+ASKED = ("asked", "own")
 
 
 def default_sites(sources: Sequence[Source], fields: AbstractSet[str], folders: Sequence[str]) -> list[str]:
@@ -37,7 +37,7 @@ def gives_default(node: ast.BoolOp | ast.IfExp, fields: AbstractSet[str]) -> boo
 
 
 def is_field(node: ast.expr, fields: AbstractSet[str]) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr in fields and ast.unparse(node.value) != ASKED
+    return isinstance(node, ast.Attribute) and node.attr in fields and ast.unparse(node.value) not in ASKED
 
 
 def is_value(node: ast.expr) -> bool:
