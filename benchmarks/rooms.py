@@ -7,13 +7,15 @@ storey above the highest room that it imports; an arrow that follows from others
 """
 
 import argparse
-import ast
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from html import escape
 from pathlib import Path
+
+from benchmarks.house.rooms import module_arrows, room_arrows, rooms
+from benchmarks.house.sources import read_sources
 
 ROOT = Path(__file__).parent.parent
 WORDS = ROOT / "docs" / "pictures" / "rooms.toml"
@@ -52,34 +54,17 @@ class Folder:
         return widest * (WIDTH + GAP) - GAP + 2 * MARGIN, len(self.storeys) * STOREY + 2 * MARGIN + 10
 
 
-def read(folder: str, words: Mapping[str, str]) -> Folder:
-    """Raises ValueError where the words and the rooms differ, or words do not fit."""
-    found = {room: set[str]() for room in _rooms(folder)}
-    if missing := found.keys() ^ words.keys() - {"title"}:
-        raise ValueError(f"{WORDS.name} and {folder}/ differ in {', '.join(sorted(missing))}")
+def read(folder: str, words: Mapping[str, str], between: Collection[tuple[str, str]], known: Collection[str]) -> Folder:
+    """between: who imports from whom, of all rooms, which are `known`. Raises ValueError where words are wrong."""
+    inside = {room.split(".")[-1]: frozenset[str]() for room in known if room.split(".")[0] == folder}
+    if differing := inside.keys() ^ words.keys() - {"title"}:
+        raise ValueError(f"{WORDS.name} and {folder}/ differ in {', '.join(sorted(differing))}")
     if long := [text for room, text in words.items() if room != "title" and len(text) > MOST_LETTERS]:
         raise ValueError(f"too long for a room: {', '.join(long)}")
-    for path in (ROOT / folder).rglob("*.py"):
-        room = path.relative_to(ROOT / folder).with_suffix("").parts[0]
-        if room in found:
-            found[room] |= {other for other in _imported(path, folder) if other in found and other != room}
-    arrows = {room: frozenset(others) for room, others in found.items()}
-    return Folder(words["title"], {room: text for room, text in words.items() if room != "title"}, _reduced(arrows))
-
-
-def _rooms(folder: str) -> list[str]:
-    return sorted(
-        path.stem
-        for path in (ROOT / folder).iterdir()
-        if (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
-    )
-
-
-def _imported(path: Path, folder: str) -> Iterable[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"beamhouse.{folder}"):
-            inside = (node.module or "").split(".")[2:]
-            yield from inside[:1] or (alias.name for alias in node.names)
+    for room, to in between:
+        if room.split(".")[0] == to.split(".")[0] == folder:
+            inside[room.split(".")[-1]] |= {to.split(".")[-1]}
+    return Folder(words["title"], {room: text for room, text in words.items() if room != "title"}, _reduced(inside))
 
 
 def _reduced(arrows: Arrows) -> Arrows:
@@ -136,7 +121,9 @@ def _room(name: str, words: str, left: int, top: int) -> str:
 def picture() -> str:
     """The picture of the rooms as they are now."""
     words = tomllib.loads(WORDS.read_text(encoding="utf-8"))
-    return draw({name: read(name, words[name]) for row in PANELS for name in row})
+    sources = [source for source in read_sources(ROOT) if not source.module.endswith("__main__")]
+    between, known = room_arrows(module_arrows(sources)), rooms(sources)
+    return draw({name: read(name, words[name], between, known) for row in PANELS for name in row})
 
 
 def main() -> None:

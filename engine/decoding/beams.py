@@ -193,7 +193,7 @@ def _tell(request: Request, advance: Advance, groups: Seq[Beams]) -> None:
             advance.gains.append(Tokens(index, agreed[len(request.outputs[index].token_ids) :]))
     if request.submission.wanted.progress:
         ranked = sorted(live, key=lambda pair: -pair[0])
-        advance.hypotheses.extend(HypothesisUpdate(token_ids, float(score)) for score, token_ids in ranked)
+        advance.progress.extend(HypothesisUpdate(token_ids, float(score)) for score, token_ids in ranked)
 
 
 def _num_certain(request: Request, num_ended: int, num_reached: int) -> int:

@@ -39,8 +39,8 @@ class Outbox:
                 request.outputs[tokens.sequence].token_ids.extend(tokens.token_ids)
             else:
                 request.outputs[tokens.sequence].extend(tokens)
-        if is_streamed and (advance.gains or advance.hypotheses):
-            self._requests.append(RequestOutputs(request.id, advance.gains, advance.hypotheses))
+        if is_streamed and (advance.gains or advance.progress):
+            self._requests.append(RequestOutputs(request.id, advance.gains, advance.progress))
 
     def finish(
         self, request: Request, now: float, tensors: dict[str, TensorPiece], prompt_logprobs: list[float | None]

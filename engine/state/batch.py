@@ -84,10 +84,10 @@ class KeptRow:
 class Advance:
     """How one request goes on. choices: the rows of the next step; none ends it. gains: what became final.
 
-    kept: rows of scores for the answer's tensors. hypotheses: the live ones of a search, best first, where asked for.
+    kept: rows of scores for the answer's tensors. progress: the live hypotheses, best first, where asked for.
     """
 
     choices: list[Choice]
     gains: list[Tokens] = field(default_factory=list)
     kept: list[KeptRow] = field(default_factory=list)
-    hypotheses: list[HypothesisUpdate] = field(default_factory=list)
+    progress: list[HypothesisUpdate] = field(default_factory=list)
