@@ -30,7 +30,6 @@ __all__ = [
     "GenerationConfig",
     "GenerationMode",
     "InvalidGenerationConfig",
-    "check_model",
     "is_neutral",
     "merge",
     "resolve",

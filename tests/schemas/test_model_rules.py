@@ -2,7 +2,8 @@
 
 import pytest
 
-from beamhouse.schemas.generation.config import GenerationConfig, check_model, merge
+from beamhouse.schemas.generation.config import GenerationConfig, merge
+from beamhouse.schemas.generation.model_rules import check_model
 
 VOCAB_SIZE = 50
 
