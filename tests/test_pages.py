@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import rooms
+from benchmarks.house import picture
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -22,9 +22,14 @@ def relative(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+def prose(page: Path) -> str:
+    """Without blocks of code and of output."""
+    return re.sub(r"(?s)```.*?```", "", page.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_path_on_a_page_exists(page: Path):
-    paths = set(PATHS.findall(page.read_text(encoding="utf-8")))
+    paths = set(PATHS.findall(prose(page)))
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 
@@ -37,8 +42,7 @@ def test_every_module_on_a_page_can_be_run(page: Path):
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_links_lead_somewhere(page: Path):
-    prose = re.sub(r"(?s)```.*?```|`[^`]*`(?!\])", "", page.read_text(encoding="utf-8"))
-    targets = re.findall(r"\]\(([^)#:\s]+)\)", prose)
+    targets = re.findall(r"\]\(([^)#:\s]+)\)", re.sub(r"`[^`]*`(?!\])", "", prose(page)))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
@@ -61,4 +65,6 @@ def test_the_command_of_a_recipe_runs(command: str):
 
 
 def test_the_picture_shows_the_rooms_as_they_are():
-    assert rooms.PICTURE.read_text(encoding="utf-8") == rooms.picture(), "python -m benchmarks.rooms draws it anew"
+    assert picture.PICTURE.read_text(encoding="utf-8") == picture.picture(), (
+        "python -m benchmarks.house.picture draws it anew"
+    )

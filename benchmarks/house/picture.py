@@ -1,6 +1,6 @@
 """Draws the rooms of the project as they are: who stands on whom, from the imports.
 
-    python -m benchmarks.rooms [--out docs/pictures/rooms.svg]
+    python -m benchmarks.house.picture [--out docs/pictures/rooms.svg]
 
 The words beside the names, and the order from left to right, are those of `docs/pictures/rooms.toml`. A room stands one
 storey above the highest room that it imports; an arrow that follows from others is left out.
@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.house.rooms import module_arrows, room_arrows, rooms
 from benchmarks.house.sources import read_sources
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WORDS = ROOT / "docs" / "pictures" / "rooms.toml"
 PICTURE = WORDS.with_suffix(".svg")
 Arrows = Mapping[str, frozenset[str]]
