@@ -122,14 +122,9 @@ def _layer(
 ) -> Layer:
     require(not layouts.own_parameters(layer), "a parameter of the layer")
     require(getattr(attention.module.config, "clip_qkv", None) is None, "bounded queries and keys")
+    _check_sizes(attention, mlp)
     dtype, hidden = attention.out.module.weight.dtype, _sizes(mlp.down)[0]
-    dim = _head_dim(attention.module)
-    out_rows, out_columns = _sizes(attention.out)
-    require(
-        out_rows == hidden and hidden % 16 == 0 and _sizes(mlp.down)[1] % 16 == 0, "sizes that are no multiple of 16"
-    )
-    num_up = sum(_sizes(place)[0] for place in mlp.up)
-    require(num_up == _sizes(mlp.down)[1] * (2 if mlp.is_gated else 1), "the sizes of the feed-forward layer")
+    dim, out_columns = _head_dim(attention.module), _sizes(attention.out)[1]
 
     def norm(name: str | None) -> Norm | None:
         return None if name is None else norm_of(getattr(layer, name), dtype, hidden)
@@ -160,6 +155,14 @@ def _layer(
         scaling=1.0 if layout.scales_queries else float(attention.module.scaling),
         cap=float(getattr(attention.module, "attn_logit_softcapping", None) or 0.0),
     )
+
+
+def _check_sizes(attention: Attention, mlp: FeedForward) -> None:
+    hidden, intermediate = _sizes(mlp.down)
+    is_even = hidden % 16 == 0 and intermediate % 16 == 0
+    require(_sizes(attention.out)[0] == hidden and is_even, "sizes that are no multiple of 16")
+    num_up = sum(_sizes(place)[0] for place in mlp.up)
+    require(num_up == intermediate * (2 if mlp.is_gated else 1), "the sizes of the feed-forward layer")
 
 
 def _heads(attention: Attention, config: Any) -> Heads:

@@ -162,11 +162,6 @@ def done_to_plain(config: GenerationFields, assistant_model: object | None) -> I
         yield from (mode for mode in OVER_PLAIN if mode.spec.asked(config, assistant_model))
 
 
-def wants_draft(config: GenerationFields, assistant_model: object | None = None) -> bool:
-    """Whether something is to draft tokens: a model, the prompt, own layers."""
-    return bool(GenerationMode.ASSISTED_GENERATION.spec.asked(config, assistant_model))
-
-
 def drafters(config: GenerationFields) -> list[str]:
     """The fields that each ask for a drafter, the one first that the library would take of several."""
     asked = [wish.field for wish in GenerationMode.ASSISTED_GENERATION.spec.asked(config, None)]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.house.__main__ import count, figures
 from benchmarks.house.rooms import cycles
-from benchmarks.house.sources import longest_file, longest_function, loose_files, read_sources
+from benchmarks.house.sources import FOLDERS, longest_file, longest_function, loose_files, read_source, read_sources
 from benchmarks.house.walk import usual, walk, watched
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +135,15 @@ def test_this_house_has_no_attic_and_no_circle():
     counts = count(read_sources(ROOT))
     assert all(len(names) <= 6 for names in counts["loose files"].values())
     assert counts["rooms"]["cycles of modules"] == []
-    assert counts["longest"]["file"]["num_lines"] <= 300
     assert len(figures(counts)) > 10
+
+
+@pytest.mark.parametrize("folders", [FOLDERS, ("benchmarks", "tests")], ids=["product", "beside it"])
+def test_no_file_and_no_function_of_this_house_is_long(folders: tuple[str, ...]):
+    sources = [read_source(ROOT, path) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    longest = longest_file(sources), longest_function(sources)
+    assert longest[0].num_lines <= 300, longest[0].what
+    assert longest[1].num_lines <= 40, longest[1].what
 
 
 def test_only_commands_stand_at_the_top_of_the_benchmarks():

@@ -138,6 +138,11 @@ def random_fields(rng: random.Random, vocab_size: int, has_eos: bool) -> dict[st
     }
     if has_eos:
         offered["exponential_decay_length_penalty"] = (rng.randint(0, 6), rng.uniform(0.9, 1.5))
+    return _picked(rng, offered)
+
+
+def _picked(rng: random.Random, offered: dict[str, Any]) -> dict[str, Any]:
+    """Some of these fields, more or less many."""
     share = rng.choice([0.1, 0.3, 0.6])
     fields = {name: value for name, value in offered.items() if rng.random() < share}
     if rng.random() < 0.7:

@@ -11,7 +11,7 @@ from beamhouse.engine.link.messages import Constraint, Named
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.logits.constraints.trie import Trie
 from beamhouse.engine.logits.pipeline import FIELDS
-from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
+from beamhouse.engine.logits.registered.registry import BUILTIN_PROCESSORS, Registry
 from beamhouse.schemas.generation.config import GenerationConfig
 from tests.logits.support import make_pipeline, make_request, make_row, process
 
@@ -62,7 +62,7 @@ def test_all_problems_are_told_at_once() -> None:
     bad_arguments, too_far = Named("force_prefix", {"token_ids": []}), Constraint(trie="far")
     request = make_request([1], constraint=too_far, named=[bad_arguments])
     with pytest.raises(InvalidRequest) as caught:
-        make_pipeline(VOCAB, Registry(BUILTIN, {}), tries={"far": Trie.build([[1, VOCAB]])}).prepare(request)
+        make_pipeline(VOCAB, Registry(BUILTIN_PROCESSORS, {}), tries={"far": Trie.build([[1, VOCAB]])}).prepare(request)
     assert len(caught.value.problems) == 2
 
 

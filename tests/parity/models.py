@@ -3,6 +3,7 @@
 import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -86,7 +87,7 @@ def stretched_configs() -> dict[str, PretrainedConfig]:
     dynamic = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
     window = {"sliding_window": 12, "head_dim": 16, "query_pre_attn_scalar": 16}
     moe = {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16}
-    return {
+    by_length = {
         "phi3, longrope": Phi3Config(**grouped, original_max_position_embeddings=TRAINED, rope_parameters=long),
         "phi3, partly": Phi3Config(**grouped, original_max_position_embeddings=TRAINED, rope_parameters=partial),
         "phimoe, longrope": PhimoeConfig(
@@ -101,6 +102,13 @@ def stretched_configs() -> dict[str, PretrainedConfig]:
                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}, "full_attention": dynamic,
             },
         ),
+    }  # fmt: skip
+    return by_length | _scaled_alike(short)
+
+
+def _scaled_alike(short: dict[str, Any]) -> dict[str, PretrainedConfig]:
+    """Positions that are scaled alike in calls of every length."""
+    return {
         "llama, yarn": LlamaConfig(
             **short,
             rope_parameters={

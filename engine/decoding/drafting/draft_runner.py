@@ -13,9 +13,10 @@ from beamhouse.engine.state.request import Request, Sequence
 
 
 @dataclass(eq=False, slots=True)
-class Job:
-    """What is to be drafted for one request. token_ids: all it has, in the draft model's vocabulary, then what it adds.
+class OpenDraft:
+    """What is to be drafted for one request.
 
+    token_ids: all it has, in the draft model's vocabulary, then what it adds.
     limit: most tokens to add.
     """
 
@@ -24,8 +25,8 @@ class Job:
     limit: int
 
 
-Choose = Callable[[list[Job], torch.Tensor], list[int | None]]
-"""Picks a token for each job, from logits (R, V of the draft model) float32; None ends the job."""
+Choose = Callable[[list[OpenDraft], torch.Tensor], list[int | None]]
+"""Picks a token for each draft, from logits (R, V of the draft model) float32; None ends the draft."""
 
 
 class DraftRunner:
@@ -44,19 +45,19 @@ class DraftRunner:
         """Most tokens a sequence may have."""
         return min(self.runner.max_len, self.cache.num_blocks * self.cache.block_size)
 
-    def run(self, jobs: Seq[Job], choose: Choose) -> None:
-        """Extend all jobs, one token of each in every pass. Those that do not fit the cache together go in groups."""
-        for group in self._groups(jobs):
-            sequences = {job: self._sequence(job) for job in group}
+    def run(self, drafts: Seq[OpenDraft], choose: Choose) -> None:
+        """Extend all drafts by one token in every pass. Those that do not fit the cache together go in groups."""
+        for group in self._groups(drafts):
+            sequences = {draft: self._sequence(draft) for draft in group}
             self._make_room(group)
             while group:
-                self._feed_beginnings([sequences[job] for job in group])
-                forward = self._forward([(sequences[job], sequences[job].num_missing) for job in group])
-                picked = choose(group, forward.last([sequences[job] for job in group]))
-                for job, token in zip(group, picked, strict=True):
+                self._feed_beginnings([sequences[draft] for draft in group])
+                forward = self._forward([(sequences[draft], sequences[draft].num_missing) for draft in group])
+                picked = choose(group, forward.last([sequences[draft] for draft in group]))
+                for draft, token in zip(group, picked, strict=True):
                     if token is not None:
-                        self._append(sequences[job], token)
-                group = [job for job, token in zip(group, picked, strict=True) if token is not None]
+                        self._append(sequences[draft], token)
+                group = [draft for draft, token in zip(group, picked, strict=True) if token is not None]
 
     def release(self, request: Request) -> None:
         """Free the sequence of a request, if it has one."""
@@ -64,34 +65,34 @@ class DraftRunner:
         if sequence is not None:
             self.cache.free(sequence)
 
-    def _groups(self, jobs: Seq[Job]) -> Iterator[list[Job]]:
-        group: list[Job] = []
+    def _groups(self, drafts: Seq[OpenDraft]) -> Iterator[list[OpenDraft]]:
+        group: list[OpenDraft] = []
         room = self.cache.num_blocks
-        for job in jobs:
-            job.limit = min(job.limit, self.max_len - len(job.token_ids))
-            if job.limit < 1 or not job.token_ids:
+        for draft in drafts:
+            draft.limit = min(draft.limit, self.max_len - len(draft.token_ids))
+            if draft.limit < 1 or not draft.token_ids:
                 continue
-            needed = self._num_blocks(job)
+            needed = self._num_blocks(draft)
             if needed > room:
                 yield group
                 group, room = [], self.cache.num_blocks
-            group.append(job)
+            group.append(draft)
             room -= needed
         yield group
 
-    def _num_blocks(self, job: Job) -> int:
-        return self.cache.num_blocks_for(len(job.token_ids) + job.limit)
+    def _num_blocks(self, draft: OpenDraft) -> int:
+        return self.cache.num_blocks_for(len(draft.token_ids) + draft.limit)
 
-    def _sequence(self, job: Job) -> Sequence:
-        """The request's sequence with the job's tokens; what is cached of others, or turned otherwise, is forgotten."""
-        sequence = self._sequences.pop(job.request, None)
+    def _sequence(self, draft: OpenDraft) -> Sequence:
+        """The request's sequence with the draft's tokens; what was cached of others, or turned otherwise, is not."""
+        sequence = self._sequences.pop(draft.request, None)
         if sequence is None:
-            sequence = Sequence([], num_prompt=len(job.token_ids), renewed_at=self.cache.stretch.renewed_at)
-        self._sequences[job.request] = sequence
-        num_at_once, num_same = sequence.num_at_once, num_alike(sequence.token_ids, job.token_ids)
-        sequence.token_ids = list(job.token_ids)
+            sequence = Sequence([], num_prompt=len(draft.token_ids), renewed_at=self.cache.stretch.renewed_at)
+        self._sequences[draft.request] = sequence
+        num_at_once, num_same = sequence.num_at_once, num_alike(sequence.token_ids, draft.token_ids)
+        sequence.token_ids = list(draft.token_ids)
         is_same = sequence.num_at_once == num_at_once
-        self.cache.truncate(sequence, min(num_same, len(job.token_ids) - 1) if is_same else 0)
+        self.cache.truncate(sequence, min(num_same, len(draft.token_ids) - 1) if is_same else 0)
         return sequence
 
     def _append(self, sequence: Sequence, token: int) -> None:
@@ -100,10 +101,10 @@ class DraftRunner:
         if sequence.num_at_once != num_at_once:
             self.cache.truncate(sequence, 0)
 
-    def _make_room(self, group: list[Job]) -> None:
+    def _make_room(self, group: list[OpenDraft]) -> None:
         """Free what requests outside the group hold, the longest unused first."""
-        drafting = {job.request for job in group}
-        needed = sum(self._num_blocks(job) - len(self._sequences[job.request].block_ids) for job in group)
+        drafting = {draft.request for draft in group}
+        needed = sum(self._num_blocks(draft) - len(self._sequences[draft.request].block_ids) for draft in group)
         for request in list(self._sequences):
             if needed <= self.cache.num_free:
                 return

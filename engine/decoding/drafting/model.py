@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, Job
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, OpenDraft
 from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit
 from beamhouse.engine.logits.bad_rows import bad_rows
 from beamhouse.engine.logits.multinomial import Turn, winners
@@ -72,48 +72,48 @@ class DraftModel(Drafter):
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
         writings = {request: Writing(request.sequences[0].ahead([])) for request in requests}
-        jobs = [Job(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]
-        self.runner.run(jobs, lambda live, logits: self._choose(live, logits, writings, pipeline))
+        drafts = [OpenDraft(request, self._vocabulary.context(request), draft_limit(request)) for request in requests]
+        self.runner.run(drafts, lambda live, logits: self._choose(live, logits, writings, pipeline))
         return {request: _finished(writing) for request, writing in writings.items()}
 
     def release(self, request: Request) -> None:
         self.runner.release(request)
 
     def _choose(
-        self, jobs: list[Job], logits: torch.Tensor, writings: dict[Request, Writing], pipeline: Pipeline
+        self, drafts: list[OpenDraft], logits: torch.Tensor, writings: dict[Request, Writing], pipeline: Pipeline
     ) -> list[int | None]:
-        rows = [Row(job.request, writings[job.request].view) for job in jobs]
+        rows = [Row(draft.request, writings[draft.request].view) for draft in drafts]
         scores = pipeline.process(rows, self._vocabulary.translate(logits))
         scores = pipeline.shape_again(rows, scores)
         probabilities = scores.softmax(-1)  # (R, V)
-        picked = _pick(jobs, scores, probabilities)
+        picked = _pick(drafts, scores, probabilities)
         is_bad = bad_rows(scores, for_sampling=True)
         chosen = probabilities.gather(1, picked[:, None])[:, 0].double()
-        thresholds = [job.request.config.assistant_confidence_threshold for job in jobs]
+        thresholds = [draft.request.config.assistant_confidence_threshold for draft in drafts]
         is_unsure = chosen < torch.tensor(thresholds, dtype=torch.float64, device=chosen.device)
         packed = torch.stack([picked, is_bad.long(), is_unsure.long()], 1).tolist()  # one transfer
         followed: list[int | None] = []
-        for place, (job, (token, bad, unsure)) in enumerate(zip(jobs, packed, strict=True)):
-            writing = writings[job.request]
-            if bad or job.request.failure is not None:
+        for place, (draft, (token, bad, unsure)) in enumerate(zip(drafts, packed, strict=True)):
+            writing = writings[draft.request]
+            if bad or draft.request.failure is not None:
                 followed.append(None)
                 continue
             writing.token_ids.append(token)
             writing.view.token_ids.append(token)
-            if _needs_probabilities(job.request):
+            if _needs_probabilities(draft.request):
                 writing.probabilities.append(probabilities[place])
-            is_over = unsure or token in job.request.ends or len(writing.token_ids) == job.limit
+            is_over = unsure or token in draft.request.ends or len(writing.token_ids) == draft.limit
             followed.append(None if is_over else self._vocabulary.draft_id(token))
         return followed
 
 
-def _pick(jobs: list[Job], scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+def _pick(drafts: list[OpenDraft], scores: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
     """The best token of each row, or one drawn with the request's next random numbers. (R,) int64"""
-    drawing = [place for place, job in enumerate(jobs) if job.request.config.do_sample]
+    drawing = [place for place, draft in enumerate(drafts) if draft.request.config.do_sample]
     picked = best(scores)
     if drawing:
         at = torch.tensor(drawing, device=scores.device)
-        turns = [Turn(jobs[place].request.generator) for place in drawing]
+        turns = [Turn(drafts[place].request.generator) for place in drawing]
         picked[at] = winners(probabilities.index_select(0, at), turns)[:, 0]
     return picked
 

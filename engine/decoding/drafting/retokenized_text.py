@@ -4,7 +4,7 @@ from collections.abc import Sequence as Seq
 
 import torch
 
-from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, Job
+from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner, OpenDraft
 from beamhouse.engine.decoding.drafting.drafter import Draft, Drafter, draft_limit, drafting_of, room_of
 from beamhouse.engine.decoding.drafting.lookup import allowed_beginning
 from beamhouse.engine.decoding.drafting.shared_vocabulary import Tokenizers
@@ -31,29 +31,34 @@ class Retokenized(Drafter):
             raise invalid("generation_config.assistant_ensemble_weight", ProblemCode.CONFLICT, text)
 
     def draft(self, requests: Seq[Request], pipeline: Pipeline) -> dict[Request, Draft]:
-        jobs = [Job(request, self._context(request), draft_limit(request)) for request in requests]
-        added: dict[Job, list[int]] = {job: [] for job in jobs}
-        self._runner.run(jobs, lambda live, logits: self._choose(live, logits, added))
+        open_drafts = [OpenDraft(request, self._context(request), draft_limit(request)) for request in requests]
+        added: dict[OpenDraft, list[int]] = {draft: [] for draft in open_drafts}
+        self._runner.run(open_drafts, lambda live, logits: self._choose(live, logits, added))
         drafts = {}
-        for job, token_ids in added.items():
-            state = drafting_of(job.request)
-            state.translated, state.num_translated = job.token_ids + token_ids, len(job.request.sequences[0].token_ids)
-            proposed = self._carried_over(job, token_ids)[: room_of(job.request)]
-            drafts[job.request] = Draft(allowed_beginning(job.request, proposed, pipeline))
+        for draft, token_ids in added.items():
+            state = drafting_of(draft.request)
+            state.translated, state.num_translated = (
+                draft.token_ids + token_ids,
+                len(draft.request.sequences[0].token_ids),
+            )
+            proposed = self._carried_over(draft, token_ids)[: room_of(draft.request)]
+            drafts[draft.request] = Draft(allowed_beginning(draft.request, proposed, pipeline))
         return drafts
 
     def release(self, request: Request) -> None:
         self._runner.release(request)
 
-    def _choose(self, jobs: list[Job], logits: torch.Tensor, added: dict[Job, list[int]]) -> list[int | None]:
+    def _choose(
+        self, drafts: list[OpenDraft], logits: torch.Tensor, added: dict[OpenDraft, list[int]]
+    ) -> list[int | None]:
         best = logits.softmax(-1).max(-1)  # (R,)
-        thresholds = [job.request.config.assistant_confidence_threshold for job in jobs]
+        thresholds = [draft.request.config.assistant_confidence_threshold for draft in drafts]
         is_unsure = best.values.double() < torch.tensor(thresholds, dtype=torch.float64, device=logits.device)
         packed = torch.stack([best.indices, is_unsure.long()], 1).tolist()  # one transfer
         followed: list[int | None] = []
-        for job, (token, unsure) in zip(jobs, packed, strict=True):
-            added[job].append(token)
-            is_over = unsure or token in self._end_ids or len(added[job]) == job.limit
+        for draft, (token, unsure) in zip(drafts, packed, strict=True):
+            added[draft].append(token)
+            is_over = unsure or token in self._end_ids or len(added[draft]) == draft.limit
             followed.append(None if is_over else token)
         return followed
 
@@ -71,13 +76,13 @@ class Retokenized(Drafter):
             return known + fresh
         return known[: max(len(known) - len(fresh), 0) + ends[0]] + fresh[ends[1] :]
 
-    def _carried_over(self, job: Job, added: list[int]) -> list[int]:
+    def _carried_over(self, draft: OpenDraft, added: list[int]) -> list[int]:
         """The main model's tokens for the drafted ones; none where the texts do not meet."""
         if not added:
             return []
-        lookbehind = job.request.config.assistant_lookbehind
-        fresh = self._tokenizers.to_main((job.token_ids[-lookbehind:]) + added, add_special_tokens=True)
-        known = job.request.sequences[0].token_ids[-len(fresh) :] if fresh else []
+        lookbehind = draft.request.config.assistant_lookbehind
+        fresh = self._tokenizers.to_main((draft.token_ids[-lookbehind:]) + added, add_special_tokens=True)
+        known = draft.request.sequences[0].token_ids[-len(fresh) :] if fresh else []
         ends = run_ends(known, fresh)
         return [] if ends is None else fresh[ends[1] + len(known) - ends[0] :]
 

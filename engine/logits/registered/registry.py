@@ -20,7 +20,7 @@ PROCESSOR_GROUP = "beamhouse.logits_processors"
 CRITERION_GROUP = "beamhouse.stopping_criteria"
 LogitsProcessor = Callable[[Tensor, Tensor], object]
 Criterion = Callable[[Tensor, None], object]
-BUILTIN: Mapping[str, type] = {"block_characters": BlockCharacters, "force_prefix": ForcePrefix}
+BUILTIN_PROCESSORS: Mapping[str, type] = {"block_characters": BlockCharacters, "force_prefix": ForcePrefix}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,11 @@ class Registry:
 
         Raises ValueError for what cannot be loaded or called, and for a name given twice.
         """
-        return cls(_collect(PROCESSOR_GROUP, processors, BUILTIN), _collect(CRITERION_GROUP, criteria, {}), token_bytes)
+        return cls(
+            _collect(PROCESSOR_GROUP, processors, BUILTIN_PROCESSORS),
+            _collect(CRITERION_GROUP, criteria, {}),
+            token_bytes,
+        )
 
     def build_processors(self, request: Request, vocab_size: int) -> list[tuple[str, LogitsProcessor]]:
         """Raises InvalidRequest naming `logits_processor`."""

@@ -10,9 +10,8 @@ from tests.engine.loop.making import make_request
 
 
 def make_scheduler(num_blocks: int = 64, max_rows: int = 8, step_tokens: int = 32) -> Scheduler:
-    return Scheduler(
-        BlockCache(num_blocks, 4, prefix_caching=False), StepLimits(max_rows, step_tokens, max_waiting=100)
-    )
+    cache = BlockCache(num_blocks, 4, prefix_caching=False)
+    return Scheduler(cache, StepLimits(max_rows, step_tokens, max_waiting=100))
 
 
 def run(scheduler: Scheduler, now: float = 0.0) -> Batch:

@@ -18,6 +18,11 @@ TEXTS = [
 ]
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
+AWKWARD = [
+    "a", "b", "aa", " ", "  a ", "▁", "▁▁a▁", "é", "Ã", "©", "Ġ", "##a", "##", " '", " n't", "x</w>", "|", ".",
+    "</w>", "<0xC3>", "<0xA9>", "<0x20>", "<0xFF>", "<0x+5>", "do", " do not", " 's", "ab", "ba", "a.", "' ",
+]  # fmt: skip
+"""Tokens that are awkward for any decoder."""
 
 
 def _finished(tokenizer: Tokenizer) -> Tokenizer:
@@ -97,43 +102,8 @@ def end_of_word() -> Tokenizer:
 
 
 def words(decoder: decoders.Decoder | None) -> Tokenizer:
-    """Tokens that are awkward for any decoder, and nothing learned."""
-    awkward = [
-        "a",
-        "b",
-        "aa",
-        " ",
-        "  a ",
-        "▁",
-        "▁▁a▁",
-        "é",
-        "Ã",
-        "©",
-        "Ġ",
-        "##a",
-        "##",
-        " '",
-        " n't",
-        "x</w>",
-        "|",
-        ".",
-    ]
-    awkward += [
-        "</w>",
-        "<0xC3>",
-        "<0xA9>",
-        "<0x20>",
-        "<0xFF>",
-        "<0x+5>",
-        "do",
-        " do not",
-        " 's",
-        "ab",
-        "ba",
-        "a.",
-        "' ",
-    ]
-    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(["<unk>", *awkward])}, "<unk>"))
+    """The awkward tokens, and nothing learned."""
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(["<unk>", *AWKWARD])}, "<unk>"))
     if decoder is not None:
         tokenizer.decoder = decoder
     return _finished(tokenizer)

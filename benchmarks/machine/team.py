@@ -1,6 +1,6 @@
 """What our own team of threads and ctypes cost beside OpenMP and an extension module.
 
-    python -m benchmarks.team [--threads 2]
+    python -m benchmarks.machine.team [--threads 2]
 
 Prints microseconds. The team and OpenMP (that of the compiler) run empty jobs: one call after the other, one after a
 pause as between two steps, and barriers inside a job. Calls go from Python into C and back: through ctypes, as the
@@ -23,7 +23,7 @@ import torch
 from beamhouse.engine.native.library import load_kernels
 from beamhouse.engine.native.mirrored import Format
 
-SOURCES = Path(__file__).parent / "machine"
+SOURCES = Path(__file__).parent
 
 
 def compiled(source: str, target: Path, *flags: str) -> Path:
