@@ -20,7 +20,7 @@ import torch
 
 from beamhouse.engine.link.messages import Named, Submission, Wanted
 from beamhouse.engine.loading.files import BUILTIN_FILES
-from beamhouse.engine.logits.registered.registry import BUILTIN, Registry
+from beamhouse.engine.logits.registered.registry import BUILTIN_PROCESSORS, Registry
 from beamhouse.engine.native.library import load_kernels
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, TokenEvent, TopTokenEvent
@@ -121,7 +121,9 @@ def step_s(options: BudgetOptions, case: Case, fields: dict[str, Any], outside: 
     """Median seconds of a step of these requests."""
     length = PROMPT_TOKENS + options.steps + 2
     kernels = load_kernels(1)
-    registry = Registry(BUILTIN, {"never": Never}, [str(number).encode() for number in range(options.vocab_size)])
+    registry = Registry(
+        BUILTIN_PROCESSORS, {"never": Never}, [str(number).encode() for number in range(options.vocab_size)]
+    )
     engine = make_engine(options.vocab_size, options.rows * 2, length, kernels, registry)
     for number in range(1 if case.is_one_request else options.rows):
         asked = GenerationConfig(**{"top_k": 0} | fields | {"max_length": length, "eos_token_id": END})
