@@ -14,6 +14,12 @@ from benchmarks.house.sources import FOLDERS, longest_file, longest_function, lo
 from benchmarks.house.walk import usual, walk, watched
 
 ROOT = Path(__file__).parents[2]
+RULES_APART = {
+    "max_length out_of_range",  # the model's context; the room in the cache, which only the engine knows
+    "prefix_allowed_tokens out_of_range",  # the ids of a request; those of a trie that the operator gave
+    "watermarking_config missing",  # for flags of what is generated; for a text that somebody brings
+}
+"""One field and one code, but two rules."""
 HOUSE = {
     "schemas/fields.py": "class GenerationFields:\n    top_k: int | None\n    num_beams: int | None\n",
     "schemas/judge.py": """
@@ -136,6 +142,12 @@ def test_this_house_has_no_attic_and_no_circle():
     assert all(len(names) <= 6 for names in counts["loose files"].values())
     assert counts["rooms"]["cycles of modules"] == []
     assert len(figures(counts)) > 10
+
+
+def test_no_rule_and_no_default_of_this_house_stands_twice():
+    counts = count(read_sources(ROOT))
+    assert counts["rules"]["standing twice"].keys() <= RULES_APART
+    assert counts["defaults"] == []
 
 
 @pytest.mark.parametrize("folders", [FOLDERS, ("benchmarks", "tests")], ids=["product", "beside it"])
