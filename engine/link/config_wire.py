@@ -33,7 +33,7 @@ _CONVERTED = {
 }
 
 
-def to_plain(value: Any) -> Any:
+def to_wire(value: Any) -> Any:
     """What msgspec cannot encode by itself: a configuration, or an object that is a part of one."""
     if isinstance(value, Resolved):
         return said(value)
@@ -51,7 +51,7 @@ def unsaid(config: Resolved, names: Iterable[str]) -> Resolved:
 
 
 def to_config(kind: type, content: dict[str, Any]) -> Resolved:
-    """The configuration that `to_plain` made this of. kind: Resolved, the only class that is decoded here."""
+    """The configuration that `to_wire` made this of. kind: Resolved, the only class that is decoded here."""
     assert kind is Resolved
     for name in content.keys() & _CONVERTED.keys():
         content[name] = msgspec.convert(content[name], _CONVERTED[name])

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from beamhouse.engine.link.config_wire import to_config, to_part, to_plain
+from beamhouse.engine.link.config_wire import to_config, to_part, to_wire
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.problems import Problem
@@ -277,7 +277,7 @@ class Launch(msgspec.Struct, frozen=True):
 
 Outbound = StepOutputs | Compiled | Loading | ModelInfo | LoadFailed
 
-encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode
+encode = msgspec.msgpack.Encoder(enc_hook=to_wire).encode
 decode_launch = msgspec.msgpack.Decoder(Launch).decode
 decode_inbound = msgspec.msgpack.Decoder(Inbound, dec_hook=to_config, ext_hook=to_part).decode
 decode_outbound = msgspec.msgpack.Decoder(Outbound).decode

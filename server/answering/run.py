@@ -59,7 +59,7 @@ class Run:
         """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
         self._rows = make_rows(self.plan, self.model.text)
         try:
-            async for prompt_index, arrived in merge(self.streams):
+            async for prompt_index, arrived in merge_streams(self.streams):
                 async for events in self._say(prompt_index, arrived):
                     yield events
             final: Answer | ProblemJson = await self._answer()
@@ -191,7 +191,7 @@ def named_tensors(finished: Sequence[Finished]) -> dict[str, TensorPiece]:
     }
 
 
-async def merge(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[RequestOutputs]]]:
+async def merge_streams(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[int, list[RequestOutputs]]]:
     """What all streams bring, as it comes, with the place of its stream."""
     if len(streams) == 1:
         async for updates in streams[0]:

@@ -24,7 +24,7 @@ from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.answering.run import merge
+from beamhouse.server.answering.run import merge_streams
 from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
@@ -117,7 +117,7 @@ async def finish_all(service: Service, submissions: list[Submission], arrived_at
     """The last message of every submission, in order."""
     streams = submit_all(service, submissions, arrived_at)
     try:
-        async for _ in merge(streams):
+        async for _ in merge_streams(streams):
             pass
         return [stream.finished for stream in streams if stream.finished is not None]
     finally:
