@@ -1,0 +1,1 @@
+"""What may be asked and what is answered, without the web and without the engine."""

@@ -1,0 +1,1 @@
+"""How the model that comes along was trained; no part of the server."""

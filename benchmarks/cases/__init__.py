@@ -1,0 +1,1 @@
+"""What is asked in benchmarks, and whether answers are the same."""

@@ -1,0 +1,1 @@
+"""An engine that computes nothing, so that what is around it can be measured."""

@@ -1,0 +1,1 @@
+"""The library's side of a comparison: `generate()` in this process, or an older one in another."""

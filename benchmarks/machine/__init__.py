@@ -1,0 +1,1 @@
+"""What the machine can do, whoever asks it."""

@@ -1,0 +1,1 @@
+"""Other servers: how they are built, started and fed."""

@@ -1,0 +1,1 @@
+"""Attention over the paged cache, in torch and on a GPU, and the positions of keys."""

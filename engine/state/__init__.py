@@ -1,0 +1,1 @@
+"""What a step works on: requests, sequences, batches, the blocks of the cache, and what is remembered."""

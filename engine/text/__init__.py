@@ -1,0 +1,1 @@
+"""Tokens and text, in either direction, and chat templates; without torch."""

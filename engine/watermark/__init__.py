@@ -1,0 +1,1 @@
+"""The arithmetic of watermarks and how they are found; without torch."""

@@ -1,0 +1,1 @@
+"""The bodies, answers and events of our own protocol."""

@@ -1,0 +1,1 @@
+"""Everything that may be wrong with a request, as one ordered list of rules."""

@@ -1,4 +1,4 @@
-"""Watermarks as this process sees them: which one a request may ask for, what is shown of it, and detection."""
+"""Looks for watermarks: in texts that somebody sends, and in what was generated."""
 
 from collections.abc import Iterator
 from dataclasses import replace

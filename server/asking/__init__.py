@@ -1,0 +1,1 @@
+"""From bodies to what the engine is asked: prompts, configurations, submissions."""

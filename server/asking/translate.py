@@ -1,4 +1,4 @@
-"""From the native protocol to the engine's submissions: pure functions."""
+"""From a request of our own protocol to the engine's submissions: pure functions."""
 
 import json
 import uuid

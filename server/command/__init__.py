@@ -1,0 +1,1 @@
+"""The command `beamhouse`: its options, the server's start and end, `generate` and `doctor`."""

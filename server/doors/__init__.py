@@ -1,0 +1,1 @@
+"""The routes, a folder for each protocol."""

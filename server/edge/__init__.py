@@ -1,0 +1,1 @@
+"""Where HTTP meets us: connections, bodies, errors, event streams."""

@@ -1,0 +1,1 @@
+"""Which tokens a list, a trie or a grammar allows."""

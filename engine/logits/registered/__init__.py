@@ -1,0 +1,1 @@
+"""Processors and stopping criteria that an operator lets requests name."""
