@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from beamhouse.schemas.words import ProblemCode
 
+MAX_SHOWN = 64
+"""Characters that messages repeat of a name or a value, which a client may have made of any length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

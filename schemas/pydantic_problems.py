@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
 
-MAX_SHOWN = 64
 RANGE_ERRORS = frozenset(
     {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "literal_error", "enum", "finite_number"}
 )

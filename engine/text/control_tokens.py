@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from beamhouse.engine.link.errors import invalid
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
 
 START, END = "\U000f0000", "\U000f0001"
@@ -65,7 +66,7 @@ class ControlTokens:
             return
         made = next((token for token in self._added if _is_built(token, role, self._template_text)), None)
         if made is not None:
-            message = f"the chat template would make the control token {made} of the role {role[:64]!r}"
+            message = f"the chat template would make the control token {made} of the role {role[:MAX_SHOWN]!r}"
             raise invalid("messages", ProblemCode.CONTROL_TOKEN, message)
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:

@@ -8,7 +8,7 @@ from beamhouse.schemas.generation.bounds import MAX_IDS
 from beamhouse.schemas.generation.model_rules import PREFIX
 from beamhouse.schemas.generation.watermarking import NO_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Facts
-from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.problems import MAX_SHOWN, Problem
 from beamhouse.schemas.words import ProblemCode
 
 WATERMARK = PREFIX + "watermarking_config"
@@ -25,12 +25,14 @@ def ids_outside(token_ids: list[int], field: str, num_ids: int) -> Iterator[Prob
 
 def unknown_name(field: str, name: str, known: Seq[str]) -> Problem:
     listed = ", ".join(known[:10]) or "none"
-    return Problem(field, ProblemCode.UNKNOWN_NAME, f"{name[:64]} is not registered on this server; known: {listed}")
+    return Problem(
+        field, ProblemCode.UNKNOWN_NAME, f"{name[:MAX_SHOWN]} is not registered on this server; known: {listed}"
+    )
 
 
 def unknown_watermark(field: str, name: str, known: Seq[str]) -> Problem:
     listed = ", ".join(known[:10]) or "none"
-    message = f"no watermark is called {name[:64]} on this server; known: {listed}"
+    message = f"no watermark is called {name[:MAX_SHOWN]} on this server; known: {listed}"
     return Problem(field, ProblemCode.UNKNOWN_NAME, message)
 
 

@@ -19,6 +19,7 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.budget_items import num_items
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
@@ -114,7 +115,7 @@ async def stored_config(service: Service, name: str) -> GenerationConfig:
     content = await anyio.to_thread.run_sync(read_file, path)
     if content is None:
         known = ", ".join(await stored_names(service)) or "none"
-        message = f"no configuration is stored under {name[:64]}; known: {known}"
+        message = f"no configuration is stored under {name[:MAX_SHOWN]}; known: {known}"
         raise invalid("generation_config", ProblemCode.UNKNOWN_NAME, message)
     try:
         return GenerationConfig.model_validate(parse_json(content)).without_origin()

@@ -18,7 +18,7 @@ from beamhouse.engine.link.errors import (
     RequestFailed,
 )
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
-from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.problems import MAX_SHOWN, Problem
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.admission import TURNED_AWAY
 from beamhouse.server.edge.request_id import HEADER
@@ -110,8 +110,8 @@ def field_problem(problem: Problem) -> FieldProblem:
 
 
 def pointer(parts: Sequence[str | int]) -> str:
-    """JSON pointer of a path; parts that a client chose are cut to 64 characters."""
-    return "".join(f"/{str(part)[:64].replace('~', '~0').replace('/', '~1')}" for part in parts)
+    """JSON pointer of a path; parts that a client chose are cut to `MAX_SHOWN` characters."""
+    return "".join(f"/{str(part)[:MAX_SHOWN].replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
 def cut(text: str, size: int) -> str:

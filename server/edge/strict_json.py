@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import Refused
 from beamhouse.server.edge.validation import body_models
@@ -117,7 +118,7 @@ def find_repeated_key(data: bytes) -> str:
             seen.add(key)
 
     json.loads(data, object_pairs_hook=look)
-    return found[0][:64]
+    return found[0][:MAX_SHOWN]
 
 
 class StrictRequest(Request):
@@ -163,11 +164,11 @@ class StrictRequest(Request):
         kind, _, parameters = given.partition(";")
         charset = parameters.replace(" ", "").replace('"', "").lower()
         if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-            message = f"content-type is {given[:64]!r}; allowed: application/json in UTF-8"
+            message = f"content-type is {given[:MAX_SHOWN]!r}; allowed: application/json in UTF-8"
             raise Refused(415, ErrorCode.UNSUPPORTED_MEDIA_TYPE, message)
         codings = self.headers.get("content-encoding", "")
         if {coding.strip().lower() for coding in codings.split(",")} - {"", "identity"}:
-            message = f"content-encoding is {codings[:64]!r}; allowed: identity, that is, no encoding"
+            message = f"content-encoding is {codings[:MAX_SHOWN]!r}; allowed: identity, that is, no encoding"
             raise Refused(415, ErrorCode.UNSUPPORTED_ENCODING, message, {"Accept-Encoding": "identity"})
 
     async def read(self, max_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beamhouse.engine.link.messages import Constraint
+from beamhouse.schemas.problems import MAX_SHOWN
 
 try:
     import llguidance
@@ -145,7 +146,7 @@ def _unknown_keywords(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         for key, value in one.items():
             if key not in _KEYWORDS and not key.startswith("x-"):
-                yield key[:64], path[:200]
+                yield key[:MAX_SHOWN], path[:200]
             if key in _BY_NAME and isinstance(value, dict):
                 waiting += [(inner, f"{path}/{key}/{name}") for name, inner in value.items()]
             elif key in _INNER:

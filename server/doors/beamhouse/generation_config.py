@@ -12,6 +12,7 @@ from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.judge import problems
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.answering.start import stored_config, stored_names
 from beamhouse.server.asking.translate import merge_for, plain, shown_config
@@ -56,7 +57,7 @@ async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
 async def stored(name: str, service: Served) -> dict[str, Any]:
     """One stored configuration, its set fields."""
     if name not in await stored_names(service):
-        raise Refused(404, ErrorCode.NOT_FOUND, f"no configuration is stored under {name[:64]}")
+        raise Refused(404, ErrorCode.NOT_FOUND, f"no configuration is stored under {name[:MAX_SHOWN]}")
     return plain(shown_config(await stored_config(service, name)))
 
 
@@ -64,7 +65,9 @@ async def stored(name: str, service: Served) -> dict[str, Any]:
 async def store(name: str) -> None:
     """Storing configurations over HTTP is refused; they are files in the directory `stored_configs`."""
     raise invalid(
-        "", ProblemCode.NOT_SUPPORTED, f"not supported yet: storing {name[:64]} over HTTP; put a file on the server"
+        "",
+        ProblemCode.NOT_SUPPORTED,
+        f"not supported yet: storing {name[:MAX_SHOWN]} over HTTP; put a file on the server",
     )
 
 
