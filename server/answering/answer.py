@@ -66,7 +66,7 @@ class OutputRow:
             top_tokens=top_tokens or None,
         )
 
-    def answer(self, plan: AcceptedRequest) -> SequenceAnswer:
+    def answer(self, accepted: AcceptedRequest) -> SequenceAnswer:
         gained, ranking = self.gained, self.gained.ranking
         # What was told of a hypothesis on the way has no scores: they are those of the whole, at its end.
         scores = gained.scores if ranking is None else ranking.scores
@@ -79,7 +79,7 @@ class OutputRow:
             finish_reason=FinishReasonAnswer.model_validate(gained.finish_reason or FinishReason(FinishType.ERROR)),
             score=None if ranking is None else ranking.score,
             beam_indices=None if ranking is None else ranking.beam_indices,
-            transition_scores=scores if plan.outputs.transition_scores else None,
+            transition_scores=scores if accepted.outputs.transition_scores else None,
         )
 
 
@@ -113,35 +113,37 @@ def say_progress(prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text
     )
 
 
-def make_rows(plan: AcceptedRequest, text: Text | None) -> list[OutputRow]:
+def make_rows(accepted: AcceptedRequest, text: Text | None) -> list[OutputRow]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        OutputRow(prompt, prompt * plan.num_rows + row, Tokens(row), text.stream() if text is not None else None)
-        for prompt in range(len(plan.submissions))
-        for row in range(plan.num_rows)
+        OutputRow(prompt, prompt * accepted.num_rows + row, Tokens(row), text.stream() if text is not None else None)
+        for prompt in range(len(accepted.submissions))
+        for row in range(accepted.num_rows)
     ]
 
 
-def make_answer(plan: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequence[Finished]) -> Answer:
+def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequence[Finished]) -> Answer:
     """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
-    has_logprobs = plan.outputs.prompt_logprobs
+    has_logprobs = accepted.outputs.prompt_logprobs
     return Answer(
-        id=plan.id,
-        model=plan.model_name,
-        mode=plan.config.mode,
+        id=accepted.id,
+        model=accepted.model_name,
+        mode=accepted.config.mode,
         generated_text="".join(rows[0].pieces) if rows[0].text_stream is not None else None,
-        sequences=[row.answer(plan) for row in rows],
+        sequences=[row.answer(accepted) for row in rows],
         usage=Usage(
-            prompt_tokens=plan.num_prompt_tokens,
+            prompt_tokens=accepted.num_prompt_tokens,
             generated_tokens=sum(row.num_tokens for row in rows),
             cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
             drafted_tokens=sum(message.drafted_tokens for message in finished),
             accepted_tokens=sum(message.accepted_tokens for message in finished),
         ),
         timings=slowest([message.timings for message in finished if message.timings is not None]),
-        warnings=list(dict.fromkeys([*plan.warnings, *(text for message in finished for text in message.warnings)])),
+        warnings=list(
+            dict.fromkeys([*accepted.warnings, *(text for message in finished for text in message.warnings)])
+        ),
         prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
-        generation_config=None if plan.shown_config is None else plan.shown_config.to_dict(),
+        generation_config=None if accepted.shown_config is None else accepted.shown_config.to_dict(),
     )
 
 

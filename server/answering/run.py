@@ -45,7 +45,7 @@ class Run:
 
     service: Service
     model: Model
-    plan: AcceptedRequest
+    accepted: AcceptedRequest
     streams: Sequence[TokenStream]
     place: Pass
     request_id: str
@@ -57,7 +57,7 @@ class Run:
 
     async def events(self) -> AsyncIterator[list[Event]]:
         """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
-        self._rows = make_rows(self.plan, self.model.text)
+        self._rows = make_rows(self.accepted, self.model.text)
         try:
             async for prompt_index, arrived in merge_streams(self.streams):
                 async for events in self._say(prompt_index, arrived):
@@ -89,12 +89,12 @@ class Run:
         for stream in self.streams:
             stream.cancel()
         num_tokens = sum(row.num_tokens for row in self._rows)
-        self.service.metrics.end(self.plan.config.mode, self.outcome, self.place.age_s)
+        self.service.metrics.end(self.accepted.config.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)
         log.info(
             "request finished",
-            id=self.plan.id,
-            mode=self.plan.config.mode,
+            id=self.accepted.id,
+            mode=self.accepted.config.mode,
             outcome=self.outcome,
             tokens=num_tokens,
             ms=round(self.place.age_s * 1000),
@@ -120,8 +120,8 @@ class Run:
             yield events
 
     def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
-        row = self._rows[prompt_index * self.plan.num_rows + tokens.sequence]
-        if not self.plan.is_streamed:
+        row = self._rows[prompt_index * self.accepted.num_rows + tokens.sequence]
+        if not self.accepted.is_streamed:
             row.add(tokens)
             return None
         self._measure(row.index, len(tokens.token_ids))
@@ -140,20 +140,20 @@ class Run:
                 self._observe(message.timings)
                 await asyncio.sleep(0)
         self.tensors = named_tensors(finished)
-        answer = make_answer(self.plan, self._rows, finished)
-        await add_flags(self.service, self.model, self.plan, answer)
+        answer = make_answer(self.accepted, self._rows, finished)
+        await add_flags(self.service, self.model, self.accepted, answer)
         self._check_size()
         return answer
 
     def answer_json(self, answer: Answer) -> bytes:
         """The whole answer; a safetensors file has its tensors beside it."""
-        outputs = self.plan.outputs
+        outputs = self.accepted.outputs
         tensors = {} if outputs.tensors == "safetensors" else self.tensors
         return answer_json(answer, outputs, self._rows, tensors, self.model.text)
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""
-        size = num_bytes(self.tensors, self.plan.outputs.tensors or "json")
+        size = num_bytes(self.tensors, self.accepted.outputs.tensors or "json")
         limit = self.service.settings.server.max_tensor_bytes
         if size > limit:
             message = f"the tensors take {size} bytes; allowed: at most {limit}"
@@ -163,7 +163,7 @@ class Run:
         """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""
         metrics = self.service.metrics
         metrics.queue.observe(timings.queue_s)
-        if not self.plan.is_streamed:
+        if not self.accepted.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
             num_more = max(row.num_tokens for row in self._rows) - 1
             for _ in range(num_more):  # as many observations as there are gaps, as for a stream

@@ -1,38 +1,31 @@
-"""The path of a generation request through this process: admit, tokenise, check, heal, submit."""
+"""The path of a generation request through this process: admit, tokenise, judge, heal, submit."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import structlog
 from msgspec import structs
-from pydantic import ValidationError
 
-from beamhouse.engine.link.errors import DeadlinePassed, invalid
+from beamhouse.engine.link.errors import DeadlinePassed
 from beamhouse.engine.link.messages import Submission
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.budget_items import num_items
-from beamhouse.schemas.problems import MAX_SHOWN
-from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
 from beamhouse.server.asking.prompts import read_prompts
-from beamhouse.server.asking.translate import AcceptedRequest, healing_submission, judged, make_plan
-from beamhouse.server.edge.errors import Refused
-from beamhouse.server.edge.strict_json import parse_json
+from beamhouse.server.asking.stored_configs import stored_config
+from beamhouse.server.asking.translate import AcceptedRequest, accept, healing_submission, judged
 from beamhouse.server.service import Model, Service, TokenStream
 
 MANY_ITEMS = 4096
 """Token ids and phrases of a configuration that are not looked through on the event loop."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 Result = TypeVar("Result")
 log = structlog.get_logger()
 
@@ -45,19 +38,19 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
     place = service.gate.enter()
     try:
         model = await service.model()
-        plan = await prepare_in_time(service, model, body, arrived_at)
-        streams = submit_all(service, plan.submissions, arrived_at)
-        run = Run(service, model, plan, streams, place, request_id)
+        accepted = await prepare_in_time(service, model, body, arrived_at)
+        streams = submit_all(service, accepted.submissions, arrived_at)
+        run = Run(service, model, accepted, streams, place, request_id)
     except BaseException:
         place.leave()
         raise
-    service.metrics.prompt_tokens.inc(plan.num_prompt_tokens)
+    service.metrics.prompt_tokens.inc(accepted.num_prompt_tokens)
     log.info(
         "request accepted",
-        id=plan.id,
-        mode=plan.config.mode,
-        prompts=len(plan.submissions),
-        prompt_tokens=plan.num_prompt_tokens,
+        id=accepted.id,
+        mode=accepted.config.mode,
+        prompts=len(accepted.submissions),
+        prompt_tokens=accepted.num_prompt_tokens,
     )
     return run
 
@@ -71,7 +64,7 @@ async def prepare_in_time(service: Service, model: Model, body: GenerateRequest,
 
 
 async def prepare(service: Service, model: Model, body: GenerateRequest, arrived_at: float) -> AcceptedRequest:
-    """The checked plan of a request. Raises InvalidRequest, and what a submission that heals its prompt may meet."""
+    """Judge a request and make it ready. Raises InvalidRequest, and what a submission that heals a prompt may meet."""
     own = await with_force_words(service, model, body, await own_config(service, body))
     bos_token_id = own.bos_token_id if own.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
@@ -84,10 +77,10 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     if asked.config.token_healing:
         prompts = [await heal(service, model, body, prompt, arrived_at) for prompt in prompts]
         asked = await looked_through(service, own, checked)  # lengths count from the healed prompts
-    plan = await looked_through(service, own, lambda: make_plan(asked, model))
-    if plan.constraint is not None:
-        await service.client.compile(plan.constraint)
-    return plan
+    accepted = await looked_through(service, own, lambda: accept(asked, model))
+    if accepted.constraint is not None:
+        await service.client.compile(accepted.constraint)
+    return accepted
 
 
 async def looked_through(service: Service, own: GenerationConfig, work: Callable[[], Result]) -> Result:
@@ -106,34 +99,6 @@ async def own_config(service: Service, body: GenerateRequest) -> GenerationConfi
             return config
         case _:
             return GenerationConfig()
-
-
-async def stored_config(service: Service, name: str) -> GenerationConfig:
-    """A configuration stored on the server. Raises InvalidRequest if there is none of that name."""
-    directory = service.settings.server.stored_configs
-    path = directory / f"{name}.json" if directory is not None and NAME.fullmatch(name) else None
-    content = await anyio.to_thread.run_sync(read_file, path)
-    if content is None:
-        known = ", ".join(await stored_names(service)) or "none"
-        message = f"no configuration is stored under {name[:MAX_SHOWN]}; known: {known}"
-        raise invalid("generation_config", ProblemCode.UNKNOWN_NAME, message)
-    try:
-        return GenerationConfig.model_validate(parse_json(content)).without_origin()
-    except (ValidationError, Refused):
-        message = f"the configuration stored under {name} is broken; the server's operator must repair it"
-        raise invalid("generation_config", ProblemCode.BROKEN_CONFIG, message) from None
-
-
-async def stored_names(service: Service) -> list[str]:
-    """Names of the stored configurations, sorted."""
-    directory = service.settings.server.stored_configs
-    if directory is None:
-        return []
-    return await anyio.to_thread.run_sync(lambda: sorted(path.stem for path in directory.glob("*.json")))
-
-
-def read_file(path: Path | None) -> bytes | None:
-    return path.read_bytes() if path is not None and path.is_file() else None
 
 
 async def heal(service: Service, model: Model, body: GenerateRequest, prompt: Prompt, arrived_at: float) -> Prompt:

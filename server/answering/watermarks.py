@@ -124,15 +124,15 @@ def detect_green_lists(body: DetectRequest, token_ids: list[int], mark: Watermar
     )
 
 
-async def add_flags(service: Service, model: Model, plan: AcceptedRequest, answer: Answer) -> None:
+async def add_flags(service: Service, model: Model, accepted: AcceptedRequest, answer: Answer) -> None:
     """Say of each generated token whether it speaks for the mark, if `outputs.watermark_flags` asks for it."""
-    if not plan.outputs.watermark_flags:
+    if not accepted.outputs.watermark_flags:
         return
-    profile = find_profile(plan.config.watermarking_config, model.profiles)
+    profile = find_profile(accepted.config.watermarking_config, model.profiles)
     assert profile is not None, "checked before anything was computed"
 
     def flag_all(mark: Mark) -> list[Flags]:
-        prompts = [plan.submissions[sequence.prompt_index].prompt_ids for sequence in answer.sequences]
+        prompts = [accepted.submissions[sequence.prompt_index].prompt_ids for sequence in answer.sequences]
         return [
             token_flags(mark, model.info.vocab_size, prompt_ids, sequence.token_ids)
             for prompt_ids, sequence in zip(prompts, answer.sequences, strict=True)

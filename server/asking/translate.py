@@ -35,7 +35,7 @@ CARRIED = ("priority", "deadline_s", "cache_salt")
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """A checked request. config: of the first prompt; `max_length` differs with the prompts.
+    """A judged request, ready for the engine. config: of the first prompt; `max_length` differs with the prompts.
 
     shown_config: what answers show of it, if they are to show it; without the keys of a watermark.
     """
@@ -81,7 +81,7 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
     return asked
 
 
-def make_plan(asked: Asked, model: Model) -> AcceptedRequest:
+def accept(asked: Asked, model: Model) -> AcceptedRequest:
     """Everything a judged request asks for, one submission per prompt."""
     first_len, assistant_model = asked.prompt_lens[0], asked.body.assistant_model
     wants_config = asked.outputs.config

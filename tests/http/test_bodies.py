@@ -134,7 +134,7 @@ async def test_a_large_configuration_is_looked_through_beside_the_event_loop(cli
     def noting(work):
         return lambda *given: threads.append(threading.get_ident()) or work(*given)
 
-    for name in ("judged", "make_plan"):
+    for name in ("judged", "accept"):
         monkeypatch.setattr(start, name, noting(getattr(start, name)))
     for words in ([[5, 6]], [[place % 200, place // 200] for place in range(2000)]):
         config = {"max_new_tokens": 1, "sequence_bias": [[ids, -1.0] for ids in words]}

@@ -54,6 +54,6 @@ async def respond_whole(request: Request, run: Run) -> Response:
 def content_of(run: Run, answer: Answer) -> tuple[bytes, str]:
     """The JSON, or a safetensors file that holds it, and its media type."""
     content = run.answer_json(answer)
-    if run.plan.outputs.tensors == "safetensors" and run.tensors:
+    if run.accepted.outputs.tensors == "safetensors" and run.tensors:
         return write_safetensors(run.tensors, content.decode()), SAFETENSORS
     return content, "application/json"

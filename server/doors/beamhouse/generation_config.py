@@ -14,7 +14,7 @@ from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ErrorCode, ProblemCode
-from beamhouse.server.answering.start import stored_config, stored_names
+from beamhouse.server.asking.stored_configs import stored_config, stored_names
 from beamhouse.server.asking.translate import merge_for, plain, shown_config
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
