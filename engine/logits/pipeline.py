@@ -9,12 +9,12 @@ from torch import Tensor
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.engine.logits.constraints.allowed import AllowedTokens, DeadEnds
 from beamhouse.engine.logits.constraints.constraint import Constraints
-from beamhouse.engine.logits.finite import RemoveInvalidValues, RenormalizeLogits
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.processors.bans import BeginSuppressTokens, SuppressTokens
 from beamhouse.engine.logits.processors.bias import BadWords, SequenceBias
 from beamhouse.engine.logits.processors.cutoffs import EpsilonCutoff, EtaCutoff, TopH, TypicalP
 from beamhouse.engine.logits.processors.diversity import HammingDiversity
+from beamhouse.engine.logits.processors.finite import RemoveInvalidValues, RenormalizeLogits
 from beamhouse.engine.logits.processors.forcing import ForcedBos, ForcedEos
 from beamhouse.engine.logits.processors.greenlist import GreenListWatermark
 from beamhouse.engine.logits.processors.guidance import Guidance

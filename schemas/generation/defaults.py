@@ -1,4 +1,4 @@
-"""What silence means, field by field, from the entries of the fields."""
+"""What silence means for each field, read off the entries of all of them."""
 
 from typing import Any
 

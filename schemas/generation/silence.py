@@ -1,4 +1,4 @@
-"""What it means that nobody sets a field."""
+"""How the entry of a field says what silence means: a default, and values that ask for nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

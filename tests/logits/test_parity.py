@@ -55,7 +55,7 @@ def assert_same(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 
 
 def assert_same_as(library: Library, rows: list[Row], logits: torch.Tensor, ours: torch.Tensor) -> None:
-    """Where the library raises at a row without a finite score, ours is a row the guard reports.
+    """Where the library raises at a row without a finite score, ours is a bad row.
 
     Normalised once more, a row without a token that is left is NaN to the library; ours stays ruled out.
     """

@@ -1,4 +1,4 @@
-"""Who acts when, what is refused before the first step, and what the guard reports."""
+"""Who acts when, what is refused before the first step, and which rows are bad."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_suppressed_tokens_beyond_the_vocabulary_do_no_harm() -> None:
         ([-torch.inf] * 3, False, True),
     ],
 )
-def test_the_guard_reports_rows_no_token_can_be_chosen_from(
+def test_rows_that_no_token_can_be_chosen_from_are_bad(
     values: list[float], is_bad_greedy: bool, is_bad_sampling: bool
 ) -> None:
     scores = torch.tensor([[1.0, 2.0, 3.0], values])

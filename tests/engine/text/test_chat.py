@@ -1,3 +1,5 @@
+"""Prompts of conversations: those of the library, and templates that are broken or mean harm."""
+
 import time
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Text that comes token by token: its pieces join to the whole, and none is taken back."""
+
 import time
 
 import pytest

@@ -1,3 +1,5 @@
+"""Prompts that were cut inside a word, healed as the library heals them."""
+
 import pytest
 import torch
 from tokenizers import Tokenizer, processors

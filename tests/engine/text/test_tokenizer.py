@@ -1,3 +1,5 @@
+"""Text to token ids and back, as the library does it, and tokenizers and texts that break it."""
+
 import json
 import subprocess
 import sys
