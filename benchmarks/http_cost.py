@@ -71,7 +71,7 @@ class HttpCostOptions:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """us_per_token, ms_per_request: of the HTTP process. alone: tokens/s of the engine without HTTP, if measured."""
+    """us_per_token, ms_per_request: of the HTTP process. alone_tokens_per_s: of the engine without HTTP, or None."""
 
     engine: str
     details: str

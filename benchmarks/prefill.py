@@ -52,7 +52,7 @@ class PrefillOptions:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Seconds to the first token. together: to the last of the first tokens."""
+    """Seconds to the first token. together_s: to the last of the first tokens."""
 
     short_s: float
     first_s: float

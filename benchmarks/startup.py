@@ -40,7 +40,7 @@ class StartupOptions:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """ready_s: from the start of the command. seen_s: when each stage was first seen. peak_mib: by process."""
+    """ready_s: from the start of the command. seen_s: when each stage was first seen. …_peak_mib: of each process."""
 
     ready_s: float
     seen_s: dict[str, float]

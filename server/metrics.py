@@ -5,7 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from beamhouse.engine.link.messages import Load
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.server.admission import TURNED_AWAY
 
 MODES = frozenset(mode.value for mode in GenerationMode)

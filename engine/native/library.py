@@ -30,7 +30,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
 """Those that return 0, or something else where they failed."""
 _MAKERS: dict[str, tuple[Any, ...]] = {
     "bh_team": (c_int64,),
-    "bh_stack": (c_int32, POINTER(mirrored.ShapeStruct), POINTER(mirrored.LayerStruct), c_int64),
+    "bh_decoder": (c_int32, POINTER(mirrored.ShapeStruct), POINTER(mirrored.LayerStruct), c_int64),
 }
 """Those that return an object, or null where they failed."""
 _OTHERS: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -40,7 +40,7 @@ _OTHERS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bh_release": (None, (c_void_p, c_int64)),
     "bh_packed_bytes": (c_int64, (c_int64, c_int64, c_int32)),
     "bh_copy_blocks": (None, (POINTER(mirrored.CacheStruct), c_int64, c_int64, c_void_p, c_int64)),
-    "bh_stack_free": (None, (c_void_p,)),
+    "bh_decoder_free": (None, (c_void_p,)),
     "bh_swaps": (None, (c_uint32, c_int64, c_int64, c_void_p)),
 }
 """Those that cannot fail, or tell it in their own way."""

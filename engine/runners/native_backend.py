@@ -154,9 +154,9 @@ class NativeBackend:
         shape = self._shape(decoder, cache.block_size)
         shape.head = head
         functions = kernels.functions
-        self._at: int = functions.bh_stack(FORMATS[model.dtype], ctypes.byref(shape), layers, len(layers))
+        self._at: int = functions.bh_decoder(FORMATS[model.dtype], ctypes.byref(shape), layers, len(layers))
         self._vocab_size, self._hidden_size = head.n, shape.hidden
-        weakref.finalize(self, functions.bh_stack_free, self._at)
+        weakref.finalize(self, functions.bh_decoder_free, self._at)
         self.plain, self.variant = plain_attention(model), kernels.variant
         self.kernels = f"{kernels.variant}, whole decoder{remark}"
 

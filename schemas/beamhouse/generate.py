@@ -22,7 +22,8 @@ from beamhouse.schemas.beamhouse.body import (
     text_kind,
 )
 from beamhouse.schemas.generation.bounds import FORCED, MAX_FORCED, MAX_NAME_CHARS, Name, TokenId
-from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import ProblemCode
 
 MAX_TOP_TOKENS = 100

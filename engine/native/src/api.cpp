@@ -18,7 +18,8 @@ namespace {
 
 constexpr int64_t kHugePage = 2 << 20;
 
-struct Stack {
+// A decoder over numbers of one of the two types.
+struct AnyDecoder {
   std::unique_ptr<Decoder<float>> floats;
   std::unique_ptr<Decoder<bf16>> halves;
 };
@@ -173,36 +174,36 @@ void bh_copy_blocks(const Cache* cache, int64_t num_layers, int64_t block_bytes,
       }
 }
 
-void* bh_stack(int32_t dtype, const Shape* shape, const Layer* layers, int64_t num_layers) noexcept {
+void* bh_decoder(int32_t dtype, const Shape* shape, const Layer* layers, int64_t num_layers) noexcept {
   return made([&] {
-    auto stack = std::make_unique<Stack>();
+    auto decoder = std::make_unique<AnyDecoder>();
     std::vector<Layer> all(layers, layers + num_layers);
     if (dtype == kFloat32)
-      stack->floats = std::make_unique<Decoder<float>>(*shape, std::move(all));
+      decoder->floats = std::make_unique<Decoder<float>>(*shape, std::move(all));
     else
-      stack->halves = std::make_unique<Decoder<bf16>>(*shape, std::move(all));
-    return stack.release();
+      decoder->halves = std::make_unique<Decoder<bf16>>(*shape, std::move(all));
+    return decoder.release();
   });
 }
-void bh_stack_free(void* stack) noexcept { delete static_cast<Stack*>(stack); }
+void bh_decoder_free(void* decoder) noexcept { delete static_cast<AnyDecoder*>(decoder); }
 
-int32_t bh_forward(void* stack, void* team, const Cache* cache, const Step* step) noexcept {
-  const auto* s = static_cast<Stack*>(stack);
+int32_t bh_forward(void* decoder, void* team, const Cache* cache, const Step* step) noexcept {
+  const auto* whole = static_cast<AnyDecoder*>(decoder);
   return guarded([&] {
-    if (s->floats)
-      s->floats->forward(*static_cast<Team*>(team), *cache, *step);
+    if (whole->floats)
+      whole->floats->forward(*static_cast<Team*>(team), *cache, *step);
     else
-      s->halves->forward(*static_cast<Team*>(team), *cache, *step);
+      whole->halves->forward(*static_cast<Team*>(team), *cache, *step);
   });
 }
 
-int32_t bh_project(void* stack, void* team, const void* hidden, int64_t rows, float* logits) noexcept {
-  const auto* s = static_cast<Stack*>(stack);
+int32_t bh_project(void* decoder, void* team, const void* hidden, int64_t rows, float* logits) noexcept {
+  const auto* whole = static_cast<AnyDecoder*>(decoder);
   return guarded([&] {
-    if (s->floats)
-      s->floats->project(*static_cast<Team*>(team), static_cast<const float*>(hidden), rows, logits);
+    if (whole->floats)
+      whole->floats->project(*static_cast<Team*>(team), static_cast<const float*>(hidden), rows, logits);
     else
-      s->halves->project(*static_cast<Team*>(team), static_cast<const bf16*>(hidden), rows, logits);
+      whole->halves->project(*static_cast<Team*>(team), static_cast<const bf16*>(hidden), rows, logits);
   });
 }
 
