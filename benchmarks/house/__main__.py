@@ -48,7 +48,11 @@ def main() -> None:
 
 def walked(root: Path) -> Counts:
     found = walk(root)
-    return {"walk": {"hops": [list(hop) for hop in sorted(found.hops)], "files": sorted(found.files)}}
+    hops = {"hops": found.hops, "hops that lead on": found.leading}
+    return {
+        "walk": {name: [list(hop) for hop in sorted(some)] for name, some in hops.items()}
+        | {"files": sorted(found.files)}
+    }
 
 
 def count(sources: Sequence[Source]) -> Counts:

@@ -23,7 +23,10 @@ OUTSIDE = "outside"
 
 
 class Tracer:
-    """entered: files. hops: the file that calls, the file that is called, and the function there."""
+    """entered: files. hops: the file that calls, the file that is called, and the function there.
+
+    leading: such functions, with their files, from which the walk went on into another file.
+    """
 
     def __init__(self, root: Path, notes: Path) -> None:
         self._root, self._notes = root.resolve(), notes
@@ -31,6 +34,7 @@ class Tracer:
         self._is_on = False
         self.entered: set[str] = set()
         self.hops: set[tuple[str, str, str]] = set()
+        self.leading: set[tuple[str, str]] = set()
 
     def install(self) -> None:
         threading.setprofile(self.note)
@@ -39,7 +43,7 @@ class Tracer:
         (self._notes / f"{os.getpid()}.listens").touch()
 
     def begin(self) -> None:
-        self.entered, self.hops, self._is_on = set(), set(), True
+        self.entered, self.hops, self.leading, self._is_on = set(), set(), set(), True
         sys.setprofile(self.note)
         (self._notes / f"{os.getpid()}.begun").touch()
 
@@ -48,25 +52,34 @@ class Tracer:
         sys.setprofile(None)
         target = self._notes / f"{os.getpid()}.json"
         written = target.with_suffix(".part")
-        written.write_text(json.dumps({"entered": sorted(self.entered), "hops": sorted(self.hops)}), encoding="utf-8")
+        found = {"entered": sorted(self.entered), "hops": sorted(self.hops), "leading": sorted(self.leading)}
+        written.write_text(json.dumps(found), encoding="utf-8")
         written.rename(target)
 
     def note(self, frame: FrameType, event: str, argument: Any) -> None:  # Any: as sys.setprofile has it
         if not self._is_on or event != "call" or (file := self.product_file(frame)) is None:
             return
         self.entered.add(file)
-        caller = self.caller(frame)
+        below = self.below(frame)
+        caller = OUTSIDE if below is None else self.product_file(below) or OUTSIDE
         if caller != file:
             self.hops.add((caller, file, frame.f_code.co_qualname))
+            if below is not None:
+                self.leading.add((caller, self.entrance(below).f_code.co_qualname))
 
-    def caller(self, frame: FrameType) -> str:
-        """The nearest file of the product below; libraries between the two are passed over."""
+    def below(self, frame: FrameType) -> FrameType | None:
+        """The nearest frame of the product below; libraries between the two are passed over."""
         below = frame.f_back
-        while below is not None:
-            if (file := self.product_file(below)) is not None:
-                return file
+        while below is not None and self.product_file(below) is None:
             below = below.f_back
-        return OUTSIDE
+        return below
+
+    def entrance(self, frame: FrameType) -> FrameType:
+        """Where the file of a frame was entered: the lowest frame on the way down through this file alone."""
+        below = self.below(frame)
+        while below is not None and self.product_file(below) == self.product_file(frame):
+            frame, below = below, self.below(below)
+        return frame
 
     def product_file(self, frame: FrameType) -> str | None:
         """The path from the root, also of a file found through a link; None for all that is not the product."""

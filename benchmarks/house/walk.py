@@ -3,7 +3,8 @@
 A hop is a call that leaves one file of the product for another one: the file that calls, the file that is called and
 the function there, each such three counted once. Libraries between the two are passed over, a coroutine that goes on
 counts like a call, and what a thread or the event loop begins is called by whatever product file is below it, or by
-none. Accessors count like all else, so there are more hops than a reader would follow by hand.
+none. Accessors count like all else, so there are more hops than a reader would follow by hand: those are the hops that
+lead on, into a function from which the walk goes on into yet another file.
 
 The server runs the built-in model. Some requests warm it up, over the connection that the others use too; then each of
 several greedy requests is noted by itself, and a pause in which nobody asks. The walk is what most of these requests
@@ -51,10 +52,11 @@ class NotNoted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """files: those entered. hops: as the head of this module defines them."""
+    """files: those entered. hops, leading: as the head of this module defines them."""
 
     files: set[str]
     hops: set[tuple[str, ...]]
+    leading: set[tuple[str, ...]]
 
 
 def walk(root: Path) -> Walk:
@@ -84,8 +86,10 @@ def walk_of(running: Running, connection: HTTPConnection, notes: Path) -> Walk:
     pids = [pid for pid in family(running.pid) if (notes / f"{pid}.listens").exists()]
     asked = [noted(notes, pids, partial(ask, connection, prompt)) for prompt in PROMPTS]
     paused = noted(notes, pids, partial(time.sleep, PAUSE_S))
-    hops = usual([found.hops for found in asked]) - paused.hops
-    return Walk(usual([found.files for found in asked]) & {file for _, file, _ in hops}, hops)
+    hops, leading = (
+        usual([getattr(found, which) for found in asked]) - getattr(paused, which) for which in ("hops", "leading")
+    )
+    return Walk(usual([found.files for found in asked]) & {file for _, file, _ in hops}, hops, leading)
 
 
 def usual(found: Sequence[AbstractSet[Item]]) -> set[Item]:
@@ -110,9 +114,9 @@ def noted(notes: Path, pids: Sequence[int], act: Callable[[], None]) -> Walk:
     act()
     signalled(notes, pids, signal.SIGUSR2, "json")
     found: list[dict[str, Any]] = [json.loads((notes / f"{pid}.json").read_text(encoding="utf-8")) for pid in pids]
-    return Walk(
-        {file for one in found for file in one["entered"]}, {tuple(hop) for one in found for hop in one["hops"]}
-    )
+    hops = {tuple(hop) for one in found for hop in one["hops"]}
+    places = {tuple(place) for one in found for place in one["leading"]}
+    return Walk({file for one in found for file in one["entered"]}, hops, {hop for hop in hops if hop[1:] in places})
 
 
 def signalled(notes: Path, pids: Sequence[int], number: signal.Signals, answer: str) -> None:

@@ -9,6 +9,8 @@ from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.model_info import ModelInfo
 
+NO_OUTPUTS = Outputs()
+
 
 @dataclass(frozen=True, slots=True)
 class NegativePrompt:
@@ -55,7 +57,7 @@ class Asked:
 
     @property
     def outputs(self) -> Outputs:
-        return self.body.outputs or Outputs()
+        return self.body.outputs or NO_OUTPUTS
 
     @property
     def prompt_lens(self) -> list[int]:

@@ -114,6 +114,7 @@ def test_a_traced_process_tells_its_hops(house: Path):
     assert json.loads(found.read_text()) == {
         "entered": ["engine/first.py", "engine/second.py"],
         "hops": [["engine/first.py", "engine/second.py", "Far.call"], ["outside", "engine/first.py", "go"]],
+        "leading": [["engine/first.py", "go"]],
     }
 
 
