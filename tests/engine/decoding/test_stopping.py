@@ -17,7 +17,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.words import FinishType
-from tests.logits.support import byte_tokenizer, bytes_of, make_request, make_row
+from tests.engine.logits.scoring import byte_tokenizer, bytes_of, make_request, make_row
 
 TOKENIZER = byte_tokenizer()
 BYTES = bytes_of(TOKENIZER)

@@ -8,7 +8,7 @@ from beamhouse.engine.link.messages import Submission, decode_inbound, encode
 from beamhouse.schemas.generation.config import GenerationConfig, resolve
 from beamhouse.schemas.generation.resolved import SILENT, Resolved
 from tests.configs import running
-from tests.schemas.strategies import configs
+from tests.schemas.generation.strategies import configs
 
 PHRASES = [[3, 4], [5]]
 SYNTHID = {"ngram_len": 5, "keys": [2**63 - 1, 7], "sampling_table_size": 9}

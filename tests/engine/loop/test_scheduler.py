@@ -6,7 +6,7 @@ from beamhouse.engine.loop.step_budget import StepLimits
 from beamhouse.engine.state.batch import Batch
 from beamhouse.engine.state.block_cache import BlockCache, BlockCopy
 from beamhouse.engine.state.request import Request, Sequence
-from tests.engine.loop.making import make_request
+from tests.engine.requests import make_request
 
 
 def make_scheduler(num_blocks: int = 64, max_rows: int = 8, step_tokens: int = 32) -> Scheduler:

@@ -13,7 +13,7 @@ from beamhouse.config.settings import KEYS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.server.command import cli
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
 

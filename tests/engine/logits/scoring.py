@@ -1,4 +1,4 @@
-"""Requests and rows for tests, and the same through the library."""
+"""What tests of scores need: requests, rows, a pipeline, tokenizers, and the same through the library."""
 
 import random
 from typing import Any
@@ -14,7 +14,7 @@ from beamhouse.engine.logits.pipeline import APPLYING, Pipeline
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.config import GenerationConfig
-from tests.engine.loop import making
+from tests.engine import requests
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def make_request(
 ) -> Request:
     """A request without a cut, and of a length that no test comes to, unless its fields say otherwise."""
     outside = {"constraint": constraint, "logits_processor": named or [], "stopping_criteria": criteria or []}
-    return making.make_request(prompt, eos=eos, **outside, **{"max_length": 100_000, "top_k": 0} | fields)
+    return requests.make_request(prompt, eos=eos, **outside, **{"max_length": 100_000, "top_k": 0} | fields)
 
 
 def make_row(request: Request, generated: list[int]) -> Row:

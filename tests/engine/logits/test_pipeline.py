@@ -13,7 +13,7 @@ from beamhouse.engine.logits.constraints.trie import Trie
 from beamhouse.engine.logits.pipeline import FIELDS
 from beamhouse.engine.logits.registered.registry import BUILTIN_PROCESSORS, Registry
 from beamhouse.schemas.generation.config import GenerationConfig
-from tests.logits.support import make_pipeline, make_request, make_row, process
+from tests.engine.logits.scoring import make_pipeline, make_request, make_row, process
 
 VOCAB = 40
 

@@ -17,7 +17,7 @@ from beamhouse.engine.logits.constraints.trie import Trie, load_tries
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.text.tokenizer import Text
-from tests.logits.support import byte_tokenizer, make_pipeline, make_request, make_row, process
+from tests.engine.logits.scoring import byte_tokenizer, make_pipeline, make_request, make_row, process
 
 TOKENIZER = byte_tokenizer()
 SPELL = Text(TOKENIZER, None, {"eos_token": "<eos>"}).spelling

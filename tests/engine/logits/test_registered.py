@@ -10,7 +10,7 @@ from transformers import TemperatureLogitsWarper
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.engine.link.messages import Named
 from beamhouse.engine.logits.registered.registry import Registry
-from tests.logits.support import byte_tokenizer, bytes_of, make_pipeline, make_request, make_row, process
+from tests.engine.logits.scoring import byte_tokenizer, bytes_of, make_pipeline, make_request, make_row, process
 
 VOCAB = 40
 

@@ -1,4 +1,4 @@
-"""Short ways to make what engine tests need."""
+"""A request as the engine makes it, in one call."""
 
 import time
 from typing import Any

@@ -46,7 +46,7 @@ def test_the_mode_is_the_library_s(assistant):
 
 
 def test_the_table_of_the_modes_says_what_their_specs_say():
-    page = (Path(__file__).parents[2] / "docs" / "modes.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "modes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", page, re.MULTILINE)[: len(GenerationMode)]
     assert [mode for mode, _, _ in rows] == [str(mode) for mode in GenerationMode]
     for name, asked_by, num_rows in rows:

@@ -12,7 +12,7 @@ from beamhouse.engine.logits.constraints.constraint import Constraints
 from beamhouse.engine.logits.pipeline import in_order
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Request, Row
-from tests.logits.support import Library, make_pipeline, make_request, make_row, process, random_fields
+from tests.engine.logits.scoring import Library, make_pipeline, make_request, make_row, process, random_fields
 
 SMALL, LARGE = 40, 3007
 ALONE = {

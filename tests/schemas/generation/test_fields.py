@@ -10,7 +10,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from beamhouse.schemas.generation.config import LIBRARY_DEFAULTS, GenerationConfig, is_neutral
-from tests.schemas.strategies import VALUES, configs
+from tests.schemas.generation.strategies import VALUES, configs
 
 FIELDS = json.loads((Path(__file__).parent / "data" / "generation_fields.json").read_text())
 BY_NAME = {field["name"]: field for field in FIELDS}
@@ -227,6 +227,6 @@ def test_importing_the_room_brings_neither_torch_nor_transformers():
         "import sys, beamhouse.schemas.generation.config; "
         "print([name for name in ('torch', 'transformers', 'huggingface_hub', 'fastapi') if name in sys.modules])"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beamhouse.schemas.generation.config import GenerationConfig, merge
-from tests.schemas.strategies import configs
+from tests.schemas.generation.strategies import configs
 
 CONTEXT_LEN = 64
 LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")

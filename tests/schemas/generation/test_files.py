@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from beamhouse.schemas.generation.config import GenerationConfig, InvalidGenerationConfig
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig
-from tests.schemas.strategies import configs
+from tests.schemas.generation.strategies import configs
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = sorted(path.name for path in DATA.glob("*_[45].*.json"))

@@ -18,7 +18,7 @@ from beamhouse.engine.watermark.detection import (
     synthid_flags,
 )
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig, WatermarkingConfig
-from tests.watermark.marks import library_detector, library_processor, random_green_list, random_synthid
+from tests.engine.watermark.marks import library_detector, library_processor, random_green_list, random_synthid
 
 VOCAB_SIZE = 500
 EOS = 499

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from beamhouse.engine.watermark.shuffle import Shuffle
-from tests.watermark.marks import green_list
+from tests.engine.watermark.marks import green_list
 
 SEEDS = (0, 1, 123_456_789, 2**32 - 1)
 

@@ -11,8 +11,8 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.state.request import Row, Sequence
 from beamhouse.engine.watermark.profiles import Profile
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
-from tests.logits.support import CPU, make_pipeline, make_request, make_row, process
-from tests.watermark.marks import library_processor, random_green_list, random_synthid
+from tests.engine.logits.scoring import CPU, make_pipeline, make_request, make_row, process
+from tests.engine.watermark.marks import library_processor, random_green_list, random_synthid
 
 NUM_STEPS = 10
 LEFTHASH = {"hashing_key": 77, "bias": 3.0}
