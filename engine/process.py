@@ -36,6 +36,7 @@ from beamhouse.engine.link.messages import (
 )
 from beamhouse.engine.link.orphan import end_with_parent
 from beamhouse.engine.link.sharing import Restorer
+from beamhouse.engine.logits.constraints.constraint import CONSTRAINT
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.preparing import Preparing, is_large
 from beamhouse.schemas.problems import Problem
@@ -122,9 +123,7 @@ class Loop:
             answer = Compiled(message.compile_id, error.problems)
         except Exception as error:
             logger.exception("a constraint could not be compiled")
-            problem = Problem(
-                "prefix_allowed_tokens", ProblemCode.NOT_SUPPORTED, f"it cannot be built: {type(error).__name__}"
-            )
+            problem = Problem(CONSTRAINT, ProblemCode.NOT_SUPPORTED, f"it cannot be built: {type(error).__name__}")
             answer = Compiled(message.compile_id, [problem])
         self._compiled.put(answer)
         self._channel.wake()

@@ -26,7 +26,7 @@ from beamhouse.engine.link.messages import (
     TopToken,
 )
 from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED, OBEYED
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.model_info import ModelInfo, TokenizerSwitches
 from beamhouse.schemas.words import FinishType, Stage
 

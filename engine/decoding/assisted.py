@@ -15,7 +15,7 @@ from beamhouse.engine.logits.constraints.constraint import is_complete
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request, Row, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import given
 from beamhouse.schemas.words import ProblemCode
 

@@ -27,7 +27,7 @@ from beamhouse.engine.logits.bad_rows import fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 Pick = Callable[[Request, torch.Tensor, int], torch.Tensor]
 """The places of so many candidates in the totals of all continuations, (K * V,)."""

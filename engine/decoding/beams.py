@@ -12,7 +12,7 @@ from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores
 from beamhouse.engine.decoding.strategy import Step, newest
 from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Tokens
 from beamhouse.engine.logits.bad_rows import why_closed
-from beamhouse.engine.logits.constraints.constraint import FIELD
+from beamhouse.engine.logits.constraints.constraint import CONSTRAINT
 from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import Advance, Choice, KeptRow
 from beamhouse.engine.state.memory import Slot
@@ -171,7 +171,7 @@ def conclude(request: Request, advance: Advance, groups: Seq[Beams], *, is_over:
         return
     advance.choices.clear()
     if request.submission.constraint is not None and not any(beams.pool.num_ended for beams in groups):
-        found_nothing = f"{FIELD}: nothing that it allows was found"
+        found_nothing = f"{CONSTRAINT}: nothing that it allows was found"
         request.fail(next(filter(None, map(why_closed, request.sequences)), found_nothing))
         return
     _finish(request, advance, groups)

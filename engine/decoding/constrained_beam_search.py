@@ -24,7 +24,7 @@ from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.memory import Slot
 from beamhouse.engine.state.request import Request, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import FinishType
 
 _PROGRESS = Slot[tuple[int, ConstraintProgress]]("progress through phrases")

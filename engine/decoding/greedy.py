@@ -10,7 +10,7 @@ from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import best
 from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request, Row
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 
 class Greedy(Strategy):

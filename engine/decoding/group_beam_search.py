@@ -23,7 +23,7 @@ from beamhouse.engine.link.messages import FinishReason
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request, Row, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 
 class GroupBeamSearch(Strategy):

@@ -9,7 +9,7 @@ from beamhouse.engine.decoding.greedy import Greedy
 from beamhouse.engine.decoding.group_beam_search import GroupBeamSearch
 from beamhouse.engine.decoding.sample import Sample
 from beamhouse.engine.decoding.strategy import ModelFacts, Strategy
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 # These need nothing; what others need stands in `strategies`.
 _PLAIN = (Greedy, Sample, BeamSearch, BeamSample, GroupBeamSearch, ConstrainedBeamSearch, Contrastive)

@@ -10,7 +10,7 @@ from beamhouse.engine.logits import multinomial
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.state.batch import Advance, Choice
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 
 class Sample(Strategy):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from beamhouse.engine.link.messages import FinishReason
-from beamhouse.engine.logits.constraints.constraint import FIELD as CONSTRAINT
-from beamhouse.engine.logits.constraints.constraint import is_complete
+from beamhouse.engine.logits.constraints.constraint import CONSTRAINT, is_complete
 from beamhouse.engine.logits.registered.registry import Criterion, Registry
 from beamhouse.engine.state.memory import Memory, Slot
 from beamhouse.engine.state.request import Request

@@ -13,7 +13,7 @@ from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.batch import Advance, Choice, Forward, KeptRow
 from beamhouse.engine.state.request import Request, Row, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 
 @dataclass(frozen=True, slots=True)

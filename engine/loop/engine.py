@@ -26,7 +26,7 @@ from beamhouse.engine.runners.runner import InspectableRunner
 from beamhouse.engine.state.batch import Advance, Batch, Forward
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.request import Request, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 logger = logging.getLogger(__name__)
 

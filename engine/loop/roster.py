@@ -10,7 +10,7 @@ from beamhouse.engine.loop.inspecting import Inspections
 from beamhouse.engine.loop.outbox import Outbox
 from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What a request asks, and what the model and the settings say: all that the judge looks at."""
 
-from collections.abc import Sequence as Seq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
@@ -47,8 +47,8 @@ class Asked:
 
     body: GenerateRequest
     own: GenerationConfig
-    configs: Seq[Resolved]
-    prompts: Seq[Prompt]
+    configs: Sequence[Resolved]
+    prompts: Sequence[Prompt]
     is_kept: bool = True
 
     @property
@@ -98,5 +98,5 @@ class Facts:
     info: ModelInfo
     budget: Budget
     defaults: GenerationConfig
-    watermarks: Seq[str] = ()
+    watermarks: Sequence[str] = ()
     requires_watermark: bool = False

@@ -1,7 +1,6 @@
 """How many token ids and phrases a configuration holds."""
 
-from collections.abc import Iterator, Sized
-from collections.abc import Sequence as Seq
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 from beamhouse.schemas.generation.fields import GenerationFields
@@ -26,12 +25,12 @@ def num_items(config: GenerationFields) -> dict[str, int]:
     return counts
 
 
-def num_phrases(config: GenerationFields, fields: Seq[str]) -> int:
+def num_phrases(config: GenerationFields, fields: Sequence[str]) -> int:
     """Phrases of these fields together."""
     return sum(1 for field in fields for _ in phrases_of(config, field))
 
 
-def phrases_of(config: GenerationFields, field: str) -> Iterator[Seq[int]]:
+def phrases_of(config: GenerationFields, field: str) -> Iterator[Sequence[int]]:
     """The phrases that a field holds, choices and ordered ones taken apart."""
     for item in getattr(config, field) or ():
         if field == "sequence_bias":
@@ -44,7 +43,7 @@ def phrases_of(config: GenerationFields, field: str) -> Iterator[Seq[int]]:
             yield item
 
 
-def _phrases_of_constraint(constraint: AnyConstraint) -> Seq[list[int]]:
+def _phrases_of_constraint(constraint: AnyConstraint) -> Sequence[list[int]]:
     match constraint:
         case PhrasalConstraint():
             return [constraint.token_ids]

@@ -1,7 +1,6 @@
 """What a request names: token ids, and what the server holds under a name."""
 
-from collections.abc import Iterator
-from collections.abc import Sequence as Seq
+from collections.abc import Iterator, Sequence
 
 from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens
 from beamhouse.schemas.generation.bounds import MAX_IDS
@@ -23,14 +22,14 @@ def ids_outside(token_ids: list[int], field: str, num_ids: int) -> Iterator[Prob
         yield Problem(f"{field}.{position}", ProblemCode.OUT_OF_RANGE, message)
 
 
-def unknown_name(field: str, name: str, known: Seq[str]) -> Problem:
+def unknown_name(field: str, name: str, known: Sequence[str]) -> Problem:
     listed = ", ".join(known[:10]) or "none"
     return Problem(
         field, ProblemCode.UNKNOWN_NAME, f"{name[:MAX_SHOWN]} is not registered on this server; known: {listed}"
     )
 
 
-def unknown_watermark(field: str, name: str, known: Seq[str]) -> Problem:
+def unknown_watermark(field: str, name: str, known: Sequence[str]) -> Problem:
     listed = ", ".join(known[:10]) or "none"
     message = f"no watermark is called {name[:MAX_SHOWN]} on this server; known: {listed}"
     return Problem(field, ProblemCode.UNKNOWN_NAME, message)

@@ -22,7 +22,7 @@ import torch
 from beamhouse.engine.decoding.assisted import Assisted
 from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from tests.fuzz.crowds import Crowd, Member, draw_crowd, make_engine
 from tests.fuzz.requests import MODES, Dice
 from tests.parity.running import Answer, run

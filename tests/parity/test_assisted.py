@@ -8,7 +8,7 @@ import torch
 from beamhouse.engine.decoding.assisted import Assistants, Assisted
 from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from tests.parity.drafting import (
     BASES,
     DRAFTERS,

@@ -19,7 +19,7 @@ from beamhouse.engine.link.messages import Submission, Wanted
 from beamhouse.engine.loading.draft_models import Assistant
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from tests.parity.drafting import right_drafts
 from tests.parity.golden import answer as golden
 from tests.parity.golden.case import Case, read_cases

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from beamhouse.engine.link.errors import RequestFailed, invalid
 from beamhouse.engine.logits.bad_rows import close, why_closed
-from beamhouse.engine.logits.constraints.constraint import ALLOWANCE, FIELD, Constraints, is_complete
+from beamhouse.engine.logits.constraints.constraint import ALLOWANCE, CONSTRAINT, Constraints, is_complete
 from beamhouse.engine.logits.processor import Processor
 from beamhouse.engine.logits.rows import Rows
 from beamhouse.engine.state.memory import Memory
@@ -21,7 +21,7 @@ class AllowedTokens(Processor):
     library raises: here it is closed.
     """
 
-    name = FIELD
+    name = CONSTRAINT
     reads = frozenset()
     equals = "PrefixConstrainedLogitsProcessor"
 
@@ -37,7 +37,7 @@ class AllowedTokens(Processor):
         request.memory[ALLOWANCE] = self._constraints.compile(constraint)
         if is_complete(request, request.submission.prompt_ids, [], Memory()):
             message = "it allows the empty text alone, which ends by an end token; give eos_token_id"
-            raise invalid(f"{FIELD}.{constraint.kind}", ProblemCode.CONFLICT, message)
+            raise invalid(f"{CONSTRAINT}.{constraint.kind}", ProblemCode.CONFLICT, message)
 
     def __call__(self, rows: Rows, scores: Tensor) -> Tensor:
         allowed = np.zeros(tuple(scores.shape), np.bool_)
@@ -48,7 +48,7 @@ class AllowedTokens(Processor):
                 row.request.fail(str(failure))
             else:
                 if why is not None:
-                    close(row.sequence, f"{FIELD}: {why}")
+                    close(row.sequence, f"{CONSTRAINT}: {why}")
         bias = torch.zeros_like(scores).masked_fill_(~torch.from_numpy(allowed).to(rows.device), -torch.inf)
         left = scores.add_(bias)
         is_dead = left.amax(-1).isneginf()  # (R,)
@@ -62,7 +62,7 @@ class AllowedTokens(Processor):
 class DeadEnds(Processor):
     """Rule out everything behind a sequence whose constraint came to a dead end, whatever else was to follow it."""
 
-    name = FIELD
+    name = CONSTRAINT
     reads = frozenset()
     equals = ""
 

@@ -26,7 +26,7 @@ from beamhouse.engine.state.request import Request, Row
 from beamhouse.engine.text.token_spelling import NotSpelled, Spelling
 from beamhouse.schemas.words import ProblemCode
 
-FIELD = "prefix_allowed_tokens"
+CONSTRAINT = "prefix_allowed_tokens"
 _MAX_REMEMBERED = 64
 
 Place = TypeVar("Place")
@@ -51,7 +51,7 @@ class Allowance(Protocol):
         ...
 
 
-ALLOWANCE = Slot[Allowance](FIELD)
+ALLOWANCE = Slot[Allowance](CONSTRAINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class AllowedText:
                 return _leave(row, mask)
             allowed, may_end = matcher.options()
         except GrammarError as error:
-            raise RequestFailed(f"{FIELD}: {error}") from error
+            raise RequestFailed(f"{CONSTRAINT}: {error}") from error
         mask[:] = allowed
         mask[[end for end in _ends(row, mask) if end not in matcher.special_ids]] = False
         if may_end:
@@ -159,12 +159,12 @@ class Constraints:
         trie = self.tries[name]
         if trie.largest_id >= self._vocab_size:
             text = f"{name} holds {trie.largest_id}; allowed: 0 to {self._vocab_size - 1}"
-            raise invalid(FIELD, ProblemCode.OUT_OF_RANGE, text)
+            raise invalid(CONSTRAINT, ProblemCode.OUT_OF_RANGE, text)
         return AllowedSequences(trie)
 
     def _text(self, constraint: Constraint) -> Allowance:
         """Known ones at once, whatever else is being compiled."""
-        field = f"{FIELD}.{constraint.kind}"
+        field = f"{CONSTRAINT}.{constraint.kind}"
         try:
             key = (constraint.kind, source_of(constraint), constraint.whitespace)
             return self._texts.get(key, lambda: self._compiled(constraint))

@@ -14,7 +14,7 @@ from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.loop.slow_steps import Watch
 from beamhouse.engine.state.batch import Advance
 from beamhouse.engine.state.request import Request
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from tests.engine.loop.scripted import VOCAB_SIZE, drain, make_engine, next_number, submit
 
 

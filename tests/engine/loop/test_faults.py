@@ -15,7 +15,7 @@ from beamhouse.engine.loop.scheduler import Scheduler
 from beamhouse.engine.loop.settling import Settler
 from beamhouse.engine.state.block_cache import BlockCache, CacheFull
 from beamhouse.engine.state.request import Request, Sequence
-from beamhouse.schemas.generation.config import GenerationMode
+from beamhouse.schemas.generation.modes import GenerationMode
 from tests.engine.loop.scripted import drain, make_engine, submit
 
 GOOD = [2, 3, 4, 5, 6, 7, 8, 9]

@@ -9,7 +9,8 @@ import pytest
 import transformers
 
 from beamhouse.engine.loop.obeyed_fields import NOT_OBEYED
-from beamhouse.schemas.generation.config import GenerationConfig, GenerationMode
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.modes import GenerationMode
 
 CHOICES = {
     "num_beams": [None, 1, 2, 4],

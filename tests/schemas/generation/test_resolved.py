@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from beamhouse.schemas.generation.config import LIBRARY_DEFAULTS, GenerationConfig, GenerationMode, resolve
+from beamhouse.schemas.generation.config import LIBRARY_DEFAULTS, GenerationConfig, resolve
+from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import SILENT, Resolved
 from tests.configs import running
 
