@@ -28,7 +28,8 @@ from beamhouse.engine.link.messages import Submission
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.cuda_backend import CudaBackend
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve
 from benchmarks.cases.prompts import draw_ids
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show

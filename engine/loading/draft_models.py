@@ -13,8 +13,7 @@ from beamhouse.engine.loading.defaults import read_generation_defaults
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, ReportProgress, find_model
 from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.loading.tokenizer import load_tokenizer
-
-DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
+from beamhouse.schemas.generation.field_rules import MODEL_DRAFT_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +47,4 @@ def _load(settings: ModelSettings, work: Path, progress: ReportProgress) -> Assi
     content = None if tokenizer.file is None else Path(tokenizer.file).read_text(encoding="utf-8")
     model = load_model(path, settings, progress)
     drafting = read_generation_defaults(path, model.config).set_fields()
-    return Assistant(model, content, {name: drafting[name] for name in DRAFT_FIELDS if name in drafting})
+    return Assistant(model, content, {name: drafting[name] for name in MODEL_DRAFT_FIELDS if name in drafting})

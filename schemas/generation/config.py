@@ -9,7 +9,6 @@ from typing import Any, Literal, Self, overload
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from beamhouse.schemas.generation import files
-from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS, is_neutral
 from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig, find_problems, find_warnings
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.model_rules import (
@@ -20,20 +19,10 @@ from beamhouse.schemas.generation.model_rules import (
     without_negative_ids,
 )
 from beamhouse.schemas.generation.modes import GenerationMode, mode_of
-from beamhouse.schemas.generation.resolution import merge, resolve
+from beamhouse.schemas.generation.resolution import merge
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
 from beamhouse.schemas.words import ProblemCode
-
-__all__ = [
-    "LIBRARY_DEFAULTS",
-    "GenerationConfig",
-    "GenerationMode",
-    "InvalidGenerationConfig",
-    "is_neutral",
-    "merge",
-    "resolve",
-]
 
 
 class GenerationConfig(GenerationFields):

@@ -18,6 +18,8 @@ from beamhouse.schemas.judge.budget_items import num_ids, num_items, num_phrases
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
 
+TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "output_attentions")
+
 NUMBER_BYTES = {"json": 20.0, "base64": 16 / 3, "safetensors": 4.0}
 """Bytes of a float32 number in each form of tensors."""
 
@@ -182,7 +184,7 @@ def tensor_bytes(asked: Asked, facts: Facts) -> dict[str, int]:
     config, outputs = asked.config, asked.outputs
     num_layers = facts.info.num_layers if outputs.layers is None else len(set(outputs.layers))
     num_states = facts.info.num_layers + 1 if outputs.layers is None else len(set(outputs.layers))
-    numbers = dict.fromkeys(("output_scores", "output_logits", "output_hidden_states", "output_attentions"), 0)
+    numbers = dict.fromkeys(TENSOR_FIELDS, 0)
     returned = config.num_return_sequences
     score_rows = max(config.num_beams, returned)
     chosen = None if outputs.positions is None else sorted(outputs.positions)

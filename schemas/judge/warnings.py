@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from beamhouse.schemas.generation.defaults import is_neutral
 from beamhouse.schemas.generation.field_rules import find_warnings
 from beamhouse.schemas.judge.asked import Asked, Facts
-
-TENSOR_FIELDS = ("output_scores", "output_logits", "output_hidden_states", "output_attentions")
+from beamhouse.schemas.judge.budget import TENSOR_FIELDS
 
 
 def warnings(asked: Asked, facts: Facts) -> list[str]:

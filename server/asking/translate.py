@@ -17,7 +17,8 @@ from beamhouse.schemas.beamhouse.generate import (
     TransitionScores,
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
-from beamhouse.schemas.generation.config import GenerationConfig, merge
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import merge
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.watermarking import HIDDEN_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Prompt

@@ -60,15 +60,20 @@ def problem_of(error: EngineError, request_id: str = "") -> ProblemJson:
     """What a client is told about a fault of the engine or of its request."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     problems = error.problems if isinstance(error, InvalidRequest) else []
-    codes = {problem.code for problem in problems}
     return problem_json(
         status=status,
-        code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else error.code,
+        code=code_of(problems) or error.code,
         detail=summary([problem.message for problem in problems]) if problems else str(error),
         request_id=request_id,
         retryable=error.is_retryable,
         errors=[field_problem(problem) for problem in problems[:MAX_ERRORS]],
     )
+
+
+def code_of(problems: Sequence[Problem | FieldProblem]) -> ErrorCode | None:
+    """The code of problems that are all of one kind, where there is one for that kind."""
+    codes = {problem.code for problem in problems}
+    return ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else None
 
 
 def problem_json(

@@ -10,10 +10,11 @@ from pydantic import BaseModel
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.pydantic_problems import explain
-from beamhouse.schemas.words import ErrorCode, ProblemCode
+from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import (
     MAX_ERRORS,
     MAX_MESSAGE,
+    code_of,
     cut,
     pointer,
     problem_json,
@@ -37,10 +38,9 @@ def problem_of_body(error: RequestValidationError, model: type[BaseModel], reque
     """What is said of a body that does not fit its model."""
     raw = [{**item, "loc": item["loc"][1:]} for item in error.errors() if item["loc"][:1] == ("body",)]
     errors = problems_of(raw, error.body, model) if raw else problems_of(error.errors(), {}, model)
-    codes = {item.code for item in errors}
     return problem_json(
         status=422,
-        code=ErrorCode.NOT_SUPPORTED if codes == {ProblemCode.NOT_SUPPORTED} else ErrorCode.INVALID_REQUEST,
+        code=code_of(errors) or ErrorCode.INVALID_REQUEST,
         detail=summary([item.message for item in errors]),
         request_id=request_id,
         errors=errors,

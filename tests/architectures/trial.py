@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.config.settings import EngineSettings, load
 from beamhouse.engine.build import Extensions, assemble
@@ -16,7 +17,8 @@ from beamhouse.engine.loading.model import load_model
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.engine.runners.packed import PackedRunner
-from beamhouse.schemas.generation import config as generation
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve
 from tests.architectures.configs import class_of, config_of
 from tests.parity.running import SETTINGS, run
 
@@ -114,15 +116,15 @@ def differences(engine: Engine, reference: PreTrainedModel) -> list[str]:
 
 def generated(model: Any, prompt_ids: list[int]) -> list[int]:  # Any: the library declares no class that generates
     """The library's own answer."""
-    asked = GenerationConfig(max_new_tokens=NUM_NEW, do_sample=False, eos_token_id=2, pad_token_id=0)
+    asked = LibraryConfig(max_new_tokens=NUM_NEW, do_sample=False, eos_token_id=2, pad_token_id=0)
     with torch.inference_mode():
         row = model.generate(torch.tensor([prompt_ids]), generation_config=asked)[0, len(prompt_ids) :].tolist()
     return row[: row.index(2) + 1] if 2 in row else row
 
 
 def _submission(name: str, prompt_ids: list[int]) -> Submission:
-    asked = generation.GenerationConfig.from_dict({"max_new_tokens": NUM_NEW, "eos_token_id": 2, "pad_token_id": 0})
-    config = generation.resolve(asked, generation.GenerationConfig(), prompt_len=len(prompt_ids), context_len=None)
+    asked = GenerationConfig.from_dict({"max_new_tokens": NUM_NEW, "eos_token_id": 2, "pad_token_id": 0})
+    config = resolve(asked, GenerationConfig(), prompt_len=len(prompt_ids), context_len=None)
     return Submission(name, prompt_ids, config)
 
 

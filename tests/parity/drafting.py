@@ -13,9 +13,10 @@ from transformers.generation import AssistedCandidateGenerator
 from beamhouse.config.settings import EngineSettings
 from beamhouse.engine.build import Extensions, assemble
 from beamhouse.engine.link.messages import Submission
-from beamhouse.engine.loading.draft_models import DRAFT_FIELDS, Assistant
+from beamhouse.engine.loading.draft_models import Assistant
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
+from beamhouse.schemas.generation.field_rules import MODEL_DRAFT_FIELDS
 from tests.parity.models import reference, served
 from tests.parity.running import SETTINGS, library_config, prompt, submission
 
@@ -98,8 +99,8 @@ def generate_assisted(
     """
     model, draft = reference(family), draft_model(family) if with_model else None
     drafting = draft or model
-    before = {name: getattr(drafting.generation_config, name) for name in DRAFT_FIELDS}
-    drafting.generation_config.update(**{name: fields.get(name) for name in DRAFT_FIELDS})
+    before = {name: getattr(drafting.generation_config, name) for name in MODEL_DRAFT_FIELDS}
+    drafting.generation_config.update(**{name: fields.get(name) for name in MODEL_DRAFT_FIELDS})
     torch.manual_seed(seed)
     try:
         with torch.inference_mode(), right_drafts() if is_mended else nullcontext():

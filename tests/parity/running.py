@@ -17,7 +17,8 @@ from beamhouse.engine.build import Extensions, assemble
 from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, Submission, Tokens, TopToken
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve
 from tests.parity.models import reference, served
 
 _DEFAULTS = {key: given.value for key, given in read_defaults().items() if key in EngineSettings.model_fields}

@@ -16,7 +16,8 @@ from beamhouse.engine.link.messages import Constraint, Submission
 from beamhouse.engine.loading.draft_models import Assistant
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve
 from tests.engine.text import tiny_tokenizers
 from tests.parity.running import SETTINGS, alone, run
 

@@ -5,7 +5,8 @@ from hypothesis import given
 
 from beamhouse.engine.link.config_wire import said
 from beamhouse.engine.link.messages import Submission, decode_inbound, encode
-from beamhouse.schemas.generation.config import GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve
 from beamhouse.schemas.generation.resolved import SILENT, Resolved
 from tests.configs import running
 from tests.schemas.generation.strategies import configs

@@ -11,7 +11,8 @@ from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.defaults import read_generation_defaults
-from beamhouse.schemas.generation.config import GenerationConfig, merge
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import merge
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 1,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from beamhouse.schemas.generation.config import GenerationConfig, InvalidGenerationConfig
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig
 
 PHRASAL = [{"type": "phrasal", "token_ids": [1, 2]}]
 

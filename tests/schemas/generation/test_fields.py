@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from pydantic import ValidationError
 
-from beamhouse.schemas.generation.config import LIBRARY_DEFAULTS, GenerationConfig, is_neutral
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS, is_neutral
 from tests.schemas.generation.strategies import VALUES, configs
 
 FIELDS = json.loads((Path(__file__).parent / "data" / "generation_fields.json").read_text())

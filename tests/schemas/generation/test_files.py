@@ -9,7 +9,8 @@ import pytest
 import transformers
 from hypothesis import given, settings
 
-from beamhouse.schemas.generation.config import GenerationConfig, InvalidGenerationConfig
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig
 from beamhouse.schemas.generation.watermarking import SynthIDTextWatermarkingConfig
 from tests.schemas.generation.strategies import configs
 

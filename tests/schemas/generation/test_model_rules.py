@@ -2,8 +2,9 @@
 
 import pytest
 
-from beamhouse.schemas.generation.config import GenerationConfig, merge
+from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.model_rules import check_model
+from beamhouse.schemas.generation.resolution import merge
 
 VOCAB_SIZE = 50
 

@@ -8,7 +8,8 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beamhouse.schemas.generation.config import GenerationConfig, merge
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import merge
 from tests.schemas.generation.strategies import configs
 
 CONTEXT_LEN = 64

@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from beamhouse.schemas.generation.config import LIBRARY_DEFAULTS, GenerationConfig, resolve
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.defaults import LIBRARY_DEFAULTS
 from beamhouse.schemas.generation.modes import GenerationMode
+from beamhouse.schemas.generation.resolution import resolve
 from beamhouse.schemas.generation.resolved import SILENT, Resolved
 from tests.configs import running
 
