@@ -6,6 +6,7 @@ It is set before anything imports torch, which reads it once, and passed on to t
 import os
 
 import pytest
+from hypothesis import settings
 
 # Threads beyond the few cores of a machine make tests slow, not different: `OMP_NUM_THREADS=4 make test` holds too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,9 @@ for name in ("NO_PROXY", "no_proxy"):  # tests talk to servers on this machine
     os.environ[name] = "127.0.0.1,localhost,test"
 for name in [name for name in os.environ if name.startswith("BEAMHOUSE_")]:
     del os.environ[name]
+# How long an example takes says more of who else is on the machine than of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

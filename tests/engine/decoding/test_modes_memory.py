@@ -63,7 +63,7 @@ def follow(engine: Engine, plan: list[tuple[str, Any]]) -> list[str]:
     return ended
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(plans(), st.sampled_from([24, 40, 64]), st.sampled_from([8, 24]))
 def test_every_block_comes_back(plan: list[tuple[str, Any]], num_blocks: int, step_tokens: int) -> None:
     engine = make_engine(restless, num_blocks=num_blocks, max_rows=8, step_tokens=step_tokens)

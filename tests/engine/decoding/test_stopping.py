@@ -156,7 +156,7 @@ def test_a_token_the_tokenizer_does_not_know_breaks_a_stop_string() -> None:
     assert matcher.completed_by_last([a, b, len(BYTES) + 3]) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.text("ab\u00e9\u20ac", min_size=1, max_size=6), min_size=1, max_size=5),
     st.lists(st.binary(max_size=5), min_size=1, max_size=12),

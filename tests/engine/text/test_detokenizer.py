@@ -20,7 +20,7 @@ CLEANED = {
     for name in ("word_piece", "unigram", "none", "ctc")
 }
 
-steady = settings(max_examples=30, deadline=None)
+steady = settings(max_examples=30)
 
 
 def streamed(text: Text, chunks: list[list[int]]) -> str:

@@ -17,7 +17,7 @@ from beamhouse.engine.link.errors import InvalidRequest, ModelUnsupported, Reque
 from beamhouse.engine.text.tokenizer import Text
 from tests.engine.text.tiny_tokenizers import FAMILIES, SPECIAL, byte_level, end_of_word, loaded, save, words
 
-steady = settings(max_examples=30, deadline=None)
+steady = settings(max_examples=30)
 BUILDERS = {**FAMILIES, "end_of_word": end_of_word, "none": lambda: words(None)}
 
 

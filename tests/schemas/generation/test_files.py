@@ -50,7 +50,7 @@ def test_a_loaded_file_can_be_saved_and_read_by_the_library(name, tmp_path):
         assert theirs(tmp_path) == theirs(DATA, name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values=configs(UNSTABLE))
 def test_a_configuration_survives_the_library(tmp_path_factory, values):
     directory = tmp_path_factory.mktemp("round")

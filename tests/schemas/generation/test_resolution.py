@@ -48,7 +48,7 @@ def ours(request, file, prompt_len, context_len=CONTEXT_LEN):
 lengths = st.fixed_dictionaries({}, optional={name: st.integers(1, 80) for name in LENGTHS})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(request=lengths, file=lengths, prompt_len=st.integers(1, 63))
 def test_lengths_asked_for_are_those_of_the_library(model, request, file, prompt_len):
     theirs = prepared_by_library(model, request, file, prompt_len)
@@ -75,7 +75,7 @@ MAY_YIELD |= {"output_scores", "output_logits", "output_hidden_states", "output_
 MAY_YIELD |= {"prefill_chunk_size", "use_cache", "assistant_ensemble_weight", "num_beam_groups"}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(request=configs(FOREIGN | {"num_return_sequences"}), file=configs(FOREIGN | {"num_return_sequences"}))
 def test_values_are_those_of_the_library(model, request, file):
     theirs = prepared_by_library(model, request, file, 5).to_dict()
