@@ -53,7 +53,7 @@ def read_source(root: Path, path: Path) -> Source:
 
 
 def loose_files(sources: Sequence[Source], folder: str) -> list[str]:
-    """The files right in a folder; a package's first file and its command are no attic."""
+    """The files right in a folder; a package's first file and its command do not count."""
     names = [source.path.removeprefix(f"{folder}/") for source in sources if source.folder == folder]
     return [name for name in names if "/" not in name and not name.startswith("__")]
 

@@ -138,7 +138,7 @@ def test_a_walk_is_what_most_requests_did():
     assert usual([{"a", "b"}, {"a", "c"}, {"a", "b"}]) == {"a", "b"}
 
 
-def test_this_house_has_no_attic_and_no_circle():
+def test_this_house_has_few_loose_files_and_no_circle():
     counts = count(read_sources(ROOT))
     assert all(len(names) <= 6 for names in counts["loose files"].values())
     assert counts["rooms"]["cycles of modules"] == []
