@@ -18,7 +18,7 @@ from beamhouse.schemas.beamhouse.generate import (
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.resolution import merge
+from beamhouse.schemas.generation.resolution import merge, resolve
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.watermarking import HIDDEN_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Prompt
@@ -100,23 +100,27 @@ def accept(asked: Asked, model: Model) -> AcceptedRequest:
 
 
 def merge_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> GenerationConfig:
-    """What holds after a prompt of this length. A draft model's own file says how it drafts, if the request does not.
-
-    The name of a draft model that is not loaded is as good as none here.
-    """
-    drafting = model.info.assistants.get(assistant_model or "")
-    return merge(
-        asked,
-        model.config,
-        prompt_len=prompt_len,
-        context_len=model.info.silent_len,
-        assistant=None if drafting is None else GenerationConfig.from_dict(drafting),
-    )
+    """What holds after a prompt of this length, as answers show it."""
+    drafting = drafting_file(assistant_model, model)
+    return merge(asked, model.config, prompt_len=prompt_len, context_len=model.info.silent_len, assistant=drafting)
 
 
 def resolve_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> Resolved:
     """What runs after a prompt of this length."""
-    return Resolved.of(merge_for(asked, prompt_len, assistant_model, model), assistant_model)
+    return resolve(
+        asked,
+        model.config,
+        prompt_len=prompt_len,
+        context_len=model.info.silent_len,
+        assistant=drafting_file(assistant_model, model),
+        assistant_model=assistant_model,
+    )
+
+
+def drafting_file(assistant_model: str | None, model: Model) -> GenerationConfig | None:
+    """A draft model's own file, which says how it drafts where the request does not; None where none is loaded."""
+    drafting = model.info.assistants.get(assistant_model or "")
+    return None if drafting is None else GenerationConfig.from_dict(drafting)
 
 
 def make_submissions(asked: Asked, answer_id: str) -> list[Submission]:
