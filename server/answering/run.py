@@ -30,7 +30,7 @@ from beamhouse.server.metrics import outcome_of
 from beamhouse.server.service import Model, Service, TokenStream
 
 TURN_WEIGHT = 500
-"""So many tokens, likeliest ones included, are made into events or text before others get their turn."""
+"""So many tokens, likeliest ones included, are made into events or text, or counted, before others get their turn."""
 
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
@@ -137,8 +137,7 @@ class Run:
         finished = [stream.finished for stream in self.streams if stream.finished is not None]
         for message in finished:
             if message.timings is not None:
-                self._observe(message.timings)
-                await asyncio.sleep(0)
+                await self._observe(message.timings)
         self.tensors = named_tensors(finished)
         answer = make_answer(self.accepted, self._rows, finished)
         await add_flags(self.service, self.model, self.accepted, answer)
@@ -159,14 +158,16 @@ class Run:
             message = f"the tensors take {size} bytes; allowed: at most {limit}"
             raise invalid("outputs.tensors", ProblemCode.OUT_OF_RANGE, message)
 
-    def _observe(self, timings: Timings) -> None:
+    async def _observe(self, timings: Timings) -> None:
         """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""
         metrics = self.service.metrics
         metrics.queue.observe(timings.queue_s)
         if not self.accepted.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
             num_more = max(row.num_tokens for row in self._rows) - 1
-            for _ in range(num_more):  # as many observations as there are gaps, as for a stream
+            for number in range(num_more):  # as many observations as there are gaps, as for a stream
+                if number % TURN_WEIGHT == 0:
+                    await asyncio.sleep(0)
                 metrics.inter_token.observe(timings.decode_s / num_more)
 
     def _measure(self, row: int, num_tokens: int) -> None:
