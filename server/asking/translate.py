@@ -75,7 +75,18 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
 
     Raises InvalidRequest with all problems at once.
     """
-    configs = [resolve_for(own, len(prompt.token_ids), body.assistant_model, model) for prompt in prompts]
+    drafting = drafting_file(body.assistant_model, model)
+    configs = [
+        resolve(
+            own,
+            model.config,
+            prompt_len=len(prompt.token_ids),
+            context_len=model.info.silent_len,
+            assistant=drafting,
+            assistant_model=body.assistant_model,
+        )
+        for prompt in prompts
+    ]
     asked = Asked(body, own, configs, prompts)
     if found := problems(asked, model.facts):
         raise InvalidRequest([by_given_name(problem, body, own) for problem in found])
@@ -103,18 +114,6 @@ def merge_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | N
     """What holds after a prompt of this length, as answers show it."""
     drafting = drafting_file(assistant_model, model)
     return merge(asked, model.config, prompt_len=prompt_len, context_len=model.info.silent_len, assistant=drafting)
-
-
-def resolve_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> Resolved:
-    """What runs after a prompt of this length."""
-    return resolve(
-        asked,
-        model.config,
-        prompt_len=prompt_len,
-        context_len=model.info.silent_len,
-        assistant=drafting_file(assistant_model, model),
-        assistant_model=assistant_model,
-    )
 
 
 def drafting_file(assistant_model: str | None, model: Model) -> GenerationConfig | None:
