@@ -28,7 +28,7 @@ from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge import budget
 from beamhouse.server.answering.answer_json import encode_json
-from beamhouse.server.answering.run import write_event
+from beamhouse.server.doors.beamhouse.speaker import write_event
 from benchmarks.cases.prompts import draw_ids
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive

@@ -14,6 +14,7 @@ from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.operations import docs, health, info, metrics
+from beamhouse.server.edge.dialects import Dialect
 from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
@@ -32,6 +33,8 @@ ROUTERS = (
     metrics.router,
     docs.router,
 )
+DIALECTS: dict[str, Dialect] = {}
+"""How problems are written on paths where there is no route, by the beginning of the path; elsewhere as our own."""
 PROBLEM = {
     "model": ProblemJson,
     "description": "Why there is no answer, as `application/problem+json`",
@@ -51,6 +54,7 @@ def create_app(client: EngineLink, settings: Settings) -> FastAPI:
         responses={"default": PROBLEM, 422: PROBLEM},
     )
     app.state.service = Service.of(client, settings)
+    app.state.dialects = DIALECTS
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(EngineError, on_engine_error)

@@ -1,9 +1,10 @@
 """The body of `POST /generate`: our own contract, with the library's names wherever it has one."""
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
@@ -164,6 +165,9 @@ class GenerateRequest(Body):
 
     not_supported = frozenset({"parameters", "decoder_inputs", "adapter"})
 
+    # Dotted paths, and the paths in the body of another protocol that they were made from.
+    _given_names: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
     inputs: Inputs | None = Field(
         default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
     )
@@ -223,4 +227,14 @@ class GenerateRequest(Body):
                 raise PydanticCustomError(
                     ProblemCode.CONFLICT, f"{first} and {second} exclude each other; give one of them"
                 )
+        return self
+
+    @property
+    def given_names(self) -> Mapping[str, str]:
+        """How the client called what stands here, where it spoke another protocol: dotted paths there by those here."""
+        return self._given_names
+
+    def given_as(self, names: Mapping[str, str]) -> Self:
+        """This request, told of in these names."""
+        self._given_names = names
         return self

@@ -66,10 +66,25 @@ class OutputRow:
             top_tokens=top_tokens or None,
         )
 
+    @property
+    def scores(self) -> list[float | None]:
+        """Of all tokens. What was told of a hypothesis on the way has none: they are those of the whole, at its end."""
+        ranking = self.gained.ranking
+        return self.gained.scores if ranking is None else ranking.scores
+
+    def retold(self, text: Text | None) -> TokensEvent:
+        """All of it as one event."""
+        return TokensEvent(
+            sequence=self.index,
+            index=0,
+            token_ids=self.gained.token_ids,
+            text=None if self.text_stream is None else "".join(self.pieces),
+            scores=self.scores or None,
+            top_tokens=say_top_tokens(self.top_tokens, text) or None,
+        )
+
     def answer(self, accepted: AcceptedRequest) -> SequenceAnswer:
         gained, ranking = self.gained, self.gained.ranking
-        # What was told of a hypothesis on the way has no scores: they are those of the whole, at its end.
-        scores = gained.scores if ranking is None else ranking.scores
         return SequenceAnswer(
             prompt_index=self.prompt_index,
             index=self.index,
@@ -79,7 +94,7 @@ class OutputRow:
             finish_reason=FinishReasonAnswer.model_validate(gained.finish_reason or FinishReason(FinishType.ERROR)),
             score=None if ranking is None else ranking.score,
             beam_indices=None if ranking is None else ranking.beam_indices,
-            transition_scores=scores if accepted.outputs.transition_scores else None,
+            transition_scores=self.scores if accepted.outputs.transition_scores else None,
         )
 
 

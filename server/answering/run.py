@@ -4,9 +4,8 @@ A plain answer is the collected stream. Whoever holds a `Run` closes it, and wit
 """
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -20,12 +19,12 @@ from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import Pass
 from beamhouse.server.answering.answer import OutputRow, make_answer, make_rows, say_progress
-from beamhouse.server.answering.answer_json import answer_json, encode_json
+from beamhouse.server.answering.answer_json import answer_json
 from beamhouse.server.answering.tensors import num_bytes
 from beamhouse.server.answering.watermarks import add_flags
 from beamhouse.server.asking.translate import AcceptedRequest
+from beamhouse.server.asking.translated import in_given_names
 from beamhouse.server.edge.errors import crash_of, problem_of
-from beamhouse.server.edge.event_stream import EventStream, Patience
 from beamhouse.server.metrics import outcome_of
 from beamhouse.server.service import Model, Service, TokenStream
 
@@ -34,9 +33,6 @@ TURN_WEIGHT = 500
 
 Event = TokenEvent | TokensEvent | ProgressEvent | Answer | ProblemJson
 log = structlog.get_logger()
-LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
-"""What JSON leaves raw and the line readers of many clients cut at, and how JSON spells it otherwise."""
-ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
 
 
 @dataclass(slots=True)
@@ -51,18 +47,19 @@ class Run:
     request_id: str
     outcome: str = "cancelled"
     tensors: dict[str, TensorPiece] = field(default_factory=dict)
-    _rows: list[OutputRow] = field(default_factory=list)
+    rows: list[OutputRow] = field(default_factory=list)
     _last_at: dict[int, float] = field(default_factory=dict)
     _is_closed: bool = False
 
     async def events(self) -> AsyncIterator[list[Event]]:
         """Events of tokens and of progress, as many as came together; then exactly one Answer or ProblemJson."""
-        self._rows = make_rows(self.accepted, self.model.text)
+        self.rows = make_rows(self.accepted, self.model.text)
         try:
-            async for prompt_index, arrived in merge_streams(self.streams):
-                async for events in self._say(prompt_index, arrived):
-                    yield events
-            final: Answer | ProblemJson = await self._answer()
+            with in_given_names(self.accepted.given_names):
+                async for prompt_index, arrived in merge_streams(self.streams):
+                    async for events in self._say(prompt_index, arrived):
+                        yield events
+                final: Answer | ProblemJson = await self._answer()
             self.outcome = "ok"
         except EngineError as error:
             final = problem_of(error, self.request_id)
@@ -88,7 +85,7 @@ class Run:
         self.place.leave()
         for stream in self.streams:
             stream.cancel()
-        num_tokens = sum(row.num_tokens for row in self._rows)
+        num_tokens = sum(row.num_tokens for row in self.rows)
         self.service.metrics.end(self.accepted.config.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)
         log.info(
@@ -120,7 +117,7 @@ class Run:
             yield events
 
     def _add(self, prompt_index: int, tokens: Tokens) -> TokenEvent | TokensEvent | None:
-        row = self._rows[prompt_index * self.accepted.num_rows + tokens.sequence]
+        row = self.rows[prompt_index * self.accepted.num_rows + tokens.sequence]
         if not self.accepted.is_streamed:
             row.add(tokens)
             return None
@@ -139,16 +136,26 @@ class Run:
             if message.timings is not None:
                 await self._observe(message.timings)
         self.tensors = named_tensors(finished)
-        answer = make_answer(self.accepted, self._rows, finished)
+        answer = make_answer(self.accepted, self.rows, finished)
         await add_flags(self.service, self.model, self.accepted, answer)
         self._check_size()
         return answer
+
+    def is_last(self, event: TokenEvent | TokensEvent) -> bool:
+        """Whether nothing more will be said of its sequence."""
+        gained = self.rows[event.sequence].gained
+        num_said = 1 if isinstance(event, TokenEvent) else len(event.token_ids)
+        return gained.finish_reason is not None and event.index + num_said == len(gained.token_ids)
+
+    def retold(self) -> list[TokensEvent]:
+        """What a stream would have said, each sequence in one event, once all have ended."""
+        return [row.retold(self.model.text) for row in self.rows]
 
     def answer_json(self, answer: Answer) -> bytes:
         """The whole answer; a safetensors file has its tensors beside it."""
         outputs = self.accepted.outputs
         tensors = {} if outputs.tensors == "safetensors" else self.tensors
-        return answer_json(answer, outputs, self._rows, tensors, self.model.text)
+        return answer_json(answer, outputs, self.rows, tensors, self.model.text)
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""
@@ -164,7 +171,7 @@ class Run:
         metrics.queue.observe(timings.queue_s)
         if not self.accepted.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
-            num_more = max(row.num_tokens for row in self._rows) - 1
+            num_more = max(row.num_tokens for row in self.rows) - 1
             for number in range(num_more):  # as many observations as there are gaps, as for a stream
                 if number % TURN_WEIGHT == 0:
                     await asyncio.sleep(0)
@@ -217,46 +224,3 @@ async def merge_streams(streams: Sequence[TokenStream]) -> AsyncIterator[tuple[i
 
 async def advance(iterator: AsyncIterator[list[RequestOutputs]]) -> list[RequestOutputs] | None:
     return await anext(iterator, None)
-
-
-def respond_as_events(run: Run) -> EventStream:
-    """The events of a run as server-sent events; hanging up closes the run."""
-    settings = run.service.settings.server
-    return EventStream(written(run), run.close, Patience(settings.ping_s, settings.write_timeout_s))
-
-
-async def written(run: Run) -> AsyncGenerator[bytes, None]:
-    """What came together travels together; the answer at the end is written in a worker thread."""
-    async for events in run.events():
-        last = events[-1]
-        if isinstance(last, Answer):
-            yield await anyio.to_thread.run_sync(write_answer, run, last, limiter=run.service.limiter)
-        else:
-            yield b"".join(map(write_event, events))
-
-
-def write_answer(run: Run, answer: Answer) -> bytes:
-    return as_event(b"done", run.answer_json(answer))
-
-
-def write_event(event: Event) -> bytes:
-    """Any event but the answer, which `write_answer` writes."""
-    match event:
-        case TokenEvent():
-            name = b"token"
-        case TokensEvent():
-            name = b"tokens"
-        case ProgressEvent():
-            name = b"progress"
-        case _:
-            return as_event(b"error", event.model_dump_json(exclude_none=True).encode())
-    return as_event(name, encode_json(event))
-
-
-def as_event(name: bytes, data: bytes) -> bytes:
-    return b"event: " + name + b"\ndata: " + one_line(data) + b"\n\n"
-
-
-def one_line(data: bytes) -> bytes:
-    """JSON that no reader of lines takes for several. data: JSON in UTF-8, which escapes all of ASCII's breaks."""
-    return ANY_LINE_BREAK.sub(lambda found: LINE_BREAKS[found[0]], data)

@@ -22,6 +22,7 @@ from beamhouse.server.asking.negative_prompts import with_negative_prompts
 from beamhouse.server.asking.prompts import read_prompts
 from beamhouse.server.asking.stored_configs import stored_config
 from beamhouse.server.asking.translate import AcceptedRequest, accept, healing_submission, judged
+from beamhouse.server.asking.translated import in_given_names
 from beamhouse.server.service import Model, Service, TokenStream
 
 MANY_ITEMS = 4096
@@ -38,7 +39,8 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
     place = service.gate.enter()
     try:
         model = await service.model()
-        accepted = await prepare_in_time(service, model, body, arrived_at)
+        with in_given_names(body.given_names):
+            accepted = await prepare_in_time(service, model, body, arrived_at)
         streams = submit_all(service, accepted.submissions, arrived_at)
         run = Run(service, model, accepted, streams, place, request_id)
     except BaseException:

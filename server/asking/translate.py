@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import structs
@@ -38,7 +39,8 @@ CARRIED = ("priority", "deadline_s", "cache_salt")
 class AcceptedRequest:
     """A judged request, ready for the engine. config: of the first prompt; `max_length` differs with the prompts.
 
-    shown_config: what answers show of it, if they are to show it; without the keys of a watermark.
+    shown_config: what answers show of it, if they are to show it; without the keys of a watermark. given_names: as in
+    the request.
     """
 
     id: str
@@ -48,6 +50,7 @@ class AcceptedRequest:
     outputs: Outputs
     submissions: list[Submission]
     warnings: list[str]
+    given_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_streamed(self) -> bool:
@@ -107,6 +110,7 @@ def accept(asked: Asked, model: Model) -> AcceptedRequest:
         outputs=asked.outputs,
         submissions=make_submissions(asked, answer_id),
         warnings=warnings(asked, model.facts),
+        given_names=asked.body.given_names,
     )
 
 

@@ -20,7 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from beamhouse.config.settings import ServerSettings
 from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.admission import TURNED_AWAY
-from beamhouse.server.edge.errors import problem_json, respond
+from beamhouse.server.edge.dialects import problem_dialect, response_of
+from beamhouse.server.edge.errors import problem_json
 from beamhouse.server.edge.request_id import HEADER, RequestId
 
 PROBES = frozenset({"/health", "/health/live", "/health/ready"})
@@ -224,7 +225,7 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = uuid.uuid4().hex
             problem = problem_json(status=status, code=code, detail=detail, request_id=request_id)
-            answer = respond(problem, retry_headers(status) | {HEADER: request_id})
+            answer = response_of(problem_dialect(problem), retry_headers(status) | {HEADER: request_id})
             headers = [*self.server_state.default_headers, *answer.raw_headers, CLOSE]
             for event in (
                 h11.Response(status_code=status, headers=headers, reason=problem.title.encode()),
@@ -240,7 +241,7 @@ def refusal(status: int, code: ErrorCode, detail: str) -> ASGIApp:
 
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_json(status=status, code=code, detail=detail, request_id=scope["state"]["request_id"])
-        await respond(problem, retry_headers(status))(scope, receive, send)
+        await response_of(problem_dialect(problem), retry_headers(status))(scope, receive, send)
 
     return RequestId(refuse)
 

@@ -21,6 +21,7 @@ from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.problems import MAX_SHOWN, Problem
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.admission import TURNED_AWAY
+from beamhouse.server.edge.dialects import respond
 from beamhouse.server.edge.request_id import HEADER
 
 MAX_ERRORS = 10
@@ -125,10 +126,6 @@ def cut(text: str, size: int) -> str:
     return text if len(data) <= size else data[: size - 3].decode("utf-8", "ignore") + "…"
 
 
-def respond(problem: ProblemJson, headers: dict[str, str] | None = None) -> Response:
-    return Response(problem.model_dump_json(), problem.status, headers=headers, media_type="application/problem+json")
-
-
 def request_id_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
@@ -139,7 +136,7 @@ async def on_engine_error(request: Request, error: Exception) -> Response:
     service = request.app.state.service
     problem = problem_of(error, request_id_of(request))
     service.metrics.refuse(request.url.path, problem.status)
-    return respond(problem, service.retry_headers(problem.status))
+    return respond(request, problem, service.retry_headers(problem.status))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -154,7 +151,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         retryable=error.status_code in RETRYABLE,
     )
     request.app.state.service.metrics.refuse(request.url.path, problem.status)
-    return respond(problem, dict(error.headers or {}))
+    return respond(request, problem, dict(error.headers or {}))
 
 
 async def on_client_gone(_: Request, error: Exception) -> Response:
@@ -167,7 +164,7 @@ async def on_crash(request: Request, error: Exception) -> Response:
     """Answer a fault of our own code. This runs outside of all middleware, so the id is put into the headers here."""
     request.app.state.service.metrics.refuse(request.url.path, 500)
     request_id = request_id_of(request)
-    return respond(crash_of(error, request_id), {HEADER: request_id})
+    return respond(request, crash_of(error, request_id), {HEADER: request_id})
 
 
 def crash_of(error: Exception, request_id: str = "") -> ProblemJson:

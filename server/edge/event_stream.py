@@ -1,7 +1,8 @@
-"""Server-sent events on the way to one client, through sse-starlette: it fills silence with comments, gives up a client
-that does not read, and notices one that hangs up."""
+"""Server-sent events: how they are written, and their way to one client through sse-starlette, which fills silence with
+comments, gives up a client that does not read, and notices one that hangs up."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Message, Receive, Scope, Send
 
 PART_BYTES = 2**18
+LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\u0085\u2028\u2029"}
+"""What JSON leaves raw and the line readers of many clients cut at, and how JSON spells it otherwise."""
+ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +80,18 @@ def parts(message: Message) -> list[Message]:
     if len(body) <= PART_BYTES:
         return [message]
     return [{**message, "body": body[start : start + PART_BYTES]} for start in range(0, len(body), PART_BYTES)]
+
+
+def as_event(name: bytes, data: bytes) -> bytes:
+    """An event with a name. data: JSON in UTF-8."""
+    return b"event: " + name + b"\ndata: " + one_line(data) + b"\n\n"
+
+
+def as_data(data: bytes) -> bytes:
+    """An event without a name. data: JSON in UTF-8."""
+    return b"data: " + one_line(data) + b"\n\n"
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON that no reader of lines takes for several. data: JSON in UTF-8, which escapes all of ASCII's breaks."""
+    return ANY_LINE_BREAK.sub(lambda found: LINE_BREAKS[found[0]], data)

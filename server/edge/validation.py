@@ -11,6 +11,7 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.pydantic_problems import explain
 from beamhouse.schemas.words import ErrorCode
+from beamhouse.server.edge.dialects import respond
 from beamhouse.server.edge.errors import (
     MAX_ERRORS,
     MAX_MESSAGE,
@@ -19,7 +20,6 @@ from beamhouse.server.edge.errors import (
     pointer,
     problem_json,
     request_id_of,
-    respond,
     summary,
 )
 
@@ -31,7 +31,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     model = next((kind for kind in body_models(request)), GenerateRequest)
     request.app.state.service.metrics.refuse(request.url.path, 422)
-    return respond(problem_of_body(error, model, request_id_of(request)))
+    return respond(request, problem_of_body(error, model, request_id_of(request)))
 
 
 def problem_of_body(error: RequestValidationError, model: type[BaseModel], request_id: str = "") -> ProblemJson:
