@@ -37,6 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "metrics",
         "service",
         "edge",
+        "conversation",
         "asking",
         "answering",
         "doors",

@@ -1,0 +1,188 @@
+"""JSON that is read while it arrives: values passed on as they are written, and calls as objects with a name."""
+
+import json
+import re
+from collections.abc import Generator
+from typing import Any, TypeAlias
+
+from beamhouse.server.conversation.source import Malformed, Reading, Source
+from beamhouse.server.conversation.tools import Calls
+
+Pieces: TypeAlias = Generator[str | None, None, None]
+"""Pieces of a text as it is read, and None wherever more is needed."""
+
+ARGUMENTS = ("arguments", "parameters")
+"""Keys under which the families put the arguments of a call."""
+
+_OUTSIDE = re.compile(r'["{}\[\]]')
+_INSIDE = re.compile(r'\\.|"', re.DOTALL)
+_SCALAR_END = re.compile(r"[\s,}\]]")
+
+
+def nested(source: Source) -> Pieces:
+    """An object or a list, as it is written, up to the bracket that closes its first one, or to the end of the text."""
+    depth, in_string = 0, False
+    while True:
+        ahead, at, is_closed = source.ahead, 0, False
+        while not is_closed and (match := (_INSIDE if in_string else _OUTSIDE).search(ahead, at)) is not None:
+            at = match.end()
+            if match[0] == '"':
+                in_string = not in_string
+            elif not in_string:
+                depth += 1 if match[0] in "{[" else -1
+                is_closed = depth == 0
+        # A backslash at the end is half of an escape.
+        is_half = in_string and not source.has_ended and at < len(ahead) and ahead.endswith("\\")
+        end = at if is_closed else len(ahead) - is_half
+        if end:
+            yield source.skip(end)
+        if is_closed or source.has_ended:
+            return
+        yield None
+
+
+def whole_nested(source: Source) -> Reading[str]:
+    """All of an object or a list. Raises Malformed where the text ends inside it."""
+    text = ""
+    for piece in nested(source):
+        if piece is None:
+            yield None
+        else:
+            text += piece
+    if not _is_json(text):
+        raise Malformed
+    return text
+
+
+def string(source: Source) -> Reading[str]:
+    """A string, decoded. Raises Malformed."""
+    if not (yield from source.takes('"')):
+        raise Malformed
+    written = '"'
+    while (yield from source.more()):
+        match = _INSIDE.search(source.ahead)
+        if match is None:
+            if source.has_ended:
+                raise Malformed
+            yield None
+            continue
+        written += source.skip(match.end())
+        if match[0] == '"':
+            return str(_decoded(written))
+    raise Malformed
+
+
+def value(source: Source) -> Reading[str]:
+    """Any value, as JSON. Raises Malformed."""
+    yield from source.blanks()
+    if not (yield from source.more()):
+        raise Malformed
+    if source.ahead[0] in "{[":
+        return (yield from whole_nested(source))
+    if source.ahead[0] == '"':
+        return json.dumps((yield from string(source)), ensure_ascii=False)
+    while (match := _SCALAR_END.search(source.ahead)) is None:
+        if source.has_ended:
+            raise Malformed
+        yield None
+    written = source.skip(match.start())
+    _decoded(written)
+    return written
+
+
+def call(source: Source, calls: Calls) -> Reading[None]:
+    """A call as an object: its name, and its arguments under one of `ARGUMENTS`, in any order, perhaps beside others.
+
+    It begins as soon as the name of an offered tool and the beginning of its arguments were read; from then on the
+    arguments are passed on as they are written, be they right or wrong. Before that it is Malformed.
+    """
+    yield from source.expect("{")
+    name, early = "", None
+    while True:
+        yield from source.blanks()
+        key = yield from string(source)
+        yield from source.expect(":")
+        yield from source.blanks()
+        if key == "name" and not name:
+            name = calls.known((yield from string(source))).name
+        elif key in ARGUMENTS and early is None:
+            if name and (yield from source.more()) and source.ahead[0] == "{":
+                break
+            early = _object_text((yield from value(source)))
+        else:
+            yield from value(source)
+        if not (yield from _has_next(source)):
+            yield from _say(calls, name, early or "{}")
+            return
+    yield calls.begin(name)
+    source.release()
+    yield from arguments(source, calls)
+    yield from _rest(source)
+
+
+def arguments(source: Source, calls: Calls) -> Reading[None]:
+    """The arguments of a call that has begun, an object, passed on as they are written; then the call ends."""
+    for piece in nested(source):
+        yield None if piece is None else calls.arguments(piece)
+    yield calls.end()
+
+
+def _say(calls: Calls, name: str, text: str) -> Reading[None]:
+    """A whole call at once."""
+    calls.known(name)
+    yield calls.begin(name)
+    yield calls.arguments(text)
+    yield calls.end()
+
+
+def _has_next(source: Source) -> Reading[bool]:
+    """Whether another member of the object follows. Raises Malformed where it neither goes on nor ends."""
+    yield from source.blanks()
+    if (yield from source.takes(",")):
+        return True
+    yield from source.expect("}")
+    return False
+
+
+def _rest(source: Source) -> Reading[None]:
+    """Read what follows the arguments in the object of a call. What is wrong there is left as text."""
+    source.mark()
+    try:
+        while (yield from _has_next(source)):
+            yield from source.blanks()
+            yield from string(source)
+            yield from source.expect(":")
+            yield from value(source)
+        source.release()
+    except Malformed:
+        source.back()
+
+
+def _object_text(written: str) -> str:
+    """Arguments that could not be passed on as they came. Raises Malformed unless they are an object.
+
+    Some models write the object as a string that holds its JSON, and nothing as null.
+    """
+    read = _decoded(written)
+    if read is None:
+        return "{}"
+    if isinstance(read, str):
+        written, read = read, _decoded(read)
+    if not isinstance(read, dict):
+        raise Malformed
+    return written
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _decoded(text)
+    except Malformed:
+        return False
+    return True
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise Malformed from error

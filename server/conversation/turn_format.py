@@ -1,0 +1,86 @@
+"""How the served model writes its turns: which form its calls and its reasoning have, from its template or as set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from beamhouse.server.conversation.families.family import Family, read_text
+from beamhouse.server.conversation.families.hermes import HERMES
+from beamhouse.server.conversation.families.json_calls import LLAMA3, PLAIN
+from beamhouse.server.conversation.reader import TurnReader
+from beamhouse.server.conversation.reasoning import THINKING, Thinking
+from beamhouse.server.conversation.source import Reading, Source
+from beamhouse.server.conversation.tools import CallId, Calls, Tool
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (HERMES, LLAMA3, PLAIN)}
+"""By name, in the order in which a template is compared with them."""
+
+AUTO, NONE = "auto", "none"
+
+
+def detect_tool_format(template: str | None) -> str | None:
+    """The name of the family whose marks stand in a chat template; None where there are none that are known."""
+    text = template or ""
+    return next((name for name, family in FAMILIES.items() if any(mark in text for mark in family.in_template)), None)
+
+
+def detect_reasoning_format(template: str | None) -> str | None:
+    """The name of the marks of reasoning in a chat template; None where there are none that are known."""
+    return next((name for name, thinking in THINKING.items() if thinking.begin in (template or "")), None)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFormat:
+    """The form of a model's turns. tools, reasoning: None where there is none.
+
+    special_tokens: those of the tokenizer, as text.
+    """
+
+    tools: Family | None = None
+    reasoning: Thinking | None = None
+    special_tokens: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        template: str | None,
+        special_tokens: frozenset[str] = frozenset(),
+        tool_format: str = AUTO,
+        reasoning_format: str = AUTO,
+    ) -> "TurnFormat":
+        """As the settings `tool_format` and `reasoning_format` say, and where they say `auto`, the chat template."""
+        tools = detect_tool_format(template) if tool_format == AUTO else tool_format
+        reasoning = detect_reasoning_format(template) if reasoning_format == AUTO else reasoning_format
+        return cls(
+            FAMILIES.get(tools or NONE),
+            THINKING.get(reasoning or NONE),
+            special_tokens,
+        )
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """What may stand around the parts of a turn."""
+        parts = [self.tools, self.reasoning]
+        return frozenset(marker for part in parts if part is not None for marker in part.markers)
+
+    @property
+    def needs_special_tokens(self) -> bool:
+        """Whether the text has to be asked for with its special tokens (`outputs.skip_special_tokens: false`)."""
+        return not self.markers.isdisjoint(self.special_tokens)
+
+    def begins_inside(self, prompt: str) -> bool:
+        """Whether a turn after this prompt, or this tail of one, begins inside the reasoning."""
+        return self.reasoning is not None and self.reasoning.is_open(prompt)
+
+    def reader(self, tools: Mapping[str, Tool], call_id: CallId, is_inside: bool = False) -> TurnReader:
+        """Reads the turn of one sequence. tools: those that may be called, by name. is_inside: `begins_inside`."""
+        calls = Calls(tools, call_id)
+
+        def read(source: Source) -> Reading[None]:
+            if self.reasoning is not None:
+                yield from self.reasoning.read(source, is_inside)
+            if self.tools is not None and tools:
+                yield from self.tools.read(source, calls)
+            else:
+                yield from read_text(source)
+
+        return TurnReader(read, self.special_tokens - self.markers if self.needs_special_tokens else ())
