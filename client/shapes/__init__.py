@@ -1,0 +1,1 @@
+"""What the bodies, answers and events of a server look like; made from its OpenAPI document."""

@@ -1,0 +1,18 @@
+"""One real server with the built-in model, which all clients of this folder talk to."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.processes import Replica
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    replica = Replica(tmp_path_factory.mktemp("clients") / "server.log", "--cache-tokens", "32768")
+    replica.start()
+    try:
+        replica.wait_ready()
+        yield replica
+    finally:
+        replica.stop()
