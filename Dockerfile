@@ -19,6 +19,7 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY beamhouse beamhouse
 COPY config config
 COPY schemas schemas
+COPY client client
 COPY engine engine
 COPY server server
 RUN PIP_ONLY_BINARY= pip install --no-deps --no-build-isolation .

@@ -23,7 +23,7 @@ PEERS  ?= .peers
 BIN     := $(VENV)/bin
 PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 KERNELS := engine/native/src
-SOURCES := beamhouse config schemas engine server training benchmarks tests
+SOURCES := beamhouse config schemas client engine server training benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev tools serve test test-slow test-sanitized fuzz check check-kernels format bench bench-quick bench-modes peers lock wheel clean

@@ -1,5 +1,5 @@
 """Beamhouse: all of Hugging Face's `generate()` over HTTP.
 
-The four folders stand at the top of the repository; the links beside this file make them one package, so that nothing
+The folders stand at the top of the repository; the links beside this file make them one package, so that nothing
 called `config` or `server` ever lands on the path of whoever installs it.
 """

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": ("sources", "settings"),
     "schemas": ("words", "problems", "model_info", "pydantic_problems", "generation", "beamhouse", "judge"),
+    "client": ("shapes", "errors", "wire", "calls", "client", "async_client"),
     "engine": (
         "builtin",
         "link",
@@ -50,8 +51,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
 MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {
     "config": (set(), {"pydantic", "pydantic_settings"}),
     "schemas": (set(), {"pydantic", "pydantic_core", "msgspec", "huggingface_hub"}),
+    "client": (set(), {"httpx"}),
     "engine": ({"config", "schemas"}, None),
-    "server": ({"config", "schemas", "engine"}, None),
+    "server": ({"config", "schemas", "engine", "client"}, None),
 }
 WEB = {"fastapi", "starlette", "sse_starlette", "uvicorn", "httpx", "prometheus_client"}
 COMPUTING = {"torch", "transformers"}

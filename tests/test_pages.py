@@ -12,7 +12,7 @@ from benchmarks.house import picture
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = "config|schemas|engine|server|training|benchmarks|tests|docs"
+FOLDERS = "config|schemas|client|engine|server|training|benchmarks|tests|docs"
 PATHS = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*\w")
 MODULES = re.compile(rf"-m ((?:beamhouse|{FOLDERS})[\w.]*)")
 RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

@@ -24,7 +24,7 @@ Arrows = Mapping[str, frozenset[str]]
 
 WIDTH, HEIGHT, GAP, STOREY, MARGIN = 236, 40, 14, 66, 20  # pixels
 MOST_LETTERS = 32  # that fit a room in any font
-PANELS = (("server", "engine"), ("schemas", "config"))
+PANELS = (("server", "engine"), ("schemas", "config", "client"))
 STYLE = (
     "text{font:12px Helvetica,Arial,sans-serif;fill:#1f2933}.name{font-weight:bold}.title{font-size:15px}"
     ".panel{fill:#f5f7fa;stroke:#cbd2d9}.room{fill:#fff;stroke:#52606d}.arrow{stroke:#829ab1;fill:none}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
-FOLDERS = ("config", "schemas", "engine", "server", "training")
+FOLDERS = ("config", "schemas", "client", "engine", "server", "training")
 """Where the product lives. Those that a checkout does not have are left out."""
 
 PACKAGE = "beamhouse."

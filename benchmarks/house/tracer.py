@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 ROOT, NOTES = "HOUSE_ROOT", "HOUSE_NOTES"
-FOLDERS = ("config", "schemas", "engine", "server", "training")
+FOLDERS = ("config", "schemas", "client", "engine", "server", "training")
 OUTSIDE = "outside"
 """Who calls what begins in a thread, where no file of the product is below."""
 

@@ -64,7 +64,9 @@ def test_texts_tokens_and_scores(client: Client):
 
 def test_a_mark_is_found(client: Client):
     marked = client.generate(
-        PROMPT, seed=1, generation_config={"do_sample": True, "max_new_tokens": 60, "watermarking_config": {"bias": 8.0}}
+        PROMPT,
+        seed=1,
+        generation_config={"do_sample": True, "max_new_tokens": 60, "watermarking_config": {"bias": 8.0}},
     )
     (found,) = client.detect_watermark(
         marked["sequences"][0]["token_ids"], watermarking_config={"bias": 8.0}, z_threshold=2.5

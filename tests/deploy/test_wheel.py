@@ -10,8 +10,9 @@ import pytest
 
 from tests.deploy.processes import ROOT
 
-ROOMS = ("config", "schemas", "engine", "server")
+ROOMS = ("config", "schemas", "client", "engine", "server")
 LEFT_OUT = {"__pycache__", ".DS_Store"}
+OF_THE_CLIENT_ALONE = {ROOT / "client" / name for name in ("pyproject.toml", "README.md")}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def packaged(room: str) -> set[str]:
     files = (path for path in (ROOT / room).rglob("*") if path.is_file() and not LEFT_OUT & set(path.parts))
-    return {f"beamhouse/{path.relative_to(ROOT).as_posix()}" for path in files}
+    return {f"beamhouse/{path.relative_to(ROOT).as_posix()}" for path in files if path not in OF_THE_CLIENT_ALONE}
 
 
 @pytest.mark.parametrize("room", ROOMS)
