@@ -32,6 +32,7 @@ from beamhouse.engine.runners.context import made_for
 from beamhouse.engine.runners.packed import PackedRunner
 from beamhouse.engine.state.block_cache import BlockCache
 from beamhouse.engine.state.decoder_config import HeadSizes, decoder_config
+from beamhouse.engine.text.chat import ChatTemplate
 from beamhouse.engine.text.token_spelling import Spelling
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, check_default, load_profiles
@@ -202,4 +203,5 @@ def describe(loaded: Loaded, settings: EngineSettings, runner: PackedRunner, ext
         runner=runner.name,
         attention=runner.backend.attention,
         kernels=runner.backend.kernels,
+        reads_tools=ChatTemplate(tokenizer.switches.tool_template or tokenizer.chat_template, {}).reads("tools"),
     )

@@ -10,11 +10,13 @@ class TokenizerSwitches(msgspec.Struct, frozen=True):
 
     clean_up: take the spaces before punctuation out of decoded text. splits_special: special tokens in a text are
     text. control_tokens: those of conversations beside the special ones; None: those that the chat template writes.
+    tool_template: a chat template of its own for conversations with tools, where there is one.
     """
 
     clean_up: bool = False
     splits_special: bool = False
     control_tokens: list[str] | None = None
+    tool_template: str | None = None
 
 
 class ModelInfo(msgspec.Struct, tag=True, frozen=True):
@@ -25,10 +27,10 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     GenerationConfig fields this engine obeys; one of the others that asks for something is refused by name, with the
     reason in not_obeyed.
     tokenizer_file: a `tokenizer.json`, or None for a model that takes token ids alone. special_tokens: bos_token,
-    eos_token, ... as text, for chat templates. hidden_size, num_heads: for the size of hidden states and attentions, 0
-    where unknown. assistants: draft models by name, each with the drafting fields its own `generation_config.json`
-    sets. watermarks: names that requests may use. generation_config may hold the keys of the model's own watermark;
-    they are for this process alone.
+    eos_token, ... as text, for chat templates. reads_tools: whether the chat template shows tools to the model.
+    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown. assistants: draft models by
+    name, each with the drafting fields its own `generation_config.json` sets. watermarks: names that requests may use.
+    generation_config may hold the keys of the model's own watermark; they are for this process alone.
     """
 
     model_id: str
@@ -63,6 +65,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     watermarks: list[str] = []
     max_len: int = 0
     default_len: int = 0
+    reads_tools: bool = False
 
     @property
     def most_tokens(self) -> int:

@@ -43,11 +43,12 @@ def load_tokenizer(path: Path, work: Path) -> TokenizerFiles:
     backend = tokenizer.backend_tokenizer if is_fast else converted(tokenizer)
     file = work / "tokenizer.json"
     backend.save(str(file))
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
+    templates = tokenizer.chat_template
+    if not isinstance(templates, dict):
+        templates = {"default": templates}
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return TokenizerFiles(str(file), template, special, _switches(tokenizer, backend))
+    switches = _switches(tokenizer, backend, templates.get("tool_use"))
+    return TokenizerFiles(str(file), templates.get("default"), special, switches)
 
 
 def converted(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -76,7 +77,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _switches(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> TokenizerSwitches:
+def _switches(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, tool_template: str | None) -> TokenizerSwitches:
     """The library leaves the spaces of BPE tokenizers alone, unless it is told twice."""
     is_bpe = isinstance(backend.model, BPE)
     is_forced = tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
@@ -84,4 +85,5 @@ def _switches(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> Tokeniz
         clean_up=bool(tokenizer.clean_up_tokenization_spaces and (is_forced or not is_bpe)),
         splits_special=bool(tokenizer.split_special_tokens),
         control_tokens=None if tokenizer.chat_control_tokens is None else list(tokenizer.chat_control_tokens),
+        tool_template=tool_template,
     )

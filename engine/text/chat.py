@@ -1,30 +1,21 @@
 """Chat templates: the model's own jinja2 template, in a sandbox, turns messages into a prompt."""
 
-import json
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Literal
 
 import jinja2
-import jinja2.ext
 import jinja2.meta
 import jinja2.nodes
-from jinja2.exceptions import SecurityError
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
+from beamhouse.engine.text.content_forms import ContentForms
+from beamhouse.engine.text.sandbox import MAX_CHARACTERS, template_environment
+from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
-
-MAX_CHARACTERS = 8_000_000
-"""Longest prompt a template may write, and longest text a single multiplication in it may make."""
 
 MAX_S = 5.0
 """Longest time a template may take, looked at whenever it writes."""
-
-MAX_EXPONENT = 64
 
 CONTINUE_HERE = "CONTINUE-THIS-MESSAGE-HERE "
 """Marks the end of the final message; its space shows whether the template strips messages."""
@@ -34,89 +25,6 @@ REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
 Turn = dict[str, Any]
 Ending = Literal["prompt", "continue", "none"]
-
-
-class _PlainDict:
-    """`dict` for templates: calling and `fromkeys`, none of the type's other attributes."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-    def fromkeys(self, *args: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*args)
-
-
-class _PlainNamespace(Namespace):
-    """`namespace` for templates, without names that begin with an underscore."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:
-        self, *values = args
-        names = dict(*values, **kwargs)
-        for name in names:
-            _check_name(name)
-        Namespace.__init__(self, names)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _check_name(name)
-        super().__setitem__(name, value)
-
-
-def _check_name(name: Any) -> None:
-    if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"a namespace takes no name with a leading underscore: {name!r}")
-
-
-class _GenerationBlock(jinja2.ext.Extension):
-    """`{% generation %}` marks what the assistant wrote, for training; here its content is simply written."""
-
-    tags = {"generation"}  # noqa: RUF012 - the attribute jinja2 reads
-
-    def parse(self, parser: Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body).set_lineno(line)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """No attribute access to internals, no change of what is passed in, no huge product."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and isinstance(right, int) and right > MAX_EXPONENT:
-            raise SecurityError(f"exponent {right} is over {MAX_EXPONENT}")
-        for sized, times in ((left, right), (right, left)) if operator == "*" else ():
-            if isinstance(sized, str | list | tuple) and isinstance(times, int) and len(sized) * times > MAX_CHARACTERS:
-                raise SecurityError(f"a repetition gives more than {MAX_CHARACTERS} characters")
-        return super().call_binop(context, operator, left, right)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | str | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _environment() -> jinja2.Environment:
-    environment = _Sandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals |= {
-        "raise_exception": _raise_exception,
-        "strftime_now": lambda form: datetime.now().strftime(form),
-        "dict": _PlainDict(),
-        "namespace": _PlainNamespace,
-    }
-    return environment
 
 
 def _refused(message: str, field: str = "messages", code: ProblemCode = ProblemCode.CHAT_TEMPLATE) -> InvalidRequest:
@@ -133,11 +41,12 @@ class ChatTemplate:
         self._special_tokens = special_tokens
         self._template: jinja2.Template | None = None
         self._reads: frozenset[str] = frozenset()
+        self._forms = ContentForms(self._attempted)
         self.literals = ""
         self._fault = "this model has no chat template"
         if source is None:
             return
-        environment = _environment()
+        environment = template_environment()
         try:
             tree = environment.parse(source)
             self._reads = frozenset(jinja2.meta.find_undeclared_variables(tree))
@@ -157,36 +66,48 @@ class ChatTemplate:
     ) -> str:
         """The prompt. ending: begin the assistant's answer, continue the final message, or neither.
 
-        variables: further ones that the template reads, as `enable_thinking`; others are refused. Whatever the template
-        does not accept raises InvalidRequest.
+        variables: further ones that the template reads, as `enable_thinking`. Variables, tools and documents that it
+        does not read are refused, and whatever it does not accept: all raise InvalidRequest.
         """
         if self._template is None:
             raise _refused(self._fault, code=ProblemCode.NOT_SUPPORTED)
         if not messages:
             raise _refused("give at least one message", code=ProblemCode.TOO_FEW)
         self._check_variables(variables or {})
-        chat = [_with_reasoning({k: v for k, v in message.items() if v is not None}) for message in messages]
+        for name, given in (("tools", tools), ("documents", documents)):
+            if given and not self.reads(name):
+                message = f"this model's chat template does not read {name}, so they would have no effect"
+                raise _refused(message, name, ProblemCode.NOT_SUPPORTED)
+        stated = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        chat = [_with_reasoning(self._forms.fitted(message)) for message in stated]
         if ending == "continue":
             chat[-1] = _marked(chat[-1])
-        pieces = self._template.generate(
-            self._special_tokens | (variables or {}),
-            messages=chat,
-            tools=tools,
-            documents=documents,
-            add_generation_prompt=ending == "prompt",
-        )
-        prompt = _collected(pieces)
+        beside = {"tools": tools, "documents": documents, "add_generation_prompt": ending == "prompt"}
+        prompt = self._written(chat, beside | (variables or {}))
         return _cut(prompt) if ending == "continue" else prompt
+
+    def reads(self, name: str) -> bool:
+        """Whether the template looks at a variable."""
+        return name in self._reads
+
+    def _written(self, chat: list[Turn], beside: dict[str, Any]) -> str:
+        assert self._template is not None, "asked for by those who have one"
+        return _collected(self._template.generate(self._special_tokens | beside, messages=chat))
+
+    def _attempted(self, chat: list[Turn]) -> str | None:
+        try:
+            return self._written(chat, {"tools": None, "documents": None, "add_generation_prompt": False})
+        except InvalidRequest:
+            return None
 
     def _check_variables(self, variables: dict[str, Any]) -> None:
         taken = {"messages", "tools", "documents", "add_generation_prompt", *self._special_tokens}
-        allowed = self._reads - taken - _environment().globals.keys()
+        allowed = self._reads - taken - template_environment().globals.keys()
         for name in variables:
             if name not in allowed:
                 known = ", ".join(sorted(allowed)) or "none"
-                raise _refused(
-                    f"the chat template reads no such variable; it reads: {known}", name, ProblemCode.UNKNOWN_FIELD
-                )
+                message = f"the chat template reads no variable {name[:MAX_SHOWN]}; it reads: {known}"
+                raise _refused(message, f"chat_template_kwargs.{name[:MAX_SHOWN]}", ProblemCode.UNKNOWN_FIELD)
 
 
 def _literals(tree: jinja2.nodes.Template) -> str:

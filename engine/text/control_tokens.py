@@ -51,11 +51,14 @@ class ControlTokens:
         self._hides = tokenizer.normalizer is not None and any(token.normalized for token in tokens)
 
     def mark(self, value: Any) -> Any:  # Any: JSON, or a message of a conversation
-        """The value with every control token in its strings between markers; keys of objects are left alone."""
+        """The value with every control token in its strings between markers.
+
+        Keys of objects are strings too, but those that are names stay as they are: a template looks values up by them.
+        """
         if isinstance(value, str):
             return self._marked_text(value.translate(dict.fromkeys(map(ord, MARKERS))))
         if isinstance(value, dict):
-            return {key: self.mark(item) for key, item in value.items()}
+            return {key if key.isidentifier() else self.mark(key): self.mark(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.mark(item) for item in value]
         return value

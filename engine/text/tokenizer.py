@@ -84,10 +84,11 @@ class Text:
             json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder is not None else None
         )
         self._inside = build_stages(self._decoder, clean_up=False)
-        self._chat = ChatTemplate(chat_template, special_tokens)
-        self._control = ControlTokens(
-            tokenizer, self._chat.literals, special_tokens.get("unk_token"), switches.control_tokens
-        )
+        self._chat = self._tool_chat = ChatTemplate(chat_template, special_tokens)
+        if switches.tool_template is not None:
+            self._tool_chat = ChatTemplate(switches.tool_template, special_tokens)
+        literals = "\0".join({self._chat.literals: None, self._tool_chat.literals: None})
+        self._control = ControlTokens(tokenizer, literals, special_tokens.get("unk_token"), switches.control_tokens)
         self._special_tokens = special_tokens
         self._token_texts: dict[int, str] = {}  # of tokens that were asked for: no more than there are
 
@@ -178,7 +179,8 @@ class Text:
         Of messages that went through `mark_control_tokens`, `encode_marked` gives the ids.
         """
         ending: Ending = "continue" if continue_final_message else "prompt" if add_generation_prompt else "none"
-        return self._chat.render(messages, ending, tools, documents, variables)
+        template = self._chat if tools is None else self._tool_chat
+        return template.render(messages, ending, tools, documents, variables)
 
     def mark_control_tokens(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The messages with the control tokens in their text marked, so that `encode_marked` reads them as text.
@@ -188,9 +190,13 @@ class Text:
         for message in messages:
             if isinstance(role := message.get("role"), str):
                 self._control.check_role(role)
-        with _FaultsAs(lambda fault: invalid("messages", ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
-            marked: list[dict[str, Any]] = self._control.mark(messages)
+        marked: list[dict[str, Any]] = self.mark_texts(messages, "messages")
         return marked
+
+    def mark_texts(self, value: Any, field: str) -> Any:  # Any: JSON
+        """The same for whatever else a template is given: tools, documents, variables. Raises InvalidRequest."""
+        with _FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
+            return self._control.mark(value)
 
     def encode_marked(self, prompt: str, add_special_tokens: bool = False) -> list[int]:
         """The token ids of a conversation that was marked and rendered. Raises InvalidRequest."""

@@ -10,7 +10,6 @@ from beamhouse.schemas.generation.bounds import TokenId, pass_ids
 from beamhouse.schemas.words import ProblemCode
 
 MAX_LISTED = 4096
-MAX_MESSAGES = 1024
 
 AnyTokenIds = Annotated[list[TokenId], Field(fail_fast=True), pass_ids()]
 """As many as fit into a body."""
@@ -85,14 +84,6 @@ MaskOrMasks = Annotated[
 ]
 
 
-class Message(Body):
-    """One turn of a conversation."""
-
-    role: str = Field(min_length=1, max_length=64)
-    content: str
-
-
-Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
 Priority = Annotated[int | None, Field(ge=-(2**31), lt=2**31, description="Higher ones leave the queue first.")]
 Deadline = Annotated[
     float | None,

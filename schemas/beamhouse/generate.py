@@ -17,11 +17,11 @@ from beamhouse.schemas.beamhouse.body import (
     IdsOrLists,
     Inputs,
     MaskOrMasks,
-    Messages,
     Priority,
     TextOrTexts,
     text_kind,
 )
+from beamhouse.schemas.beamhouse.conversation import Conversation
 from beamhouse.schemas.generation.bounds import FORCED, MAX_FORCED, MAX_NAME_CHARS, Name, TokenId
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import GenerationMode
@@ -160,7 +160,7 @@ class Outputs(Body):
 EXCLUSIVE = (("inputs", "messages"), ("seed", "prng_key"), ("negative_prompt", "negative_prompt_ids"))
 
 
-class GenerateRequest(Body):
+class GenerateRequest(Conversation):
     """One prompt or several, and how to continue them."""
 
     not_supported = frozenset({"parameters", "decoder_inputs", "adapter"})
@@ -170,9 +170,6 @@ class GenerateRequest(Body):
 
     inputs: Inputs | None = Field(
         default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
-    )
-    messages: Messages | None = Field(
-        default=None, description="A conversation, rendered by the model's chat template; instead of `inputs`."
     )
     generation_config: ConfigOrName | None = Field(
         default=None, description="An object, its JSON as a string, or the name of a stored configuration."

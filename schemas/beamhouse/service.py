@@ -41,6 +41,7 @@ class ModelAnswer(BaseModel):
     num_layers: int
     has_tokenizer: bool
     has_chat_template: bool
+    reads_tools: bool = Field(description="Whether the chat template shows `tools` to the model.")
     runner: str
     attention: str
     kernels: str = Field(description="What computes: a variant of the native kernels and how much it runs, or torch.")

@@ -3,7 +3,9 @@
 import anyio
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
-from beamhouse.schemas.beamhouse.body import Inputs, Message
+from beamhouse.engine.text.tokenizer import Text
+from beamhouse.schemas.beamhouse.body import Inputs
+from beamhouse.schemas.beamhouse.conversation import Conversation
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.problems import Problem
@@ -16,7 +18,7 @@ async def read_prompts(service: Service, model: Model, body: GenerateRequest, bo
     if body.inputs is not None:
         prompts = await read_inputs(service, model, body.inputs)
     elif body.messages is not None:
-        prompts = [Prompt(await encode_chat(service, model, body.messages), "messages")]
+        prompts = [Prompt(await encode_chat(service, model, body), "messages")]
     else:
         prompts = [Prompt(start_ids(bos_token_id), "inputs")]
     check_filled(prompts)
@@ -62,23 +64,45 @@ def check_sizes(service: Service, texts: dict[str, str]) -> None:
 
 
 async def encode_chat(
-    service: Service, model: Model, messages: list[Message], add_special_tokens: bool = False
+    service: Service, model: Model, body: Conversation, add_special_tokens: bool = False
 ) -> list[int]:
     """Token ids of a conversation; its template writes the special tokens itself. Raises InvalidRequest.
 
-    Messages that spell a control token stay text, unless the operator lets them be tokens.
+    What spells a control token stays text, unless the operator lets it be tokens.
     """
     text, is_open = model.need_text("messages"), service.settings.server.control_tokens_in_messages
-    turns = [message.model_dump() for message in messages]
 
     def encoded() -> list[int]:
-        rendered = text.render_chat(turns if is_open else text.mark_control_tokens(turns))
+        rendered = render(text, body, is_open)
         check_sizes(service, {"messages": rendered})
         if is_open:
             return text.encode([rendered], add_special_tokens, field="messages")[0]
         return text.encode_marked(rendered, add_special_tokens)
 
     return await anyio.to_thread.run_sync(encoded, limiter=service.limiter)
+
+
+def render(text: Text, body: Conversation, is_open: bool) -> str:
+    """What the chat template makes of a conversation. is_open: without marking the control tokens in what people wrote.
+
+    Raises InvalidRequest.
+    """
+    messages = [message.as_given() for message in body.messages or ()]
+    tools = None if body.tools is None else [tool.as_given() for tool in body.tools]
+    documents, variables = body.documents, body.chat_template_kwargs
+    if not is_open:
+        messages = text.mark_control_tokens(messages)
+        tools = text.mark_texts(tools, "tools")
+        documents = text.mark_texts(documents, "documents")
+        variables = text.mark_texts(variables, "chat_template_kwargs")
+    return text.render_chat(
+        messages,
+        add_generation_prompt=body.add_generation_prompt is not False,
+        continue_final_message=bool(body.continue_final_message),
+        tools=tools,
+        documents=documents,
+        variables=variables,
+    )
 
 
 def start_ids(bos_token_id: int | None) -> list[int]:

@@ -20,7 +20,7 @@ async def tokenize(body: TokenizeRequest, service: Served) -> Response:
     with service.gate.entered():
         model = await service.model()
         if body.messages is not None:
-            encoded = [await encode_chat(service, model, body.messages, bool(body.add_special_tokens))]
+            encoded = [await encode_chat(service, model, body, bool(body.add_special_tokens))]
         else:
             single = isinstance(body.inputs, str)
             listed = [body.inputs] if isinstance(body.inputs, str) else list(body.inputs or [])

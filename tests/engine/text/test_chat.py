@@ -81,11 +81,10 @@ def both(template: str) -> tuple[Text, PreTrainedTokenizerFast]:
 @pytest.mark.parametrize("prompt", [True, False])
 def test_prompts_equal_the_library(name: str, messages: list[dict[str, Any]], prompt: bool):
     text, library = both(TEMPLATES[name])
-    documents = [{"title": "t", "text": "x"}]
-    expected = library.apply_chat_template(
-        messages, tools=TOOLS, documents=documents, add_generation_prompt=prompt, tokenize=False
-    )
-    assert text.render_chat(messages, prompt, tools=TOOLS, documents=documents) == expected
+    given: dict[str, Any] = {"tools": TOOLS, "documents": [{"title": "t", "text": "x"}]}
+    given = {field: value for field, value in given.items() if f" {field} " in TEMPLATES[name]}
+    expected = library.apply_chat_template(messages, **given, add_generation_prompt=prompt, tokenize=False)
+    assert text.render_chat(messages, prompt, **given) == expected
     expected = library.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False)
     assert text.render_chat(messages, prompt) == expected
 
@@ -121,7 +120,7 @@ def test_other_variables_are_refused_by_name(name: str):
     text, _ = both(TEMPLATES["chatml"] + "{{ bos_token }}{{ range(1) }}")
     with pytest.raises(InvalidRequest, match="it reads: enable_thinking") as caught:
         text.render_chat(MESSAGES[0], variables={name: "x"})
-    assert caught.value.problems[0].field == name
+    assert caught.value.problems[0].field == f"chat_template_kwargs.{name}"
 
 
 def refusal(template: str | None, messages: list[dict[str, Any]] = MESSAGES[0], **options: Any) -> str:
