@@ -14,6 +14,7 @@ from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.operations import docs, health, info, metrics
+from beamhouse.server.doors.transformers import loading
 from beamhouse.server.edge.dialects import Dialect
 from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from beamhouse.server.edge.methods import Methods
@@ -28,6 +29,7 @@ ROUTERS = (
     scores.router,
     generation_config.router,
     watermark.router,
+    loading.router,
     health.router,
     info.router,
     metrics.router,

@@ -13,7 +13,16 @@ ROOT = Path(__file__).parent.parent
 # The rooms of each folder from the ground up: a module imports from its own room and from those before it.
 ROOMS: dict[str, tuple[str, ...]] = {
     "config": ("sources", "settings"),
-    "schemas": ("words", "problems", "model_info", "pydantic_problems", "generation", "beamhouse", "judge"),
+    "schemas": (
+        "words",
+        "problems",
+        "model_info",
+        "pydantic_problems",
+        "generation",
+        "beamhouse",
+        "judge",
+        "transformers",
+    ),
     "client": ("shapes", "errors", "wire", "calls", "client", "async_client"),
     "engine": (
         "builtin",

@@ -1,0 +1,1 @@
+"""The bodies of the protocol that `transformers chat` speaks beside OpenAI's."""

@@ -1,0 +1,1 @@
+"""What `transformers chat` asks for beside OpenAI's chat and the probes."""
