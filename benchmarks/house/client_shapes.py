@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,15 @@ class Shapes:
         fields = {key: value for key, value in schema["properties"].items() if key not in left_out}
         needed = fields.keys() & set(schema.get("required", ()))
         is_free = is_body and not needed
-        lines = [f"class {name}(TypedDict{', total=False' if is_free else ''}):"]
-        lines.append(f'    """{first_line(schema, name)}"""\n')
-        for key, value in fields.items():
-            kind = self.type_of(value)
-            lines.append(f"    {key}: {kind if is_free or key in needed else f'NotRequired[{kind}]'}")
-        return "\n".join(lines)
+        kinds = {key: self.type_of(value) for key, value in fields.items()}
+        if not is_free:
+            kinds = {key: kind if key in needed else f"NotRequired[{kind}]" for key, kind in kinds.items()}
+        about, total = first_line(schema, name), ", total=False" if is_free else ""
+        if any(map(iskeyword, kinds)):  # no class can have such a field
+            items = ", ".join(f"{key!r}: {kind}" for key, kind in kinds.items())
+            return f'{name} = TypedDict({name!r}, {{{items}}}{total})\n"""{about}"""'
+        lines = [f"class {name}(TypedDict{total}):", f'    """{about}"""\n']
+        return "\n".join(lines + [f"    {key}: {kind}" for key, kind in kinds.items()])
 
     def text(self, about: str) -> str:
         body = "\n\n".join(self.written.values())

@@ -10,11 +10,57 @@ from beamhouse.client.shapes.config import GenerationConfig, SynthIDTextWatermar
 GenerateInputs = str | list[str] | list[int] | list[list[int]] | dict[str, Any] | None
 
 
+class TextPart(TypedDict):
+    """A part of what a message says."""
+
+    type: Literal["text"]
+    text: str
+
+
+class CalledFunction(TypedDict):
+    """The function of a call. Templates get the arguments as an object."""
+
+    name: str
+    arguments: dict[str, Any] | str
+
+
+class ToolCall(TypedDict):
+    """A call that the assistant made."""
+
+    id: NotRequired[str | None]
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class Message(TypedDict):
     """One turn of a conversation."""
 
     role: str
-    content: str
+    content: NotRequired[str | list[TextPart | dict[str, Any]] | None]
+    reasoning_content: NotRequired[str | None]
+    tool_calls: NotRequired[list[ToolCall] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+
+
+ToolFunction = TypedDict(
+    "ToolFunction",
+    {
+        "name": str,
+        "description": NotRequired[str | None],
+        "parameters": NotRequired[dict[str, Any] | None],
+        "strict": NotRequired[bool | None],
+        "return": NotRequired[dict[str, Any] | None],
+    },
+)
+"""A function that the model may call."""
+
+
+class Tool(TypedDict):
+    """A tool, as templates show it to the model."""
+
+    type: Literal["function"]
+    function: ToolFunction
 
 
 GenerationMode = Literal[
@@ -73,6 +119,11 @@ class GenerateFields(TypedDict, total=False):
     """One prompt or several, and how to continue them."""
 
     messages: list[Message] | None
+    tools: list[Tool] | None
+    documents: list[dict[str, Any]] | None
+    chat_template_kwargs: dict[str, Any] | None
+    add_generation_prompt: bool | None
+    continue_final_message: bool | None
     generation_config: GenerationConfig | str | None
     negative_prompt: str | list[str] | None
     negative_prompt_ids: list[int] | list[list[int]] | None
@@ -116,6 +167,11 @@ class TokenizeFields(TypedDict, total=False):
     """A text, several, or a conversation for the model's chat template."""
 
     messages: list[Message] | None
+    tools: list[Tool] | None
+    documents: list[dict[str, Any]] | None
+    chat_template_kwargs: dict[str, Any] | None
+    add_generation_prompt: bool | None
+    continue_final_message: bool | None
     add_special_tokens: bool | None
 
 

@@ -133,6 +133,7 @@ class ModelAnswer(TypedDict):
     num_layers: int
     has_tokenizer: bool
     has_chat_template: bool
+    reads_tools: bool
     runner: str
     attention: str
     kernels: str
