@@ -2,14 +2,10 @@
 
 import json
 import re
-from collections.abc import Generator
-from typing import Any, TypeAlias
+from typing import Any
 
-from beamhouse.server.conversation.source import Malformed, Reading, Source
+from beamhouse.server.conversation.source import Malformed, Pieces, Reading, Source, Waiting
 from beamhouse.server.conversation.tools import Calls
-
-Pieces: TypeAlias = Generator[str | None, None, None]
-"""Pieces of a text as it is read, and None wherever more is needed."""
 
 ARGUMENTS = ("arguments", "parameters")
 """Keys under which the families put the arguments of a call."""
@@ -19,9 +15,9 @@ _INSIDE = re.compile(r'\\.|"', re.DOTALL)
 _SCALAR_END = re.compile(r"[\s,}\]]")
 
 
-def nested(source: Source) -> Pieces:
+def nested(source: Source, depth: int = 0) -> Pieces[None]:
     """An object or a list, as it is written, up to the bracket that closes its first one, or to the end of the text."""
-    depth, in_string = 0, False
+    in_string = False
     while True:
         ahead, at, is_closed = source.ahead, 0, False
         while not is_closed and (match := (_INSIDE if in_string else _OUTSIDE).search(ahead, at)) is not None:
@@ -41,7 +37,13 @@ def nested(source: Source) -> Pieces:
         yield None
 
 
-def whole_nested(source: Source) -> Reading[str]:
+def opened(source: Source) -> Pieces[None]:
+    """The same of an object whose first bracket was read already."""
+    yield "{"
+    yield from nested(source, depth=1)
+
+
+def whole_nested(source: Source) -> Waiting[str]:
     """All of an object or a list. Raises Malformed where the text ends inside it."""
     text = ""
     for piece in nested(source):
@@ -54,7 +56,7 @@ def whole_nested(source: Source) -> Reading[str]:
     return text
 
 
-def string(source: Source) -> Reading[str]:
+def string(source: Source) -> Waiting[str]:
     """A string, decoded. Raises Malformed."""
     if not (yield from source.takes('"')):
         raise Malformed
@@ -72,7 +74,7 @@ def string(source: Source) -> Reading[str]:
     raise Malformed
 
 
-def value(source: Source) -> Reading[str]:
+def value(source: Source) -> Waiting[str]:
     """Any value, as JSON. Raises Malformed."""
     yield from source.blanks()
     if not (yield from source.more()):
@@ -112,30 +114,41 @@ def call(source: Source, calls: Calls) -> Reading[None]:
         else:
             yield from value(source)
         if not (yield from _has_next(source)):
-            yield from _say(calls, name, early or "{}")
+            yield from told(source, calls, calls.known(name).name, iter_text(early or "{}"))
             return
-    yield calls.begin(name)
-    source.release()
-    yield from arguments(source, calls)
+    yield from told(source, calls, name, nested(source))
     yield from _rest(source)
 
 
-def arguments(source: Source, calls: Calls) -> Reading[None]:
-    """The arguments of a call that has begun, an object, passed on as they are written; then the call ends."""
-    for piece in nested(source):
+def told(source: Source, calls: Calls, name: str, pieces: Pieces[None]) -> Reading[None]:
+    """A call of which the arguments stand here, read in pieces."""
+    yield calls.begin(name)
+    source.release()
+    for piece in pieces:
         yield None if piece is None else calls.arguments(piece)
     yield calls.end()
 
 
-def _say(calls: Calls, name: str, text: str) -> Reading[None]:
-    """A whole call at once."""
-    calls.known(name)
-    yield calls.begin(name)
-    yield calls.arguments(text)
-    yield calls.end()
+def iter_text(text: str) -> Pieces[None]:
+    """A text that is known already, as its only piece."""
+    yield text
 
 
-def _has_next(source: Source) -> Reading[bool]:
+def another(source: Source, calls: Calls, separator: str) -> Reading[bool]:
+    """Read one more call, with the white space and perhaps the separator before it. What is none is left as it is."""
+    source.mark()
+    try:
+        yield from source.blanks()
+        yield from source.takes(separator)
+        yield from call(source, calls)
+        source.release()
+        return True
+    except Malformed:
+        source.back()
+        return False
+
+
+def _has_next(source: Source) -> Waiting[bool]:
     """Whether another member of the object follows. Raises Malformed where it neither goes on nor ends."""
     yield from source.blanks()
     if (yield from source.takes(",")):
@@ -144,7 +157,7 @@ def _has_next(source: Source) -> Reading[bool]:
     return False
 
 
-def _rest(source: Source) -> Reading[None]:
+def _rest(source: Source) -> Waiting[None]:
     """Read what follows the arguments in the object of a call. What is wrong there is left as text."""
     source.mark()
     try:

@@ -68,13 +68,14 @@ class Without:
 class Seams:
     """White space between text, reasoning and calls belongs to none of them, and neighbouring pieces are one.
 
-    A turn that is text alone keeps all of its white space.
+    A turn that is text alone keeps all of its white space. What goes on behind something else does so in a new line.
     """
 
     def __init__(self) -> None:
         self._kind: type[Delta] = TextDelta
         self._keeps = True
         self._blanks = ""
+        self._told = set[type[Delta]]()
 
     def tidy(self, deltas: Iterable[Delta]) -> list[Delta]:
         """The deltas that can be told now."""
@@ -104,5 +105,9 @@ class Seams:
         whole = self._blanks + text if self._keeps else text.lstrip(BLANKS)
         kept = whole.rstrip(BLANKS)
         self._blanks = whole[len(kept) :]
-        self._keeps = self._keeps or bool(kept)
-        return kept
+        if not kept:
+            return ""
+        goes_on = not self._keeps and self._kind in self._told
+        self._keeps = True
+        self._told.add(self._kind)
+        return f"\n{kept}" if goes_on else kept

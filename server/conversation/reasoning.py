@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from beamhouse.server.conversation.deltas import ReasoningDelta
+from beamhouse.server.conversation.families.harmony import HARMONY, THOUGHTS
 from beamhouse.server.conversation.source import Reading, Source
 
 
@@ -44,7 +45,8 @@ THINKING: Mapping[str, Thinking] = {
     for thinking in (
         Thinking("think", "<think>", "</think>"),
         Thinking("mistral", "[THINK]", "[/THINK]"),
+        Thinking(HARMONY.name, THOUGHTS, "<|end|>"),
         Thinking("gemma4", "<|channel>thought\n", "<channel|>"),
     )
 }
-"""By name: most models, Mistral's, and Gemma 4."""
+"""By name: most models, Mistral's, GPT-OSS, whose whole turns `families/harmony.py` reads, and Gemma 4."""

@@ -6,8 +6,12 @@ from typing import TypeAlias, TypeVar
 from beamhouse.server.conversation.deltas import Delta
 
 Result = TypeVar("Result")
+Waiting: TypeAlias = Generator[None, None, Result]
+"""Reads a `Source`: yields wherever more text is needed to go on."""
 Reading: TypeAlias = Generator[Delta | None, None, Result]
-"""Reads a `Source`: yields what was understood, and None wherever more text is needed to go on."""
+"""The same, and yields what was understood."""
+Pieces: TypeAlias = Generator[str | None, None, Result]
+"""The same, and yields pieces of what was read."""
 
 BLANKS = " \n\r\t"
 
@@ -59,7 +63,7 @@ class Source:
         """What was read since the mark is needed no more."""
         self._mark = None
 
-    def more(self) -> Reading[bool]:
+    def more(self) -> Waiting[bool]:
         """Wait for text ahead; False where the text ends here."""
         while not self.ahead:
             if self.has_ended:
@@ -67,7 +71,7 @@ class Source:
             yield None
         return True
 
-    def piece(self, markers: Sequence[str]) -> Reading[tuple[str, str | None]]:
+    def piece(self, markers: Sequence[str]) -> Waiting[tuple[str, str | None]]:
         """Text up to the first marker, and that marker, which is read too; or text that no marker can be part of yet.
 
         Of markers that begin at the same place the longest counts, if nothing but it can still arrive. Both empty
@@ -84,6 +88,26 @@ class Source:
                 return self.skip(len(ahead) if self.has_ended else begun), None
             yield None
 
+    def until(self, markers: Sequence[str]) -> Waiting[tuple[str, str]]:
+        """All text up to the first marker, and that marker. Raises Malformed where none comes."""
+        text, marker = "", None
+        while marker is None:
+            piece, marker = yield from self.piece(markers)
+            if not piece and marker is None:
+                raise Malformed
+            text += piece
+        return text, marker
+
+    def before(self, ends: Sequence[str]) -> Waiting[str]:
+        """All text up to the first of these characters, which is left. Raises Malformed where none comes."""
+        text, end = yield from self.until(ends)
+        self.unread(end)
+        return text
+
+    def unread(self, text: str) -> None:
+        """Go back over what was read last."""
+        self._at -= len(text)
+
     def _begun(self, ahead: str, markers: Sequence[str]) -> int:
         """Where something stands at the end that more text could make a marker; the length where there is nothing."""
         longest = max(map(len, markers), default=1)
@@ -92,7 +116,7 @@ class Source:
                 return at
         return len(ahead)
 
-    def blanks(self) -> Reading[None]:
+    def blanks(self) -> Waiting[None]:
         """Read white space, as far as it goes."""
         while (yield from self.more()):
             ahead = self.ahead
@@ -101,7 +125,7 @@ class Source:
             if rest:
                 return
 
-    def takes(self, literal: str) -> Reading[bool]:
+    def takes(self, literal: str) -> Waiting[bool]:
         """Read this text if it stands here."""
         while not (ahead := self.ahead).startswith(literal):
             if self.has_ended or not literal.startswith(ahead):
@@ -110,7 +134,7 @@ class Source:
         self.skip(len(literal))
         return True
 
-    def expect(self, literal: str) -> Reading[None]:
+    def expect(self, literal: str) -> Waiting[None]:
         """Read white space and then this text. Raises Malformed if something else stands there."""
         yield from self.blanks()
         if not (yield from self.takes(literal)):

@@ -3,15 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from beamhouse.server.conversation.deltas import ReasoningDelta, TextDelta
 from beamhouse.server.conversation.families.family import Family, read_text
+from beamhouse.server.conversation.families.gemma import FUNCTION_GEMMA, GEMMA4
+from beamhouse.server.conversation.families.harmony import HARMONY, read_turn
 from beamhouse.server.conversation.families.hermes import HERMES
 from beamhouse.server.conversation.families.json_calls import LLAMA3, PLAIN
+from beamhouse.server.conversation.families.mistral import MISTRAL
+from beamhouse.server.conversation.families.qwen_coder import QWEN_CODER
+from beamhouse.server.conversation.families.tool_code import TOOL_CODE
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.conversation.reasoning import THINKING, Thinking
 from beamhouse.server.conversation.source import Reading, Source
 from beamhouse.server.conversation.tools import CallId, Calls, Tool
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (HERMES, LLAMA3, PLAIN)}
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (HARMONY, GEMMA4, FUNCTION_GEMMA, MISTRAL, QWEN_CODER, HERMES, LLAMA3, TOOL_CODE, PLAIN)
+}
 """By name, in the order in which a template is compared with them."""
 
 AUTO, NONE = "auto", "none"
@@ -57,15 +66,25 @@ class TurnFormat:
         )
 
     @property
+    def has_channels(self) -> bool:
+        """Whether all of a turn, text too, stands in messages with heads."""
+        return self.tools is HARMONY or self.reasoning is THINKING[HARMONY.name]
+
+    @property
     def markers(self) -> frozenset[str]:
         """What may stand around the parts of a turn."""
-        parts = [self.tools, self.reasoning]
+        parts = [self.tools, self.reasoning, HARMONY if self.has_channels else None]
         return frozenset(marker for part in parts if part is not None for marker in part.markers)
 
     @property
     def needs_special_tokens(self) -> bool:
         """Whether the text has to be asked for with its special tokens (`outputs.skip_special_tokens: false`)."""
-        return not self.markers.isdisjoint(self.special_tokens)
+        return self.removed != self.special_tokens
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """The special tokens that are part of no marker."""
+        return frozenset(token for token in self.special_tokens if not any(token in mark for mark in self.markers))
 
     def begins_inside(self, prompt: str) -> bool:
         """Whether a turn after this prompt, or this tail of one, begins inside the reasoning."""
@@ -73,14 +92,15 @@ class TurnFormat:
 
     def reader(self, tools: Mapping[str, Tool], call_id: CallId, is_inside: bool = False) -> TurnReader:
         """Reads the turn of one sequence. tools: those that may be called, by name. is_inside: `begins_inside`."""
-        calls = Calls(tools, call_id)
+        calls = Calls(tools if self.tools is not None else {}, call_id)
 
         def read(source: Source) -> Reading[None]:
+            if self.has_channels:
+                think = TextDelta if self.reasoning is None else ReasoningDelta
+                yield from read_turn(source, calls, think, is_inside)
+                return
             if self.reasoning is not None:
                 yield from self.reasoning.read(source, is_inside)
-            if self.tools is not None and tools:
-                yield from self.tools.read(source, calls)
-            else:
-                yield from read_text(source)
+            yield from self.tools.read(source, calls) if self.tools is not None and tools else read_text(source)
 
-        return TurnReader(read, self.special_tokens - self.markers if self.needs_special_tokens else ())
+        return TurnReader(read, self.removed if self.needs_special_tokens else ())

@@ -17,7 +17,7 @@ def read(source: Source, calls: Calls) -> Reading[None]:
 
     def read_calls(source: Source, marker: str) -> Reading[None]:
         yield from json_reading.call(source, calls)
-        while (yield from _another(source, calls)):
+        while (yield from json_reading.another(source, calls, SEPARATOR)):
             pass
 
     source.mark()
@@ -27,20 +27,6 @@ def read(source: Source, calls: Calls) -> Reading[None]:
     except Malformed:
         source.back()
     yield from read_marked(source, [PYTHON_TAG], read_calls)
-
-
-def _another(source: Source, calls: Calls) -> Reading[bool]:
-    """Read one more call, with the white space or separator before it. What is none is left as it is."""
-    source.mark()
-    try:
-        yield from source.blanks()
-        yield from source.takes(SEPARATOR)
-        yield from json_reading.call(source, calls)
-        source.release()
-        return True
-    except Malformed:
-        source.back()
-        return False
 
 
 LLAMA3 = Family("llama3", (PYTHON_TAG,), (PYTHON_TAG, '{"name": function name, "parameters"'), read)

@@ -69,7 +69,7 @@ def test_thoughts_are_reasoning_and_the_white_space_around_them_is_nobodys(name:
     assert (told.reasoning, told.text) == ("A city,\n\nso weather.", "It rains.\n")
     assert turn(form, f"{begin}\n\n{end}\n\nIt rains.").text == "It rains."
     assert turn(form, f"A city.{end} It rains.", is_inside=True).reasoning == "A city."
-    assert turn(form, f"So {begin}a{end}").text == f"So {begin}a{end}"
+    assert turn(form, f"So {begin}a{end}").text == ("So" if name == "harmony" else f"So {begin}a{end}")
     assert turn(form, f" {begin}never done").reasoning == "never done"
 
 

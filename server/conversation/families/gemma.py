@@ -1,0 +1,124 @@
+"""FunctionGemma and Gemma 4: a name and arguments in a notation of their own, strings between marks.
+
+<start_function_call>call:weather{city:<escape>Oslo<escape>,days:2}<end_function_call>
+<|tool_call>call:weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|>
+"""
+
+import json
+from functools import partial
+
+from beamhouse.server.conversation import json_reading
+from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.source import Malformed, Pieces, Reading, Source, Waiting
+from beamhouse.server.conversation.tools import Calls
+
+CALL = "call:"
+FUNCTION_MARKS = ("<start_function_call>", "<end_function_call>", "<escape>")
+GEMMA4_MARKS = ("<|tool_call>", "<tool_call|>", '<|"|>')
+
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
+def read(source: Source, calls: Calls, marks: tuple[str, str, str]) -> Reading[None]:
+    """marks: before and behind a call, and on both sides of a string."""
+    begin, end, quote = marks
+
+    def read_call(source: Source, marker: str) -> Reading[None]:
+        yield from source.expect(CALL)
+        name, _ = yield from source.until(["{"])
+        tool = calls.known(name.strip())
+        yield from json_reading.told(source, calls, tool.name, _arguments(source, quote))
+        yield from source.blanks()
+        yield from source.takes(end)
+
+    yield from read_marked(source, [begin], read_call)
+
+
+def _arguments(source: Source, quote: str) -> Pieces[None]:
+    """The arguments as JSON, from behind their first bracket, as far as they follow the notation."""
+    yield "{"
+    try:
+        yield from _members(source, quote)
+    except Malformed:
+        return
+
+
+def _members(source: Source, quote: str) -> Pieces[None]:
+    """What stands in an object, up to its end. Raises Malformed."""
+    yield from source.blanks()
+    separator = ""
+    while not (yield from source.takes("}")):
+        if separator:
+            yield from source.expect(",")
+            yield from source.blanks()
+        key = yield from _key(source, quote)
+        yield f"{separator}{json.dumps(key, ensure_ascii=False)}: "
+        yield from _value(source, quote)
+        yield from source.blanks()
+        separator = ", "
+    yield "}"
+
+
+def _items(source: Source, quote: str) -> Pieces[None]:
+    """What stands in a list, up to its end. Raises Malformed."""
+    yield from source.blanks()
+    separator = ""
+    while not (yield from source.takes("]")):
+        if separator:
+            yield from source.expect(",")
+            yield separator
+        yield from _value(source, quote)
+        yield from source.blanks()
+        separator = ", "
+    yield "]"
+
+
+def _key(source: Source, quote: str) -> Waiting[str]:
+    """A name before its colon, with or without quotes."""
+    if (yield from source.takes(quote)):
+        key, _ = yield from source.until([quote])
+        yield from source.expect(":")
+        return key
+    key, end = yield from source.until([":", ",", "}", "{", quote])
+    if end != ":":
+        raise Malformed
+    return key.strip()
+
+
+def _value(source: Source, quote: str) -> Pieces[None]:
+    """A string, an object, a list, or a word: a number, true, false or null, else a string without its quotes."""
+    yield from source.blanks()
+    if (yield from source.takes(quote)):
+        yield from _string(source, quote)
+    elif (yield from source.takes("{")):
+        yield "{"
+        yield from _members(source, quote)
+    elif (yield from source.takes("[")):
+        yield "["
+        yield from _items(source, quote)
+    else:
+        yield _word((yield from source.before([",", "}", "]"])).strip())
+
+
+def _string(source: Source, quote: str) -> Pieces[None]:
+    yield '"'
+    end = None
+    while end is None:
+        text, end = yield from source.piece([quote])
+        if not text and end is None:
+            raise Malformed
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield '"'
+
+
+def _word(text: str) -> str:
+    written = _PYTHON_WORDS.get(text, text)
+    try:
+        json.loads(written)
+    except ValueError:
+        return json.dumps(text, ensure_ascii=False)
+    return written
+
+
+FUNCTION_GEMMA = Family("function_gemma", FUNCTION_MARKS, FUNCTION_MARKS[:1], partial(read, marks=FUNCTION_MARKS))
+GEMMA4 = Family("gemma4", GEMMA4_MARKS, GEMMA4_MARKS[:1], partial(read, marks=GEMMA4_MARKS))
