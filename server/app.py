@@ -16,6 +16,7 @@ from beamhouse.server.doors.beamhouse import generate, generation_config, scores
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.doors.transformers import loading
 from beamhouse.server.edge.dialects import Dialect
+from beamhouse.server.edge.document import DocumentedApp
 from beamhouse.server.edge.errors import ClientGone, on_client_gone, on_crash, on_engine_error, on_http_error
 from beamhouse.server.edge.methods import Methods
 from beamhouse.server.edge.request_id import RequestId
@@ -39,13 +40,13 @@ DIALECTS: dict[str, Dialect] = {}
 """How problems are written on paths where there is no route, by the beginning of the path; elsewhere as our own."""
 PROBLEM = {
     "model": ProblemJson,
-    "description": "Why there is no answer, as `application/problem+json`",
+    "description": "Why there is no answer",
 }
 
 
 def create_app(client: EngineLink, settings: Settings) -> FastAPI:
     """The application that serves `client`, which it starts and stops."""
-    app = FastAPI(
+    app = DocumentedApp(
         title="Beamhouse",
         summary="All of Hugging Face generate() over HTTP, continuously batched.",
         version=version(),

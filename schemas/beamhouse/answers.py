@@ -29,7 +29,7 @@ class TopTokenAnswer(AnswerPart):
 
     token_id: int
     text: str | None = None
-    logprob: float = Field(description="Null stands for minus infinity.")
+    logprob: float | None = Field(description="Null stands for minus infinity.")
 
 
 class SequenceAnswer(AnswerPart):

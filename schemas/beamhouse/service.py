@@ -27,7 +27,7 @@ class ModelAnswer(BaseModel):
 
     name: str = Field(validation_alias="model_id")
     model_id: str
-    revision: str | None
+    revision: str | None = None
     model_type: str
     dtype: str
     device: str

@@ -5,23 +5,45 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from beamhouse.schemas.beamhouse.answers import Answer
+from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.doors.beamhouse.speaker import SAFETENSORS, OwnSpeaker
+from beamhouse.server.edge.document import EVENTS_TYPE, events, examples
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["generation"])
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            "text/event-stream": {"schema": {"type": "string"}},
+            EVENTS_TYPE: events(
+                token=TokenEvent, tokens=TokensEvent, progress=ProgressEvent, done=Answer, error=ProblemJson
+            ),
             SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
         }
     }
 }
+EXAMPLES = examples(
+    stream_of_a_sample={
+        "inputs": "Once upon a time",
+        "generation_config": {"max_new_tokens": 32, "do_sample": True},
+        "seed": 7,
+        "stream": True,
+    },
+    beam_search={
+        "inputs": "Once upon a time",
+        "generation_config": {"max_new_tokens": 16, "num_beams": 4, "num_return_sequences": 2},
+    },
+    log_probabilities={
+        "inputs": ["Once upon a time", "The little fox"],
+        "generation_config": {"max_new_tokens": 4},
+        "outputs": {"transition_scores": True, "top_n_tokens": 3, "prompt_logprobs": True},
+    },
+)
 
 
-@router.post("/generate", response_model=Answer, responses=ANSWERS)
+@router.post("/generate", response_model=Answer, responses=ANSWERS, openapi_extra=EXAMPLES)
 async def generate(body: GenerateRequest, request: StrictRequest, service: Served) -> Response:
     """Continue one prompt or several, as one answer or as server-sent events.
 
@@ -29,5 +51,5 @@ async def generate(body: GenerateRequest, request: StrictRequest, service: Serve
     search says what all its live hypotheses agree on, and with `outputs.progress` how they stand (`progress` events).
     """
     if body.stream is None:
-        body.stream = "text/event-stream" in request.headers.get("accept", "")
+        body.stream = EVENTS_TYPE in request.headers.get("accept", "")
     return await speak(request, service, body, OwnSpeaker)

@@ -16,12 +16,14 @@ from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.asking.stored_configs import stored_config, stored_names
 from beamhouse.server.asking.translate import merge_for, plain, shown_config
+from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.edge.validation import problems_of
 from beamhouse.server.service import Model
 
 router = APIRouter(prefix="/generation_config", route_class=StrictRoute, tags=["generation"])
+EXAMPLES = examples(drawn_beams={"generation_config": {"num_beams": 4, "do_sample": True}})
 
 
 @router.get("")
@@ -37,7 +39,7 @@ async def defaults(service: Served) -> DefaultsAnswer:
     )
 
 
-@router.post("/validate", response_model_exclude_none=True)
+@router.post("/validate", response_model_exclude_none=True, openapi_extra=EXAMPLES)
 async def validate(body: ValidateRequest, service: Served) -> ValidateAnswer:
     """Which mode a configuration asks for, what it resolves to with this model, and everything wrong with it."""
     model = await service.model()

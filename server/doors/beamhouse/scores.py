@@ -29,21 +29,26 @@ from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
 from beamhouse.server.asking.translate import carried
+from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
 from beamhouse.server.service import Model, Service
 
 router = APIRouter(route_class=StrictRoute, tags=["scores"])
+SCORE_EXAMPLES = examples(a_word={"pairs": [{"prompt": "Once upon a", "continuation": " time"}]})
+TRANSITION_EXAMPLES = examples(
+    one_step={"sequences": [[5, 1]], "scores": [[[0.5, 1.5]]], "normalize_logits": True},
+)
 
 
-@router.post("/score")
+@router.post("/score", openapi_extra=SCORE_EXAMPLES)
 async def score(body: ScoreRequest, request: StrictRequest, service: Served) -> ScoreAnswer:
     """Log-probabilities of given continuations under given prompts, token by token and summed."""
     with service.gate.entered():
         return await unless_gone(request, score_pairs(service, body, request.arrived_at))
 
 
-@router.post("/compute_transition_scores")
+@router.post("/compute_transition_scores", openapi_extra=TRANSITION_EXAMPLES)
 async def compute_transition_scores(body: TransitionScoresRequest, service: Served) -> TransitionScoresAnswer:
     """The library's function on supplied sequences, scores and beam indices; needs no model."""
     with service.gate.entered():

@@ -9,12 +9,13 @@ from beamhouse.schemas.beamhouse.tokens import DetokenizeAnswer, DetokenizeReque
 from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.asking.prompts import check_number, encode, encode_chat
+from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["tokens"])
 
 
-@router.post("/tokenize", response_model=TokenizeAnswer)
+@router.post("/tokenize", response_model=TokenizeAnswer, openapi_extra=examples(a_text={"inputs": "Once upon a time"}))
 async def tokenize(body: TokenizeRequest, service: Served) -> Response:
     """Token ids of texts or of a conversation, and the text of each token."""
     with service.gate.entered():
@@ -43,7 +44,7 @@ def tokenize_json(encoded: list[list[int]], text: Text) -> bytes:
     return encode_json({"sequences": sequences})
 
 
-@router.post("/detokenize", response_model=DetokenizeAnswer)
+@router.post("/detokenize", response_model=DetokenizeAnswer, openapi_extra=examples(ids={"token_ids": [33, 34, 35]}))
 async def detokenize(body: DetokenizeRequest, service: Served) -> Response:
     """The text of token ids: those of the tokenizer, which may reach beyond the model's own, and those of the model."""
     with service.gate.entered():

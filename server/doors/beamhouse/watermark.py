@@ -8,14 +8,18 @@ from beamhouse.schemas.beamhouse.watermark_detection import DetectAnswer, Detect
 from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.server.answering.watermarks import check_size, detect, wanted_profile
 from beamhouse.server.asking.prompts import check_filled, read_inputs
+from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.service import Service
 
 router = APIRouter(route_class=StrictRoute, tags=["watermark"])
+EXAMPLES = examples(
+    green_lists={"watermarking_config": {"bias": 2.5}, "inputs": "there was a little girl who went for a walk"},
+)
 
 
-@router.post("/watermark/detect", response_model_exclude_none=True)
+@router.post("/watermark/detect", response_model_exclude_none=True, openapi_extra=EXAMPLES)
 async def detect_watermark(body: DetectRequest, request: Request, service: Served) -> DetectAnswer:
     """Whether texts are marked: counts, scores and a prediction for each. Needs no generation."""
     with service.gate.entered():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -9,6 +10,7 @@ from beamhouse.engine.link.client import EngineStatus
 from beamhouse.schemas.transformers.loading import LoadingEvent, LoadingProgress, LoadModelRequest
 from beamhouse.schemas.words import Stage
 from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.edge.document import EVENTS_TYPE, events, examples
 from beamhouse.server.edge.event_stream import EventStream, Patience, as_data
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.service import Service
@@ -20,9 +22,10 @@ STAGES = {Stage.RESOLVE: "config", Stage.DOWNLOAD: "download", Stage.WEIGHTS: "w
 ENDED = frozenset({Stage.STOPPING, Stage.FAILED})
 
 router = APIRouter(route_class=StrictRoute, tags=["transformers"])
+TOLD: dict[int | str, dict[str, Any]] = {200: {"content": {EVENTS_TYPE: events(LoadingEvent)}}}
 
 
-@router.post("/load_model", responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+@router.post("/load_model", response_class=Response, responses=TOLD, openapi_extra=examples(any_name={"model": "tiny"}))
 async def load_model(body: LoadModelRequest, service: Served) -> Response:
     """Tell how the served model is being loaded, until it is `ready` or never will be (`error`).
 
