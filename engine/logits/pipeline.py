@@ -20,7 +20,7 @@ from beamhouse.engine.logits.processors.greenlist import GreenListWatermark
 from beamhouse.engine.logits.processors.guidance import Guidance
 from beamhouse.engine.logits.processors.length import ExponentialDecay, MinLength, MinNewTokens
 from beamhouse.engine.logits.processors.ngrams import EncoderNoRepeatNgram, NoRepeatNgram
-from beamhouse.engine.logits.processors.penalties import EncoderRepetitionPenalty, RepetitionPenalty
+from beamhouse.engine.logits.processors.penalties import EncoderRepetitionPenalty, OccurrencePenalty, RepetitionPenalty
 from beamhouse.engine.logits.processors.synthid import SynthIDWatermark
 from beamhouse.engine.logits.processors.warpers import MinP, Temperature, TopK, TopP
 from beamhouse.engine.logits.registered.named import Registered
@@ -40,13 +40,17 @@ APPLYING = Slot[tuple[int, ...]]("processors")
 def in_order(
     registry: Registry, constraints: Constraints, watermarks: Iterable[Processor], kernels: Kernels | None = None
 ) -> tuple[Processor, ...]:
-    """All processors as transformers 5.23 applies them; behind them what no processor may undo."""
+    """All processors as transformers 5.23 applies them; behind them what no processor may undo.
+
+    The penalties that it lacks stand behind those on repetition: only bans, and what is forced, may undo them.
+    """
     return (
         Guidance(),
         SequenceBias(),
         HammingDiversity(),
         EncoderRepetitionPenalty(),
         RepetitionPenalty(),
+        OccurrencePenalty(),
         NoRepeatNgram(),
         EncoderNoRepeatNgram(),
         BadWords(),

@@ -104,5 +104,10 @@ def token_array(sequence: Sequence) -> Ids:
     return known
 
 
+def generated_array(sequence: Sequence) -> Ids:
+    """The tokens behind the prompt."""
+    return token_array(sequence)[sequence.num_prompt :]
+
+
 def as_ids(token_ids: Seq[int]) -> Ids:
     return np.fromiter(token_ids, np.int64, len(token_ids))

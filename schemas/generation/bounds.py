@@ -31,6 +31,7 @@ ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Penalty = Annotated[float, Field(ge=1e-3, le=1e3)]
+Surcharge = Annotated[float, Field(ge=-2, le=2)]
 Weight = Annotated[float, Field(ge=-1e3, le=1e3)]
 Bias = Annotated[float, Field(ge=-1e9, le=1e9)]
 

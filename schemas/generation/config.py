@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, overload
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from beamhouse.schemas.generation import files
+from beamhouse.schemas.generation.defaults import OURS
 from beamhouse.schemas.generation.field_rules import InvalidGenerationConfig, find_problems, find_warnings
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.model_rules import (
@@ -155,11 +156,15 @@ class GenerationConfig(GenerationFields):
     ) -> tuple[Self, list[Problem]]:
         """What can be used of a model's own file, and a problem for each field of which something is left out.
 
-        What the library would ignore, as a padding id of -1 or an end token outside the vocabulary, is no reason not to
-        serve the model; nor are fields that do not go together, which would refuse every request. vocab_size: leave out
-        ids that are not below it. num_layers: leave out layers the model lacks; None where it is not known.
+        What the library would ignore, as a padding id of -1, an end token outside the vocabulary or a field of ours, is
+        no reason not to serve the model; nor are fields that do not go together, which would refuse every request.
+        vocab_size: leave out ids that are not below it. num_layers: leave out layers the model lacks; None where it is
+        not known.
         """
         kept, problems = without_negative_ids(config_dict)
+        for field in OURS & kept.keys():
+            problems.append(Problem(field, ProblemCode.NOT_SUPPORTED, f"{field} is no field of generate()"))
+            del kept[field]
         try:
             config = cls.from_dict(kept)
         except InvalidGenerationConfig as error:

@@ -11,6 +11,10 @@ LIBRARY_DEFAULTS: dict[str, Any] = {name: default.value for name, default in _DE
 """Value of each field that nobody sets. `max_length` counts from the end of the prompt here, and only here."""
 
 
+OURS = frozenset(name for name, default in _DEFAULTS.items() if default.is_ours)
+"""The fields that `generate()` does not know, so that a model's own file cannot set them."""
+
+
 def only_with(field: str) -> tuple[str, ...]:
     """The fields that have an effect only where this one is on."""
     return tuple(name for name, default in _DEFAULTS.items() if default.only == field)

@@ -23,6 +23,7 @@ from beamhouse.schemas.generation.bounds import (
     ShareBelowOne,
     SomeTokenIds,
     StopString,
+    Surcharge,
     TokenId,
     TokenIds,
     Weight,
@@ -48,7 +49,8 @@ DEFAULT_NEW_TOKENS = 20
 class DeclaredFields(BaseModel, Generic[Silent]):
     """The fields of the library's `GenerationConfig`, those of 4.45 and of 5.23 together, in the library's groups.
 
-    A field without a default may be None at any time; one with a default only until it is resolved.
+    Some among them are ours alone, as their `Default` says. A field without a default may be None at any time; one with
+    a default only until it is resolved.
     """
 
     model_config = ConfigDict(
@@ -134,6 +136,10 @@ class DeclaredFields(BaseModel, Generic[Silent]):
     """Above 1 makes tokens of the sequence less likely, below 1 likelier; from 0.001 to 1000, 1 is off."""
     encoder_repetition_penalty: Annotated[Penalty | Silent, Default(1.0)] = UNSET
     """Above 1 makes tokens of the input likelier; from 0.001 to 1000, 1 is off."""
+    frequency_penalty: Annotated[Surcharge | Silent, Default(0.0, is_ours=True)] = UNSET
+    """Taken from a token's score for each time that it was generated; from -2 to 2, 0 is off. Not in the library."""
+    presence_penalty: Annotated[Surcharge | Silent, Default(0.0, is_ours=True)] = UNSET
+    """Taken from the score of each token that was generated at all; from -2 to 2, 0 is off. Not in the library."""
     length_penalty: Annotated[Annotated[float, Field(ge=-10, le=10)] | Silent, Default(1.0)] = UNSET
     """Beams: score is divided by length to this power; above 0 favours longer ones."""
     no_repeat_ngram_size: Annotated[AtLeastZero | Silent, Default(0)] = UNSET
@@ -192,8 +198,8 @@ class DeclaredFields(BaseModel, Generic[Silent]):
     """Fills rows that have ended."""
     bos_token_id: TokenId | None = None
     """The prompt when there is none."""
-    eos_token_id: TokenId | SomeTokenIds | None = None
-    """The token, or tokens, that end a sequence."""
+    eos_token_id: TokenId | TokenIds | None = None
+    """The token, or tokens, that end a sequence; with an empty list none does."""
 
     # Encoder-decoder models
     encoder_no_repeat_ngram_size: Annotated[AtLeastZero | Silent, Default(0)] = UNSET

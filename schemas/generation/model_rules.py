@@ -6,6 +6,7 @@ from typing import Any
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.modes import mode_of
 from beamhouse.schemas.generation.parts import AnyConstraint, DisjunctiveConstraint, PhrasalConstraint
+from beamhouse.schemas.generation.resolved import ends_of
 from beamhouse.schemas.generation.watermarking import WatermarkingConfig
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
@@ -160,7 +161,7 @@ def _vocabulary_problems(config: GenerationFields, vocab_size: int) -> Iterator[
     elif len(suppressed | set(config.begin_suppress_tokens or ())) >= vocab_size:
         message = "begin_suppress_tokens and suppress_tokens leave no first token to choose"
         yield Problem(PREFIX + "begin_suppress_tokens", ProblemCode.CONFLICT, message)
-    if config.exponential_decay_length_penalty is not None and config.eos_token_id is None:
+    if config.exponential_decay_length_penalty is not None and not ends_of(config.eos_token_id):
         message = "exponential_decay_length_penalty needs eos_token_id"
         yield Problem(PREFIX + "exponential_decay_length_penalty", ProblemCode.CONFLICT, message)
     spec = mode_of(config).spec

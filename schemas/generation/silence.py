@@ -17,12 +17,13 @@ UNSET: Any = None
 class Default:
     """value: what the library takes where nobody sets the field. off: values beside it that ask for nothing either.
 
-    only: the field that has to be on for this one to have an effect.
+    only: the field that has to be on for this one to have an effect. is_ours: whether the library has no such field.
     """
 
     value: object = None
     off: tuple[object, ...] = ()
     only: str = ""
+    is_ours: bool = False
 
 
 def defaults_of(fields: Mapping[str, FieldInfo]) -> dict[str, Default]:

@@ -28,6 +28,8 @@ def yielding(config: GenerationFields, asked: Collection[str], has_draft_model: 
         idle.append("cache_config")
     if config.use_cache is False:
         idle.append("prefill_chunk_size")
+    if config.eos_token_id == []:
+        idle.append("exponential_decay_length_penalty")
     changes: dict[str, Any] = dict.fromkeys(idle) | _beam_changes(config, base, drafts=drafts)
     if drafts or base is GenerationMode.CONTRASTIVE_SEARCH:
         changes["use_cache"] = True

@@ -14,6 +14,7 @@ from tests.fuzz.requests import Asked
 from tests.parity.allowing import Allowed, callable_of
 from tests.parity.drafting import generate_assisted
 from tests.parity.models import BUILTIN, reference
+from tests.parity.occurrences import penalized
 from tests.parity.plain.beams import UNREACHED, Hypothesis
 from tests.parity.plain.constrained import constrained_beam_search
 from tests.parity.plain.contrastive import contrastive
@@ -91,18 +92,19 @@ def expected_of(asked: Asked, family: str) -> Expected:
             with_model=asked.mode == "drafted", **_more(asked, family),
         )  # fmt: skip
         return Expected([until_end(token_ids, ends)], is_hopeless=_is_hopeless(scores))
+    # Where nothing ends the library's searches take padding by id 0 for none.
+    pad = reference(family).generation_config.pad_token_id if ends else 1
     torch.manual_seed(asked.outside["seed"])
     prompt = torch.tensor([asked.prompt_ids])
-    with torch.inference_mode():
+    with torch.inference_mode(), penalized(family, asked.fields, len(asked.prompt_ids)):
         out = reference(family).generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
-            generation_config=library_config(asked.fields),
+            generation_config=library_config(asked.fields | {"pad_token_id": pad}),
             **_more(asked, family),
         )
     rows, scores = out.sequences[:, prompt.shape[1] :].tolist(), torch.stack(out.scores)
     if asked.fields.get("num_beams", 1) == 1:
-        pad = reference(family).generation_config.pad_token_id
         return Expected([until_end(row, ends) for row in rows], [], _is_hopeless(scores), pad)
     lengths, totals = (out.beam_indices >= 0).sum(-1).tolist(), out.sequences_scores.tolist()
     rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]

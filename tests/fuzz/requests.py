@@ -114,6 +114,8 @@ _GREEN = {"seeding_scheme": "lefthash", "greenlist_ratio": 0.4, "bias": 3.0}
 PROCESSORS: Mapping[str, Draw] = {
     "repetition_penalty": one_of(1.2, 0.8),
     "encoder_repetition_penalty": one_of(1.4, 0.7),
+    "frequency_penalty": one_of(0.3, 2.0, -0.5),
+    "presence_penalty": one_of(0.6, 2.0, -0.7),
     "no_repeat_ngram_size": one_of(1, 2, 3),
     "encoder_no_repeat_ngram_size": one_of(1, 3),
     "bad_words_ids": lambda dice: dice.phrases(),
@@ -149,7 +151,7 @@ WARPERS: Mapping[str, Draw] = {
 """Fields that shape what is drawn from."""
 
 ENDS: Mapping[str, Draw] = {
-    "eos_token_id": lambda dice: [2, *dice.tokens(0, 6)],
+    "eos_token_id": lambda dice: [] if dice.maybe(0.25) else [2, *dice.tokens(0, 6)],
     "stop_strings": one_of([" the"], ["he", "and"], ["."], ["a", " w"]),
 }
 """Fields that end a sequence, beside its length. Stop strings need a model with a tokenizer."""

@@ -18,6 +18,7 @@ from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.field_rules import MODEL_DRAFT_FIELDS
 from tests.parity.models import reference, served
+from tests.parity.occurrences import penalized
 from tests.parity.running import SETTINGS, library_config, prompt, submission
 
 DRAFTERS: dict[str, dict[str, Any]] = {
@@ -103,7 +104,8 @@ def generate_assisted(
     drafting.generation_config.update(**{name: fields.get(name) for name in MODEL_DRAFT_FIELDS})
     torch.manual_seed(seed)
     try:
-        with torch.inference_mode(), right_drafts() if is_mended else nullcontext():
+        context = right_drafts() if is_mended else nullcontext()
+        with torch.inference_mode(), penalized(family, fields, len(prompt_ids)), context:
             out = model.generate(
                 torch.tensor([prompt_ids]),
                 generation_config=library_config(fields),

@@ -18,8 +18,10 @@ from beamhouse.engine.link.messages import Finished, FinishReason, Ranking, Subm
 from beamhouse.engine.logits.registered.registry import Registry
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.defaults import OURS
 from beamhouse.schemas.generation.resolution import resolve
 from tests.parity.models import reference, served
+from tests.parity.occurrences import penalized
 
 _DEFAULTS = {key: given.value for key, given in read_defaults().items() if key in EngineSettings.model_fields}
 SETTINGS = EngineSettings(
@@ -121,8 +123,11 @@ def alone(engine: Engine, one: Submission) -> Answer:
 
 
 def library_config(fields: dict[str, Any]) -> LibraryConfig:
-    """The library's own configuration, which returns scores. A watermark may be plain data or the library's object."""
-    known, mark = dict(fields), fields.get("watermarking_config")
+    """The library's own configuration, which returns scores, without fields of ours.
+
+    A watermark may be plain data or the library's object.
+    """
+    known, mark = {name: fields[name] for name in fields.keys() - OURS}, fields.get("watermarking_config")
     if isinstance(mark, dict):
         kind = SynthIDTextWatermarkingConfig if "keys" in mark else WatermarkingConfig
         known["watermarking_config"] = kind(**mark)
@@ -142,7 +147,7 @@ def generate(family: str, prompt_ids: list[int], fields: dict[str, Any], seed: i
     model = reference(family)
     if seed is not None:
         torch.manual_seed(seed)
-    with torch.inference_mode():
+    with torch.inference_mode(), penalized(family, fields, len(prompt_ids)):
         out = model.generate(
             torch.tensor([prompt_ids]),
             generation_config=library_config(fields),

@@ -20,9 +20,14 @@ from beamhouse.engine.state.request import Request, Row
 
 
 def num_kept(row: Row) -> int:
-    """Tokens a cut leaves at least: one, in beam sampling also one that ends no hypothesis."""
+    """Tokens a cut leaves at least: one, in beam sampling also one that ends no hypothesis.
+
+    As in the library, it is two where nobody says what ends one, and one where nothing is said to.
+    """
     config = row.request.config
-    return 1 if config.num_beams == 1 else 1 + max(1, len(config.eos_token_ids))
+    if config.num_beams == 1:
+        return 1
+    return 2 if config.eos_token_id is None else 1 + len(config.eos_token_ids)
 
 
 class Temperature(Processor):

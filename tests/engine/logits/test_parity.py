@@ -101,9 +101,12 @@ def test_a_processor_alone_equals_the_library(library: Library, name: str, vocab
 
 
 def test_every_other_processor_is_compared_alone() -> None:
-    """Guidance and diversity depend on other rows: tests/parity holds them to whole generations."""
+    """Guidance and diversity depend on other rows: tests/parity holds them to whole generations.
+
+    The penalties on what was generated are ours.
+    """
     names = {processor.name for processor in in_order(Registry({}, {}), Constraints(0, {}, None), ())}
-    assert names - {"logits_processor", "guidance_scale", "diversity_penalty"} == set(ALONE)
+    assert names - {"logits_processor", "guidance_scale", "diversity_penalty", "frequency_penalty"} == set(ALONE)
 
 
 def test_diversity_takes_its_penalty_once_for_each_row_that_took_a_token() -> None:

@@ -58,6 +58,25 @@ def test_several_rows_of_one_request_are_scored_by_their_own_tokens() -> None:
     assert scores[:, [1, 4, 5]].tolist() == [[0.5, 0.5, 1.0], [0.5, 1.0, 0.5]]
 
 
+def test_generated_tokens_are_penalized_by_their_number_and_for_being_there_at_all() -> None:
+    counted = make_row(make_request([1, 9], frequency_penalty=0.5, presence_penalty=0.25), [4, 5, 4, 9])
+    there = make_row(make_request([1], presence_penalty=-2.0), [3, 3])
+    begun = make_row(make_request([1, 1], frequency_penalty=2.0), [])
+    plain = make_row(make_request([1]), [4])
+    logits = torch.full((4, VOCAB), 3.0)
+    logits[0, 5] = -torch.inf
+    expected = logits.clone()
+    expected[0, [4, 9]] = torch.tensor([3.0 - 1.25, 3.0 - 0.75])
+    expected[1, 3] = 5.0
+    assert torch.equal(process(make_pipeline(VOCAB), [counted, there, begun, plain], logits), expected)
+
+
+def test_what_was_generated_is_penalized_behind_repetition_and_before_the_temperature() -> None:
+    fields = {"repetition_penalty": 2.0, "frequency_penalty": 0.5, "do_sample": True, "temperature": 0.5}
+    scores = process(make_pipeline(VOCAB), [make_row(make_request([1], **fields), [4])], torch.full((1, VOCAB), 3.0))
+    assert scores[0, [1, 4, 5]].tolist() == [3.0, 2.0, 6.0]
+
+
 def test_all_problems_are_told_at_once() -> None:
     bad_arguments, too_far = Named("force_prefix", {"token_ids": []}), Constraint(trie="far")
     request = make_request([1], constraint=too_far, named=[bad_arguments])

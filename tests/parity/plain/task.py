@@ -8,6 +8,7 @@ from transformers import LogitsProcessorList
 
 from tests.parity.allowing import Allowed
 from tests.parity.models import reference
+from tests.parity.occurrences import penalized
 from tests.parity.running import library_config
 
 LEFT_OUT = {
@@ -80,7 +81,7 @@ class Task:
         return scores
 
     def processors(self, given: LogitsProcessorList | None = None) -> LogitsProcessorList:
-        """The library's own, but for guidance, with a memory of their own. given: as `logits_processor`."""
+        """The library's own and ours, but for guidance, with a memory of their own. given: as `logits_processor`."""
         found: list[LogitsProcessorList] = []
 
         def keep(
@@ -92,11 +93,12 @@ class Task:
         known = {name: value for name, value in self.fields.items() if name not in LEFT_OUT}
         if not known.get("do_sample"):
             known.pop("top_k", None)
-        reference(self.family).generate(
-            torch.tensor([self.prompt_ids]),
-            generation_config=library_config(known | {"max_new_tokens": self.num_new}),
-            prefix_allowed_tokens_fn=self.allowed,
-            logits_processor=given,
-            custom_generate=keep,
-        )
+        with penalized(self.family, self.fields, len(self.prompt_ids)):
+            reference(self.family).generate(
+                torch.tensor([self.prompt_ids]),
+                generation_config=library_config(known | {"max_new_tokens": self.num_new}),
+                prefix_allowed_tokens_fn=self.allowed,
+                logits_processor=given,
+                custom_generate=keep,
+            )
         return found[0]

@@ -188,6 +188,12 @@ def test_a_model_s_file_is_used_without_what_is_wrong_with_it():
     assert GenerationConfig.salvage({"top_k": 5}) == (GenerationConfig(top_k=5), [])
 
 
+def test_a_model_s_file_cannot_set_what_the_library_does_not_know():
+    config, problems = GenerationConfig.salvage({"frequency_penalty": 0.5, "presence_penalty": 9, "top_k": 5})
+    assert config.set_fields() == {"top_k": 5}
+    assert {problem.field for problem in problems} == {"frequency_penalty", "presence_penalty"}
+
+
 def test_a_model_s_configuration_gives_its_fields():
     model_config = transformers.LlamaConfig(eos_token_id=2, use_cache=False)
     ours = GenerationConfig.from_dict(GenerationConfig.part_of(model_config.to_dict()))

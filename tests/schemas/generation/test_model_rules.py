@@ -92,6 +92,10 @@ def test_the_prompt_s_own_field_is_named():
         ({"suppress_tokens": [*range(49)]}, []),
         ({"suppress_tokens": [*range(25)], "begin_suppress_tokens": [*range(25, 50)]}, ["begin_suppress_tokens"]),
         ({"exponential_decay_length_penalty": [2, 1.5]}, ["exponential_decay_length_penalty"]),
+        (
+            {"exponential_decay_length_penalty": [2, 1.5], "eos_token_id": []},
+            ["exponential_decay_length_penalty"],
+        ),
         ({"exponential_decay_length_penalty": [2, 1.5], "eos_token_id": 1}, []),
         ({"penalty_alpha": 0.5, "top_k": 51}, ["top_k"]),
         ({"do_sample": True, "top_k": 51}, []),

@@ -72,7 +72,13 @@ FOREIGN = {"constraints", "compile_config", "continuous_batching_config", "water
 FOREIGN |= {"return_legacy_cache", "forced_decoder_ids", "generation_kwargs", "suppress_tokens"}
 MAY_YIELD = {"assistant_early_exit", "prompt_lookup_num_tokens", "use_mtp", "dola_layers", "diversity_penalty"}
 MAY_YIELD |= {"output_scores", "output_logits", "output_hidden_states", "output_attentions"}
-MAY_YIELD |= {"prefill_chunk_size", "use_cache", "assistant_ensemble_weight", "num_beam_groups"}
+MAY_YIELD |= {
+    "exponential_decay_length_penalty",
+    "prefill_chunk_size",
+    "use_cache",
+    "assistant_ensemble_weight",
+    "num_beam_groups",
+}
 
 
 @settings(max_examples=80)
@@ -83,6 +89,15 @@ def test_values_are_those_of_the_library(model, request, file):
     for name in GenerationConfig.model_fields.keys() - {"cache_config"} - (MAY_YIELD - request.keys()):
         # What is False by default stays unset in some places of the library.
         assert (resolved[name] or None) == (theirs.get(name) or None), name
+
+
+def test_an_empty_list_of_end_tokens_goes_over_those_of_the_file():
+    file = {"eos_token_id": 2, "exponential_decay_length_penalty": [3, 1.1]}
+    resolved = ours({"eos_token_id": []}, file, 7)
+    assert (resolved.eos_token_id, resolved.exponential_decay_length_penalty) == ([], None)
+    assert ours({}, file, 7).exponential_decay_length_penalty == (3, 1.1)
+    asked = {"eos_token_id": [], "exponential_decay_length_penalty": [4, 1.1]}
+    assert ours(asked, file, 7).exponential_decay_length_penalty == (4, 1.1)  # to be refused by its name
 
 
 def test_nothing_set_means_twenty_tokens_after_the_prompt():

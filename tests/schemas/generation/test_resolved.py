@@ -45,7 +45,7 @@ def test_a_draft_model_is_named_where_it_decides_the_mode():
     assert (config.mode, config.assistant_model) == (GenerationMode.ASSISTED_GENERATION, "small")
 
 
-@pytest.mark.parametrize(("given", "ends"), [(None, ()), (2, (2,)), ([5, 2], (5, 2))])
+@pytest.mark.parametrize(("given", "ends"), [(None, ()), (2, (2,)), ([5, 2], (5, 2)), ([], ())])
 def test_end_tokens_are_a_tuple(given, ends):
     assert running({"eos_token_id": given}).eos_token_ids == ends
 
