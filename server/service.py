@@ -17,6 +17,7 @@ from beamhouse.schemas.judge.asked import Budget, Facts
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import TURNED_AWAY, Gate
+from beamhouse.server.conversation.turn_format import TurnFormat
 from beamhouse.server.metrics import Metrics
 
 TOKENIZER_THREADS = 2
@@ -48,12 +49,14 @@ class EngineLink(Protocol):
 class Model:
     """The loaded model. text: None for a model that takes token ids alone.
 
-    facts: what requests are judged by. profiles: the watermarks by name.
+    facts: what requests are judged by. profiles: the watermarks by name. turns: the form of what it says in
+    conversations.
     """
 
     facts: Facts
     text: Text | None
     profiles: Profiles
+    turns: TurnFormat
 
     @property
     def info(self) -> ModelInfo:
@@ -122,9 +125,14 @@ def open_model(info: ModelInfo, settings: Settings) -> Model:
     shown = without_keys(config)
     if settings.model.default_watermark is not None:
         shown = shown.model_copy(update={"watermarking_config": settings.model.default_watermark})
-    return Model(
-        Facts(info, budget_of(settings), shown, sorted(profiles), settings.model.require_watermark), text, profiles
-    )
+    facts = Facts(info, budget_of(settings), shown, sorted(profiles), settings.model.require_watermark)
+    return Model(facts, text, profiles, turn_format(info, settings, text))
+
+
+def turn_format(info: ModelInfo, settings: Settings, text: Text | None) -> TurnFormat:
+    """The form of the model's turns: as set, else as its chat template tells."""
+    special_ids = {} if text is None else text.special_ids
+    return TurnFormat.of(info.chat_template, special_ids, settings.model.tool_format, settings.model.reasoning_format)
 
 
 def budget_of(settings: Settings) -> Budget:

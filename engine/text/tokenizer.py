@@ -150,6 +150,13 @@ class Text:
         """One more than the largest id of a token; a model may have more rows of logits, or fewer."""
         return max(self._tokenizer.get_vocab().values(), default=-1) + 1
 
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The special tokens, as text, with their ids."""
+        return {
+            token: token_id for token in self._special if (token_id := self._tokenizer.token_to_id(token)) is not None
+        }
+
     def spelling(self, vocab_size: int) -> Spelling:
         """What the tokens below `vocab_size` add to a text that is decoded as by `stream`. Raises NotSpelled."""
         tokens = [self._token(token_id) for token_id in range(vocab_size)]

@@ -1,7 +1,7 @@
 """How the served model writes its turns: which form its calls and its reasoning have, from its template or as set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from beamhouse.server.conversation.deltas import ReasoningDelta, TextDelta
 from beamhouse.server.conversation.families.family import Family, read_text
@@ -41,18 +41,18 @@ def detect_reasoning_format(template: str | None) -> str | None:
 class TurnFormat:
     """The form of a model's turns. tools, reasoning: None where there is none.
 
-    special_tokens: those of the tokenizer, as text.
+    special_ids: the special tokens of the tokenizer, as text, with their ids.
     """
 
     tools: Family | None = None
     reasoning: Thinking | None = None
-    special_tokens: frozenset[str] = frozenset()
+    special_ids: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         template: str | None,
-        special_tokens: frozenset[str] = frozenset(),
+        special_ids: Mapping[str, int] | None = None,
         tool_format: str = AUTO,
         reasoning_format: str = AUTO,
     ) -> "TurnFormat":
@@ -62,7 +62,7 @@ class TurnFormat:
         return cls(
             FAMILIES.get(tools or NONE),
             THINKING.get(reasoning or NONE),
-            special_tokens,
+            special_ids or {},
         )
 
     @property
@@ -79,12 +79,12 @@ class TurnFormat:
     @property
     def needs_special_tokens(self) -> bool:
         """Whether the text has to be asked for with its special tokens (`outputs.skip_special_tokens: false`)."""
-        return self.removed != self.special_tokens
+        return len(self.removed) < len(self.special_ids)
 
     @property
     def removed(self) -> frozenset[str]:
         """The special tokens that are part of no marker."""
-        return frozenset(token for token in self.special_tokens if not any(token in mark for mark in self.markers))
+        return frozenset(token for token in self.special_ids if not any(token in mark for mark in self.markers))
 
     def begins_inside(self, prompt: str) -> bool:
         """Whether a turn after this prompt, or this tail of one, begins inside the reasoning."""

@@ -1,11 +1,14 @@
 """What each family of models writes, and what it means."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
+from beamhouse.config.settings import ModelSettings
 from beamhouse.server.conversation.deltas import Turn
-from beamhouse.server.conversation.turn_format import FAMILIES, TurnFormat, detect_tool_format
+from beamhouse.server.conversation.reasoning import THINKING
+from beamhouse.server.conversation.turn_format import AUTO, FAMILIES, NONE, TurnFormat, detect_tool_format
 from tests.server.conversation.cutting import turn
 
 OSLO = '{"city": "Oslo", "days": 2}'
@@ -238,9 +241,8 @@ def test_harmony_thoughts_and_texts_have_channels() -> None:
 
 
 def test_harmony_keeps_its_marks_and_loses_other_special_tokens() -> None:
-    special = frozenset(
-        {"<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>"}
-    )
+    tokens = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
+    special = {token: number for number, token in enumerate(tokens)}
     form = TurnFormat.of("<|channel|>analysis<|message|> <|channel|>commentary", special)
     assert form.needs_special_tokens
     assert form.removed == {"<|endoftext|>"}
@@ -265,3 +267,11 @@ def test_the_template_tells_the_family(family: str | None) -> None:
     assert TurnFormat.of(TEMPLATES[family]).tools == (FAMILIES[family] if family else None)
     assert TurnFormat.of(TEMPLATES[family], tool_format="none").tools is None
     assert TurnFormat.of(TEMPLATES[family], tool_format="plain").tools is FAMILIES["plain"]
+
+
+def test_every_form_can_be_set() -> None:
+    def choices(setting: str) -> set[str]:
+        return set(get_args(ModelSettings.model_fields[setting].annotation))
+
+    assert choices("tool_format") == {AUTO, NONE, *FAMILIES}
+    assert choices("reasoning_format") == {AUTO, NONE, *THINKING}

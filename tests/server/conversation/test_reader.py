@@ -51,12 +51,12 @@ def test_ids_follow_from_the_sequence_and_the_place_of_a_call() -> None:
 
 
 def test_special_tokens_that_mark_nothing_are_taken_out_where_others_had_to_be_kept() -> None:
-    form = TurnFormat.of("<tool_call>", frozenset({"<tool_call>", "</tool_call>", "<|im_end|>"}))
+    form = TurnFormat.of("<tool_call>", {"<tool_call>": 1, "</tool_call>": 2, "<|im_end|>": 3})
     assert form.needs_special_tokens
     told = turn(form, 'Hm <tool_call>{"name": "clock", "arguments": {}}</tool_call><|im_end|>')
     assert (told.text, [call.name for call in told.calls]) == ("Hm", ["clock"])
     assert turn(form, "the end<|im_end|>").text == "the end"
-    assert not TurnFormat.of("<tool_call>", frozenset({"<|im_end|>"})).needs_special_tokens
+    assert not TurnFormat.of("<tool_call>", {"<|im_end|>": 3}).needs_special_tokens
 
 
 THOUGHTS = [(thinking.name, thinking.begin, thinking.end) for thinking in THINKING.values()]
