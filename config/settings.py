@@ -4,16 +4,18 @@ Defaults and meanings stand in `default.toml`; here are the types and ranges. Ev
 name everywhere: `port` in the table [server], `--port`, BEAMHOUSE_PORT.
 """
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from beamhouse.config import tgi_variables
 from beamhouse.config.sources import (
     FILE_VARIABLE,
     InvalidSettings,
@@ -38,6 +40,11 @@ def refuse_empty(value: object) -> object:
     return value
 
 
+def read_object(value: object) -> object:
+    """What stands in a text that opens like a JSON object; any other value as it is."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
 OptionalText = Annotated[str | None, BeforeValidator(unset_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(unset_if_empty)]
 Places = Annotated[tuple[Annotated[str, Field(pattern=r"^[\w.]+:\w+$")], ...], BeforeValidator(split_list)]
@@ -50,6 +57,13 @@ class SettingsPart(BaseModel):
     """Settings of one table of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GreenList(SettingsPart):
+    """A green-list watermark under the key that everybody knows; a secret one is kept in a file of `watermarks`."""
+
+    greenlist_ratio: Annotated[float, Field(gt=0, lt=1)]
+    bias: Annotated[float, Field(ge=-1e3, le=1e3)]
 
 
 class ModelSettings(SettingsPart):
@@ -114,6 +128,11 @@ class ServerSettings(SettingsPart):
     max_requests: Annotated[int, Field(ge=1, le=1_000_000)]
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**31)]
     max_prompts: Annotated[int, Field(ge=1, le=65_536)]
+    max_sequences: Annotated[int, Field(ge=0, le=4096)]
+    max_stop_strings: Annotated[int, Field(ge=0, le=64)]
+    max_top_tokens: Annotated[int, Field(ge=0, le=100)]
+    max_prompt_tokens: Annotated[int, Field(ge=0)]
+    max_total_tokens: Annotated[int, Field(ge=0)]
     max_prompt_bytes: Annotated[int, Field(ge=1, le=2**31)]
     max_tensor_bytes: Annotated[int, Field(ge=0, le=2**40)]
     max_answer_bytes: Annotated[int, Field(ge=1024, le=2**40)]
@@ -129,6 +148,8 @@ class ServerSettings(SettingsPart):
     stored_configs: OptionalPath
     log_level: Literal["debug", "info", "warning", "error"]
     log_format: Literal["auto", "text", "json"]
+    tgi_watermark: Annotated[GreenList | OptionalText, BeforeValidator(read_object)]
+    tgi_compat: bool
 
     @property
     def logs_json(self) -> bool:
@@ -145,7 +166,8 @@ class Settings(BaseSettings):
     """All settings in force. `Settings()` reads the environment, the file it names, and the defaults.
 
     What is passed wins over all of them, key by key: `Settings(server={"port": 0})`. origins: by key, the place that
-    decided its value. Raises ValidationError or InvalidSettings; `load` turns both into one readable InvalidSettings.
+    decided its value. without_effect: variables of TGI's that are set and change nothing here. Raises
+    ValidationError or InvalidSettings; `load` turns both into one readable InvalidSettings.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
@@ -155,6 +177,7 @@ class Settings(BaseSettings):
     server: ServerSettings
     config_file: Path | None = None
     origins: dict[str, str] = Field(default_factory=dict)
+    without_effect: list[str] = Field(default_factory=list)
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
@@ -179,14 +202,16 @@ class BelowCommandLine(PydanticBaseSettingsSource):
         file = find_file(passed.get("config_file"))
         values: dict[str, Any] = {part: {} for part in PARTS}
         origins = {}
-        for layer in reversed(read_layers(file)):
+        is_tgi = is_tgi_compatible(passed.get("server", {}), file)
+        for layer in reversed(read_layers(file, is_tgi)):
             for key, given in layer.items():
                 # A dict would be merged with what is passed; as pairs it is replaced, like every other value.
                 value = list(given.value.items()) if isinstance(given.value, dict) else given.value
                 values[KEYS[key]][key] = value
                 origins[key] = given.where
         origins |= {key: COMMAND_LINE for part in PARTS for key in dict(passed.get(part, {}))}
-        return {**values, "config_file": file, "origins": origins}
+        idle = tgi_variables.without_effect(os.environ) if is_tgi else []
+        return {**values, "config_file": file, "origins": origins, "without_effect": idle}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         value = self()[field_name]
@@ -199,14 +224,22 @@ def find_file(passed: Path | str | None) -> Path | None:
     return Path(name) if name else None
 
 
-def read_layers(file: Path | None) -> list[Layer]:
-    """What each source gives, the strongest first."""
+def read_layers(file: Path | None, is_tgi: bool) -> list[Layer]:
+    """What each source gives, the strongest first. is_tgi: whether the variables of TGI's launcher are one."""
     sections = {part: list(kind.model_fields) for part, kind in PARTS.items()}
     return [
         read_environment(os.environ, KEYS),
+        tgi_variables.read_environment(os.environ) if is_tgi else {},
         read_settings_file(file, sections) if file else {},
         read_defaults(),
     ]
+
+
+def is_tgi_compatible(passed: Mapping[str, Any], file: Path | None) -> bool:
+    """Whether `tgi_compat` is on, which says where to look for all other settings. passed: of the server's part."""
+    given = [passed, *({key: one.value for key, one in layer.items()} for layer in read_layers(file, is_tgi=False))]
+    value = next(values["tgi_compat"] for values in given if "tgi_compat" in values)
+    return TypeAdapter(bool).validate_python(value)
 
 
 def load(options: Mapping[str, Any], config_file: Path | None = None) -> Settings:
@@ -220,7 +253,10 @@ def load(options: Mapping[str, Any], config_file: Path | None = None) -> Setting
     try:
         return Settings(config_file=find_file(config_file), **parts)
     except ValidationError as error:
-        layers = [*read_layers(find_file(config_file))]
+        if error.title != Settings.__name__:
+            raise InvalidSettings(f"tgi_compat: {error.errors()[0]['msg'].lower()}") from error
+        file = find_file(config_file)
+        layers = read_layers(file, is_tgi_compatible(parts["server"], file))
         raise InvalidSettings(
             "\n".join(explain_setting(problem, options, layers) for problem in error.errors())
         ) from error

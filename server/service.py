@@ -13,7 +13,7 @@ from beamhouse.engine.link.messages import Constraint, Finished, Load, RequestOu
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.judge.asked import Budget, Facts
+from beamhouse.schemas.judge.asked import Budget, Facts, Limits
 from beamhouse.schemas.model_info import ModelInfo
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import TURNED_AWAY, Gate
@@ -125,7 +125,9 @@ def open_model(info: ModelInfo, settings: Settings) -> Model:
     shown = without_keys(config)
     if settings.model.default_watermark is not None:
         shown = shown.model_copy(update={"watermarking_config": settings.model.default_watermark})
-    facts = Facts(info, budget_of(settings), shown, sorted(profiles), settings.model.require_watermark)
+    facts = Facts(
+        info, budget_of(settings), shown, sorted(profiles), settings.model.require_watermark, limits_of(settings)
+    )
     return Model(facts, text, profiles, turn_format(info, settings, text))
 
 
@@ -133,6 +135,18 @@ def turn_format(info: ModelInfo, settings: Settings, text: Text | None) -> TurnF
     """The form of the model's turns: as set, else as its chat template tells."""
     special_ids = {} if text is None else text.special_ids
     return TurnFormat.of(info.chat_template, special_ids, settings.model.tool_format, settings.model.reasoning_format)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How much a request may ask for."""
+    server = settings.server
+    return Limits(
+        server.max_sequences,
+        server.max_stop_strings,
+        server.max_top_tokens,
+        server.max_prompt_tokens,
+        server.max_total_tokens,
+    )
 
 
 def budget_of(settings: Settings) -> Budget:

@@ -55,6 +55,11 @@ class RequestLimits(BaseModel):
     max_rows: int
     max_beams: int
     max_prompts: int
+    max_sequences: int
+    max_stop_strings: int
+    max_top_tokens: int
+    max_prompt_tokens: int
+    max_total_tokens: int
     max_prompt_bytes: int
     max_body_bytes: int
     max_tensor_bytes: int

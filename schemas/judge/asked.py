@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
+from beamhouse.schemas.beamhouse.generate import MAX_TOP_TOKENS, GenerateRequest, Outputs
+from beamhouse.schemas.generation.bounds import MAX_STOP_STRINGS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import Resolved
@@ -88,6 +89,17 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of each the operator lets a request ask for; 0: as much as the model and the engine take."""
+
+    max_sequences: int = 0
+    max_stop_strings: int = MAX_STOP_STRINGS
+    max_top_tokens: int = MAX_TOP_TOKENS
+    max_prompt_tokens: int = 0
+    max_total_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the model and the settings say.
 
@@ -100,3 +112,14 @@ class Facts:
     defaults: GenerationConfig
     watermarks: Sequence[str] = ()
     requires_watermark: bool = False
+    limits: Limits = Limits()
+
+    @property
+    def most_tokens(self) -> int:
+        """Of a sequence, its prompt included."""
+        return min(self.info.most_tokens, self.limits.max_total_tokens or self.info.most_tokens)
+
+    @property
+    def silent_len(self) -> int:
+        """Where sequences end at the latest if nobody names a length."""
+        return min(self.info.silent_len, self.most_tokens)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from beamhouse.schemas.generation.field_rules import find_problems
 from beamhouse.schemas.generation.model_rules import PREFIX, check_model, length_problems
-from beamhouse.schemas.judge import mode_rules, name_rules
+from beamhouse.schemas.judge import limit_rules, mode_rules, name_rules
 from beamhouse.schemas.judge.asked import Asked, Facts
 from beamhouse.schemas.judge.budget import find_expenses
 from beamhouse.schemas.problems import Problem
@@ -31,7 +31,7 @@ def the_model(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
     info, (first, *others) = facts.info, asked.prompts
     # A token that is thrown away is never fed, so that it needs no place.
-    room = info.most_tokens + (not asked.is_kept)
+    room = facts.most_tokens + (not asked.is_kept)
     yield from check_model(
         asked.config,
         vocab_size=info.vocab_size,
@@ -49,6 +49,8 @@ RULES: tuple[Rule, ...] = (
     mode_rules.the_mode,
     mode_rules.rows_of_a_step,
     mode_rules.negative_prompts,
+    limit_rules.numbers,
+    limit_rules.prompts,
     name_rules.draft_model,
     name_rules.prompt_ids,
     name_rules.constraint,

@@ -84,7 +84,7 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
             own,
             model.config,
             prompt_len=len(prompt.token_ids),
-            context_len=model.info.silent_len,
+            context_len=model.facts.silent_len,
             assistant=drafting,
             assistant_model=body.assistant_model,
         )
@@ -117,7 +117,7 @@ def accept(asked: Asked, model: Model) -> AcceptedRequest:
 def merge_for(asked: GenerationConfig, prompt_len: int, assistant_model: str | None, model: Model) -> GenerationConfig:
     """What holds after a prompt of this length, as answers show it."""
     drafting = drafting_file(assistant_model, model)
-    return merge(asked, model.config, prompt_len=prompt_len, context_len=model.info.silent_len, assistant=drafting)
+    return merge(asked, model.config, prompt_len=prompt_len, context_len=model.facts.silent_len, assistant=drafting)
 
 
 def drafting_file(assistant_model: str | None, model: Model) -> GenerationConfig | None:

@@ -6,6 +6,8 @@
 import asyncio
 from typing import Any
 
+import structlog
+
 from beamhouse.config.settings import Settings
 from beamhouse.engine.link.child import Child
 from beamhouse.engine.link.client import EngineClient
@@ -23,6 +25,8 @@ def serve(settings: Settings, child: Child) -> int:
     configure_logs(settings.server)
     if settings.server.logs_json:
         take_over_output()
+    if settings.without_effect:
+        structlog.get_logger().warning("variables of TGI that change nothing here", names=settings.without_effect)
     client = EngineClient(settings, child, hear=log_output if settings.server.logs_json else None)
     return run(create_app(client, settings), client, settings)
 

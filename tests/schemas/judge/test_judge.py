@@ -11,7 +11,7 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.bounds import MAX_IDS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.schemas.judge.asked import Asked, Budget, Facts, NegativePrompt, Prompt
+from beamhouse.schemas.judge.asked import Asked, Budget, Facts, Limits, NegativePrompt, Prompt
 from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.problems import Problem
 from beamhouse.server.service import budget_of
@@ -109,3 +109,23 @@ def test_a_request_that_can_be_obeyed_has_no_problems():
     everything = {"num_beams": 4, "num_return_sequences": 4, "watermarking_config": "house", "output_scores": True}
     body = {"logits_processor": [{"name": "no_repeat_words"}], "prefix_allowed_tokens": {"trie": "cities"}}
     assert judged(everything, body) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "config", "body", "field"),
+    [
+        (Limits(max_sequences=2), {"do_sample": True, "num_return_sequences": 3}, {}, "num_return_sequences"),
+        (Limits(max_stop_strings=1), {"stop_strings": ["a", "b"]}, {}, "stop_strings"),
+        (Limits(max_stop_strings=0), {"stop_strings": "a"}, {}, "stop_strings"),
+        (Limits(max_top_tokens=5), {}, {"outputs": {"top_n_tokens": 6}}, "top_n_tokens"),
+        (Limits(max_prompt_tokens=1), {}, {}, "inputs"),
+        (Limits(max_total_tokens=19), {}, {}, "max_length"),
+        (Limits(max_total_tokens=2), {}, {}, "inputs"),
+    ],
+)
+def test_what_the_operator_does_not_allow_is_refused_by_name(
+    limits: Limits, config: dict[str, Any], body: dict[str, Any], field: str
+):
+    found = [problem.field.rpartition(".")[2] for problem in judged(config, body, facts=replace(FACTS, limits=limits))]
+    assert found == [field]
+    assert judged(config, body) == []

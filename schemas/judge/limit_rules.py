@@ -1,0 +1,34 @@
+"""How much of each a request may ask for on this server: the operator's own limits."""
+
+from collections.abc import Iterator
+
+from beamhouse.schemas.generation.model_rules import PREFIX
+from beamhouse.schemas.judge.asked import Asked, Facts
+from beamhouse.schemas.problems import Problem
+from beamhouse.schemas.words import ProblemCode
+
+
+def numbers(asked: Asked, facts: Facts) -> Iterator[Problem]:
+    """Sequences, stop strings, likeliest tokens."""
+    limits, stops = facts.limits, asked.config.stop_strings
+    num_stops = len(stops) if isinstance(stops, list) else stops is not None
+    num_sequences = asked.config.num_return_sequences
+    if num_sequences > (limits.max_sequences or num_sequences):
+        message = f"num_return_sequences is {num_sequences}; allowed on this server: at most {limits.max_sequences}"
+        yield Problem(PREFIX + "num_return_sequences", ProblemCode.OUT_OF_RANGE, message)
+    if num_stops > limits.max_stop_strings:
+        message = f"stop_strings holds {num_stops} texts; allowed on this server: at most {limits.max_stop_strings}"
+        yield Problem(PREFIX + "stop_strings", ProblemCode.OUT_OF_RANGE, message)
+    top = asked.outputs.top_n_tokens or 0
+    if top > limits.max_top_tokens:
+        message = f"top_n_tokens is {top}; allowed on this server: at most {limits.max_top_tokens}"
+        yield Problem("outputs.top_n_tokens", ProblemCode.OUT_OF_RANGE, message)
+
+
+def prompts(asked: Asked, facts: Facts) -> Iterator[Problem]:
+    """How long each prompt is."""
+    most = facts.limits.max_prompt_tokens
+    for prompt in asked.prompts if most else ():
+        if prompt.num_tokens > most:
+            message = f"{prompt.field} has {prompt.num_tokens} tokens; allowed on this server: at most {most}"
+            yield Problem(prompt.field, ProblemCode.TOO_LONG, message)
