@@ -11,7 +11,7 @@ from beamhouse.engine.link.client import EngineStatus
 from beamhouse.engine.link.errors import EngineUnavailable, ModelUnsupported, invalid
 from beamhouse.engine.link.messages import Constraint, Finished, Load, RequestOutputs, Submission
 from beamhouse.engine.text.tokenizer import Text
-from beamhouse.engine.watermark.profiles import Profiles, load_profiles, without_keys
+from beamhouse.engine.watermark.profiles import Profiles, check_known, load_profiles, without_keys
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.judge.asked import Budget, Facts, Limits
 from beamhouse.schemas.model_info import ModelInfo
@@ -89,7 +89,7 @@ class Service:
 
     @classmethod
     def of(cls, client: EngineLink, settings: Settings) -> "Service":
-        metrics = Metrics(lambda: client.load, lambda: client.status.is_ready)
+        metrics = Metrics(lambda: client.load, lambda: client.status.is_ready, settings.server.tgi_compat)
         return cls(client, settings, Gate(settings.server.max_requests), metrics)
 
     async def model(self) -> Model:
@@ -120,6 +120,8 @@ def open_model(info: ModelInfo, settings: Settings) -> Model:
     config = GenerationConfig.from_dict(info.generation_config)
     try:
         profiles = load_profiles(settings.model.watermarks, config, info.vocab_size)
+        if isinstance(mark := settings.server.tgi_watermark, str):
+            check_known("tgi_watermark", mark, profiles)
     except ValueError as error:
         raise ModelUnsupported(str(error)) from error
     shown = without_keys(config)

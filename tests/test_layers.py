@@ -44,6 +44,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "server": (
         "version",
         "admission",
+        "metric_aliases",
         "metrics",
         "conversation",
         "service",

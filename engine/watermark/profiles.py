@@ -47,11 +47,17 @@ def load_profiles(files: Mapping[str, Path], defaults: GenerationConfig, vocab_s
 
 def check_default(profiles: Profiles, default: str | None, is_required: bool) -> None:
     """Whether requests can be marked as the settings want it. Raises ValueError."""
-    if default is not None and default not in profiles:
-        known = ", ".join(sorted(profiles)) or "none"
-        raise ValueError(f"default_watermark is {default}; known: {known}")
+    if default is not None:
+        check_known("default_watermark", default, profiles)
     if is_required and not profiles:
         raise ValueError("require_watermark needs a watermark in watermarks, or a model that brings one")
+
+
+def check_known(setting: str, name: str, profiles: Profiles) -> None:
+    """Whether there is a watermark of that name. Raises ValueError."""
+    if name not in profiles:
+        known = ", ".join(sorted(profiles)) or "none"
+        raise ValueError(f"{setting} is {name}; known: {known}")
 
 
 def find_profile(named: Mark | str | None, profiles: Profiles) -> Profile | None:

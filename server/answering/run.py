@@ -88,6 +88,9 @@ class Run:
         num_tokens = sum(row.num_tokens for row in self.rows)
         self.service.metrics.end(self.accepted.config.mode, self.outcome, self.place.age_s)
         self.service.metrics.generated_tokens.inc(num_tokens)
+        if self.outcome == "ok":
+            for number in self._num_generated():
+                self.service.metrics.generated_length.observe(number)
         log.info(
             "request finished",
             id=self.accepted.id,
@@ -141,6 +144,11 @@ class Run:
         self._check_size()
         return answer
 
+    def _num_generated(self) -> list[int]:
+        """Tokens of each prompt, all its sequences together."""
+        size = self.accepted.num_rows
+        return [sum(row.num_tokens for row in self.rows[at : at + size]) for at in range(0, len(self.rows), size)]
+
     def is_last(self, event: TokenEvent | TokensEvent) -> bool:
         """Whether nothing more will be said of its sequence."""
         gained = self.rows[event.sequence].gained
@@ -169,6 +177,7 @@ class Run:
         """What the engine says of a prompt. Tokens that nobody read as they came tell nothing when they arrive."""
         metrics = self.service.metrics
         metrics.queue.observe(timings.queue_s)
+        metrics.inference.observe(timings.prefill_s + timings.decode_s)
         if not self.accepted.is_streamed:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
             num_more = max(row.num_tokens for row in self.rows) - 1

@@ -47,6 +47,8 @@ async def start(service: Service, body: GenerateRequest, arrived_at: float, requ
         place.leave()
         raise
     service.metrics.prompt_tokens.inc(accepted.num_prompt_tokens)
+    for submission in accepted.submissions:
+        service.metrics.prompt_length.observe(len(submission.prompt_ids))
     log.info(
         "request accepted",
         id=accepted.id,

@@ -7,13 +7,12 @@ import sys
 import time
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from beamhouse.engine.link.errors import RequestFailed
 from beamhouse.schemas.words import ErrorCode, FinishType, ProblemCode, Stage
 from beamhouse.server.admission import Gate
 from beamhouse.server.app import create_app
-from tests.fakes import FakeStream, tokens_of
+from tests.fakes import FakeStream
 
 pytestmark = pytest.mark.anyio
 
@@ -106,41 +105,6 @@ async def test_info_tells_what_is_served(client, engine):
     engine.info = None
     engine.become("weights")
     assert (await client.get("/info")).json()["status"] == "weights"
-
-
-def read_metrics(text: str) -> dict[tuple[str, ...], float]:
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-async def test_metrics_count_requests_tokens_and_latencies(client, engine):
-    await client.post("/generate", json={"inputs": [3, 4], "generation_config": {"max_new_tokens": 3}})
-    await client.post("/generate", json={"inputs": [3], "generation_config": {"do_sample": True}, "stream": True})
-    await client.post("/generate", json={"inputs": [999]})
-    await client.post("/generate", content=b"{", headers={"content-type": "application/json"})
-    engine.script = lambda submission: [*tokens_of(submission, [5], [6])[:1], RequestFailed("no")]
-    await client.post("/generate", json={"inputs": [3]})
-    values = read_metrics((await client.get("/metrics")).text)
-    assert values["beamhouse_requests_total", "greedy_search", "ok"] == 1
-    assert values["beamhouse_requests_total", "sample", "ok"] == 1
-    assert values["beamhouse_requests_total", "greedy_search", "failed"] == 1
-    assert values["beamhouse_requests_total", "unknown", "invalid"] == 2
-    assert values["beamhouse_prompt_tokens_total",] == 4
-    assert values["beamhouse_generated_tokens_total",] == 3 + 20 + 1
-    # Of an answer that is not streamed the engine's last message tells, and the one that failed had none.
-    assert values["beamhouse_time_to_first_token_seconds_count",] == 2
-    assert values["beamhouse_inter_token_latency_seconds_count",] == 2 + 19
-    assert values["beamhouse_queue_duration_seconds_sum",] == 0.5
-    assert values["beamhouse_request_duration_seconds_count",] == 3
-    assert values["beamhouse_requests_running",] == 2
-    assert values["beamhouse_requests_waiting",] == 3
-    assert values["beamhouse_batch_rows",] == 4
-    assert values["beamhouse_kv_cache_usage_ratio",] == 0.25
-    assert values["beamhouse_slow_steps",] == 7
-    assert values["beamhouse_ready",] == 1
 
 
 async def test_the_defaults_in_force_and_stored_configurations_can_be_read(client):

@@ -222,3 +222,10 @@ async def test_a_text_full_of_green_tokens_is_predicted(serve: Serve) -> None:
     found = (await detect(client, inputs=text, watermarking_config="house"))["detections"][0]
     assert found["prediction"] is True
     assert found["z_score"] == pytest.approx(math.sqrt(39))
+
+
+async def test_a_watermark_of_tgi_that_there_is_not_is_told_at_the_first_request(connect):
+    client = await connect(tgi_watermark="garden")
+    response = await client.post("/generate", json={"inputs": [3]})
+    assert (response.status_code, response.json()["code"]) == (500, "model_unsupported")
+    assert "tgi_watermark is garden" in response.json()["detail"]
