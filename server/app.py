@@ -38,6 +38,18 @@ ROUTERS = (
 )
 DIALECTS: dict[str, Dialect] = {}
 """How problems are written on paths where there is no route, by the beginning of the path; elsewhere as our own."""
+TAGS = (
+    (
+        "generation",
+        "Our own protocol: every field of `GenerationConfig`, every mode; for `curl` and `beamhouse.client`.",
+    ),
+    ("scores", "Log-probabilities of given texts."),
+    ("tokens", "From text to token ids and back."),
+    ("watermark", "Whether a text is marked."),
+    ("transformers", "The handshake of `transformers chat`, which then speaks OpenAI's protocol."),
+    ("service", "For those who run the server: probes, limits, metrics."),
+)
+"""The groups of routes, in the order in which `/docs` shows them, and for whom they are."""
 PROBLEM = {
     "model": ProblemJson,
     "description": "Why there is no answer",
@@ -51,6 +63,7 @@ def create_app(client: EngineLink, settings: Settings) -> FastAPI:
         summary="All of Hugging Face generate() over HTTP, continuously batched.",
         version=version(),
         lifespan=lifespan_of(client),
+        openapi_tags=[{"name": name, "description": description} for name, description in TAGS],
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,14 +1,6 @@
-// Renders /openapi.json: a list of routes, their fields with types and bounds, and a form that sends a request.
+// Renders /openapi.json: its routes by door, their fields with types and bounds, and a form that sends a request.
 "use strict";
 
-const EXAMPLES = {
-  "/generate": { inputs: "Once upon a time", generation_config: { max_new_tokens: 32, do_sample: true }, seed: 7, stream: true },
-  "/tokenize": { inputs: "Once upon a time" },
-  "/detokenize": { token_ids: [1, 2, 3] },
-  "/score": { pairs: [{ prompt: "Once upon a", continuation: " time" }] },
-  "/compute_transition_scores": { sequences: [[5, 1]], scores: [[[0.5, 1.5]]], normalize_logits: true },
-  "/generation_config/validate": { generation_config: { num_beams: 4, do_sample: true } },
-};
 const MAX_DEPTH = 4;
 let api = {};
 
@@ -99,6 +91,27 @@ function schemaPart(title, schema, isOpen) {
   return body.length ? element("details", { open: isOpen }, element("summary", { textContent: title }), ...body) : "";
 }
 
+// Each kind of event that a stream may have, by its name where it has one.
+function eventsPart(stream) {
+  const part = element("details", {}, element("summary", { textContent: "Events of a stream" }));
+  for (const event of branches(stream)) {
+    const { event: name, data } = event.properties;
+    const label = element("h3", {}, ...(name ? ["event: ", element("code", { textContent: name.const })] : ["data"]));
+    part.append(label, ...(data.contentSchema ? objectsIn(data.contentSchema).map((fields) => fieldTable(fields)) : [element("code", { textContent: data.const })]));
+  }
+  return part;
+}
+
+function answerParts(responses) {
+  const content = responses["200"]?.content || {};
+  const problem = Object.values(responses.default?.content || {})[0];
+  const parts = [];
+  if (content["application/json"]?.schema) parts.push(schemaPart("Answer", content["application/json"].schema, false));
+  if (content["text/event-stream"]?.itemSchema) parts.push(eventsPart(content["text/event-stream"].itemSchema));
+  if (problem?.schema) parts.push(schemaPart("Errors", problem.schema, false));
+  return parts;
+}
+
 async function send(method, path, text, output, signal) {
   const options = { method, signal };
   if (text !== null) Object.assign(options, { body: text, headers: { "Content-Type": "application/json" } });
@@ -116,9 +129,22 @@ async function send(method, path, text, output, signal) {
   output.append(`\n\n${Math.round(performance.now() - started)} ms`);
 }
 
-function form(method, path, hasBody) {
+function written(body) {
+  return JSON.stringify(body, null, 2);
+}
+
+// The body to send, and a choice of examples where there are several.
+function bodyParts(examples) {
+  const named = Object.entries(examples || {});
+  const text = element("textarea", { value: written(named[0]?.[1].value ?? {}), spellcheck: false, ariaLabel: "Body" });
+  const choice = element("select", { ariaLabel: "Example" }, ...named.map(([name]) => element("option", { textContent: name })));
+  choice.onchange = () => { text.value = written(examples[choice.value].value); };
+  return { text, choice: named.length > 1 ? choice : "" };
+}
+
+function form(method, path, body) {
   const target = element("input", { type: "search", value: path, ariaLabel: "Path" });
-  const text = element("textarea", { value: JSON.stringify(EXAMPLES[path] || {}, null, 2), spellcheck: false, ariaLabel: "Body" });
+  const { text, choice } = bodyParts(body?.examples);
   const output = element("pre", { hidden: true });
   const go = element("button", { textContent: "Send" });
   const stop = element("button", { textContent: "Stop", className: "stop", hidden: true });
@@ -128,54 +154,67 @@ function form(method, path, hasBody) {
     stop.hidden = output.hidden = false;
     output.textContent = "…";
     try {
-      await send(method, target.value, hasBody ? text.value : null, output, controller.signal);
+      await send(method, target.value, body ? text.value : null, output, controller.signal);
     } catch (error) {
       output.append(`\n${error}`);
     } finally {
       stop.hidden = true;
     }
   };
-  return element("details", {}, element("summary", { textContent: "Try it" }), path.includes("{") ? target : "", hasBody ? text : "", go, stop, output);
+  const inputs = [path.includes("{") ? target : "", ...(body ? [choice, text] : [])];
+  return element("details", {}, element("summary", { textContent: "Try it" }), ...inputs, go, stop, output);
 }
 
 function methodName(method) {
   return element("span", { className: `method ${method}`, textContent: method.toUpperCase() });
 }
 
+function anchor(text) {
+  return text.toLowerCase().replace(/\W+/g, "-");
+}
+
 function routeSection(path, method, route) {
-  const id = `${method}-${path.replace(/\W+/g, "-")}`;
-  const requestSchema = route.requestBody?.content?.["application/json"]?.schema;
-  const answerSchema = route.responses?.["200"]?.content?.["application/json"]?.schema;
-  const problemSchema = route.responses?.default?.content?.["application/json"]?.schema;
-  const heading = element("h2", {}, methodName(method), element("code", { textContent: path }));
-  const section = element("section", { id }, heading, ...prose(route.description || route.summary));
-  if (requestSchema) section.append(schemaPart("Request", requestSchema, true));
-  if (answerSchema) section.append(schemaPart("Answer", answerSchema, false));
-  if (problemSchema) section.append(schemaPart("Errors", problemSchema, false));
-  section.append(form(method.toUpperCase(), path, Boolean(requestSchema)));
+  const id = anchor(`${method}-${path}`);
+  const body = route.requestBody?.content?.["application/json"];
+  const heading = element("h3", {}, methodName(method), element("code", { textContent: path }));
+  const section = element("section", { id, className: "route" }, heading, ...prose(route.description || route.summary));
+  if (body) section.append(schemaPart("Request", body.schema, false));
+  section.append(...answerParts(route.responses), form(method.toUpperCase(), path, body));
   return section;
+}
+
+// The routes by the first of their tags, in the order in which the document lists these.
+function groupsOf(paths) {
+  const groups = new Map((api.tags || []).map((tag) => [tag.name, { about: tag.description, entries: [] }]));
+  for (const [path, methods] of Object.entries(paths)) {
+    for (const [method, route] of Object.entries(methods)) {
+      const tag = (route.tags || ["other"])[0];
+      if (!groups.has(tag)) groups.set(tag, { entries: [] });
+      groups.get(tag).entries.push({ section: routeSection(path, method, route), path, method });
+    }
+  }
+  return [...groups].filter(([, group]) => group.entries.length);
 }
 
 function render() {
   const version = /^\d/.test(api.info.version) ? ` ${api.info.version}` : "";
   document.getElementById("title").textContent = `${api.info.title}${version}`;
   document.getElementById("summary").textContent = api.info.summary || "";
-  const groups = new Map();
-  for (const [path, methods] of Object.entries(api.paths)) {
-    for (const [method, route] of Object.entries(methods)) {
-      const section = routeSection(path, method, route);
-      const tag = (route.tags || ["other"])[0];
-      if (!groups.has(tag)) groups.set(tag, []);
-      groups.get(tag).push({ section, path, method });
-    }
-  }
-  for (const [tag, entries] of groups) {
-    document.getElementById("contents").append(element("h2", { textContent: tag }));
+  const contents = document.getElementById("contents");
+  for (const [tag, { about, entries }] of groupsOf(api.paths)) {
+    const id = anchor(`door-${tag}`);
+    const paths = [...new Set(entries.map(({ path }) => path))].map((path) => element("code", { textContent: path }));
+    const link = element("a", { href: `#${id}`, textContent: tag });
+    document.getElementById("doors").append(
+      element("tr", {}, element("td", {}, link), element("td", {}, ...prose(about), element("div", { className: "paths" }, ...paths))),
+    );
+    contents.append(element("h2", { textContent: tag }));
+    const group = element("section", { id, className: "door" }, element("h2", { textContent: tag }), ...prose(about));
     for (const { section, path, method } of entries) {
-      const link = element("a", { href: `#${section.id}` }, methodName(method), element("span", { textContent: path }));
-      document.getElementById("contents").append(link);
-      document.getElementById("routes").append(section);
+      contents.append(element("a", { href: `#${section.id}` }, methodName(method), element("span", { textContent: path })));
+      group.append(section);
     }
+    document.getElementById("routes").append(group);
   }
 }
 
@@ -183,7 +222,7 @@ function render() {
 function filter(event) {
   const word = event.target.value.trim().toLowerCase();
   const isFound = (node) => node.textContent.toLowerCase().includes(word);
-  for (const node of document.querySelectorAll("section, section tr")) node.hidden = Boolean(word) && !isFound(node);
+  for (const node of document.querySelectorAll("section, section tr, #doors tr")) node.hidden = Boolean(word) && !isFound(node);
   for (const part of document.querySelectorAll("section details")) {
     if (!("wasOpen" in part)) part.wasOpen = part.open;
     const isTable = part.querySelector("table") !== null;

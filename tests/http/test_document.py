@@ -99,3 +99,10 @@ def test_events_that_are_not_described_are_noticed(described):
     response.content = response.content.replace(b'"index"', b'"place"')
     with pytest.raises(FailureGroup, match="SSE event violates schema"):
         case.validate_response(response, checks=CHECKS)
+
+
+def test_every_group_of_routes_is_explained():
+    document = create_app(FakeEngine(None), make_settings()).openapi()
+    used = {operation["tags"][0] for methods in PATHS.values() for operation in methods.values()}
+    assert {tag["name"] for tag in document["tags"]} == used
+    assert all(tag["description"] for tag in document["tags"])
