@@ -1,6 +1,6 @@
 """What a conversation of Anthropic's protocol is made of: messages, blocks, tools."""
 
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
+from typing import Annotated, Any, ClassVar, Literal, Never, NoReturn, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.functional_validators import PlainValidator
@@ -81,9 +81,7 @@ def refuse_tool(value: dict[str, Any]) -> NoReturn:
     raise PydanticCustomError(ProblemCode.NOT_SUPPORTED, "{message}", {"message": message})
 
 
-OtherBlock = Annotated[
-    dict[str, Any], PlainValidator(refuse_block, json_schema_input_type=dict[str, Any]), Tag("kind:other")
-]
+OtherBlock = Annotated[Never, PlainValidator(refuse_block, json_schema_input_type=dict[str, Any]), Tag("kind:other")]
 OnlyText = Annotated[
     Annotated[TextBlock, Tag("kind:text")] | OtherBlock,
     Discriminator(lambda value: tag_of(("text",), value)),
@@ -103,7 +101,8 @@ class ToolResultBlock(Cached):
     tool_use_id: CallId
     content: Texts | None = None
     is_error: bool | None = Field(
-        default=None, description="The call failed. Chat templates have no word for it: the text gets `Error: ` before it."
+        default=None,
+        description="The call failed. Chat templates have no word for it: the text gets `Error: ` before it.",
     )
 
 
@@ -156,7 +155,7 @@ class Tool(Cached):
 
 AnyTool = Annotated[
     Annotated[Tool, Tag("kind:custom")]
-    | Annotated[dict[str, Any], PlainValidator(refuse_tool, json_schema_input_type=dict[str, Any]), Tag("kind:other")],
+    | Annotated[Never, PlainValidator(refuse_tool, json_schema_input_type=dict[str, Any]), Tag("kind:other")],
     Discriminator(lambda value: tag_of(("custom",), value)),
 ]
 
