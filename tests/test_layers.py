@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "generation",
         "beamhouse",
         "judge",
+        "anthropic",
         "transformers",
     ),
     "client": ("shapes", "errors", "wire", "calls", "client", "async_client"),
