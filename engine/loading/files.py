@@ -59,16 +59,25 @@ def unread_weights(path: Path) -> list[Path]:
 
 
 def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
-    progress(Stage.DOWNLOAD, 0.0)
+    told = 0.0
+    progress(Stage.DOWNLOAD, told)
 
     class Bar(tqdm):  # type: ignore[type-arg]  # generic in its type stubs alone
-        """Tells the progress of the download instead of drawing it."""
+        """Tells the progress of the download instead of drawing it.
+
+        There is one for what arrives, one for what is written and one for whole files, whose totals grow on the way.
+        """
 
         def update(self, n: float | None = 1) -> bool | None:
+            nonlocal told
             updated: bool | None = super().update(n)
-            if self.total:
-                progress(Stage.DOWNLOAD, min(1.0, self.n / self.total))
+            if self.total and self.unit == "B":
+                told = max(told, min(1.0, self.n / self.total))
+                progress(Stage.DOWNLOAD, told)
             return updated
+
+        def close(self) -> None:
+            self.disable = True  # the library's own ends a line that was never begun
 
         def display(self, *args: Any, **kwargs: Any) -> None:  # Any: tqdm's own signature
             return

@@ -31,6 +31,7 @@ from beamhouse.server.command.options import (
 )
 
 EXIT_USAGE = 2
+OF_A_DOWNLOAD = ("model", "revision", "cache_dir")
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 app = typer.Typer(
@@ -144,6 +145,37 @@ def doctor(config: ConfigFile = None, as_json: AsJson = False, **options: Any) -
         print_table(("subject", "verdict", "finding"), [(f.subject, f.verdict, f.text) for f in findings])
     if any(finding.verdict is diagnosis.Outlook.PROBLEM for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@with_options(option for option in setting_options("model") if option.name in OF_A_DOWNLOAD)
+def download(
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Directory or Hub id; same as --model.")] = None,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Fetch a model into the cache, or look whether a directory holds one; prints where it lies."""
+    settings = load(given(options, name), config)
+    from beamhouse.server.command import download as fetching
+
+    print(fetching.download(settings))
+
+
+@app.command()
+def openapi(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead of printing it.")] = None,
+) -> None:
+    """Print the OpenAPI document of a server, without loading a model."""
+    from beamhouse.server.command.openapi import document
+
+    text = json.dumps(document(), indent=2, ensure_ascii=False)
+    if out is None:
+        print(text)
+        return
+    try:
+        out.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{out} cannot be written: {error.strerror}") from error
 
 
 def given(options: dict[str, Any], model: str | None = None) -> dict[str, Any]:

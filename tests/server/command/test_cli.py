@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from beamhouse.config.settings import KEYS
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.server.command import cli
+from beamhouse.server.command.failures import CommandFailed
 
 ROOT = Path(__file__).parents[3]
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
@@ -112,3 +113,12 @@ def test_generate_answers_without_a_server():
     answer = json.loads(done.stdout)
     assert answer["mode"] == "greedy_search"
     assert answer["sequences"][0]["num_tokens"] == 4
+
+
+def test_the_openapi_document_is_told_without_a_model(tmp_path: Path):
+    printed = json.loads(runner.invoke(cli.app, ["openapi"]).stdout)
+    assert "/generate" in printed["paths"]
+    file = tmp_path / "openapi.json"
+    assert runner.invoke(cli.app, ["openapi", "--out", str(file)]).exit_code == 0
+    assert json.loads(file.read_text(encoding="utf-8")) == printed
+    assert isinstance(runner.invoke(cli.app, ["openapi", "--out", str(tmp_path)]).exception, CommandFailed)
