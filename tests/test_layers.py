@@ -80,7 +80,7 @@ FOR_THE_SERVER = (
     "engine.loading.files",
 )
 # Where a process begins: these import some of their own rooms late, since the time imports take is what they are about.
-ENTRIES = {"server.command.cli", "engine.__main__"}
+ENTRIES = {"server.command.cli", "server.command.asking", "engine.__main__"}
 OPTIONAL = {"llguidance"}
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 

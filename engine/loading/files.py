@@ -16,8 +16,11 @@ from beamhouse.schemas.words import Stage
 BUILTIN = "builtin"
 BUILTIN_FILES = Path(__file__).parent.parent / "builtin" / "model"
 BUILTIN_DRAFT = BUILTIN_FILES.parent / "draft"
-PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
-"""What is fetched of a hub repository: weights, configuration and tokenizer, no code and no pickles."""
+BESIDE_WEIGHTS = ["*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt"]
+"""What is fetched of a hub repository for its tokens: configuration and tokenizer."""
+
+PATTERNS = ["*.safetensors", *BESIDE_WEIGHTS]
+"""What is fetched to be served: the weights too, no code and no pickles."""
 
 UNREAD_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.gguf")
 """Weights in other forms than safetensors; reading most of them could run code."""
@@ -28,23 +31,29 @@ ReportProgress = Callable[[Stage, float], None]
 
 def find_model(settings: ModelSettings, progress: ReportProgress) -> Path:
     """The directory that holds the model, fetched first where it is a hub id. Raises ModelUnsupported."""
+    path = locate(settings, progress, PATTERNS)
+    if not weight_files(path):
+        others = unread_weights(path)
+        found = f"; {others[0].name} is not read, since loading it could run code" if others else ""
+        raise ModelUnsupported(f"{path} holds no weights in safetensors{found}")
+    return path
+
+
+def locate(settings: ModelSettings, progress: ReportProgress, patterns: list[str]) -> Path:
+    """The directory that holds the model's configuration, with the files of these patterns. Raises ModelUnsupported."""
     progress(Stage.RESOLVE, 0.0)
     if settings.model == BUILTIN:
         path = BUILTIN_FILES
     elif Path(settings.model).is_dir():
         path = Path(settings.model)
     else:
-        path = _fetch(settings, progress)
+        path = _fetch(settings, progress, patterns)
     if not (path / "config.json").is_file():
         raise ModelUnsupported(f"{path} holds no config.json")
     try:
         read_json(path / "config.json")
     except OSError as error:
         raise ModelUnsupported(str(error)) from error
-    if not weight_files(path):
-        others = unread_weights(path)
-        found = f"; {others[0].name} is not read, since loading it could run code" if others else ""
-        raise ModelUnsupported(f"{path} holds no weights in safetensors{found}")
     return path
 
 
@@ -58,7 +67,7 @@ def unread_weights(path: Path) -> list[Path]:
     return sorted(file for pattern in UNREAD_WEIGHTS for file in path.glob(pattern))
 
 
-def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
+def _fetch(settings: ModelSettings, progress: ReportProgress, patterns: list[str]) -> Path:
     told = 0.0
     progress(Stage.DOWNLOAD, told)
 
@@ -87,7 +96,7 @@ def _fetch(settings: ModelSettings, progress: ReportProgress) -> Path:
             settings.model,
             revision=settings.revision,
             cache_dir=settings.cache_dir,
-            allow_patterns=PATTERNS,
+            allow_patterns=patterns,
             tqdm_class=Bar,  # type: ignore[arg-type]  # any bar will do
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -1,1 +1,1 @@
-"""The command `beamhouse`: its options, the server's start and end, `generate` and `doctor`."""
+"""The command `beamhouse`: its options, the server's start and end, and what asks a server or a model here."""

@@ -7,19 +7,18 @@ processes import at the same time.
 import gc
 import json
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from beamhouse.config.settings import KEYS, PARTS, load, sources
 from beamhouse.config.sources import InvalidSettings
 from beamhouse.engine.link.child import Child
 from beamhouse.engine.link.errors import EngineError
+from beamhouse.server.command import asking
+from beamhouse.server.command.arguments import AsJson, ConfigFile, given, read_texts
 from beamhouse.server.command.failures import EXIT_FAILED, CommandFailed
 from beamhouse.server.command.options import (
     generation_config_of,
@@ -29,10 +28,10 @@ from beamhouse.server.command.options import (
     setting_options,
     with_options,
 )
+from beamhouse.server.command.tables import print_table
 
 EXIT_USAGE = 2
 OF_A_DOWNLOAD = ("model", "revision", "cache_dir")
-STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 app = typer.Typer(
     help="All of Hugging Face generate() over HTTP, continuously batched.",
@@ -41,8 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+for command in asking.COMMANDS:
+    app.command()(command)
 
 
 def show_version(is_asked: bool) -> None:
@@ -93,7 +93,7 @@ def generate(
     settings = load({key: value for key, value in chosen.items() if key in KEYS}, config)
     beside = request_fields_of(chosen)
     fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS.keys() | beside})
-    inputs = sys.stdin.read() if prompt == "-" else prompt
+    (inputs,) = read_texts([prompt])
     body = {"inputs": inputs, "generation_config": fields, "seed": seed, **beside}
     shows_pieces = stream and not as_json and fields.get("num_return_sequences", 1) == 1
     with closing(Child()) as child:
@@ -176,25 +176,6 @@ def openapi(
         out.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"{out} cannot be written: {error.strerror}") from error
-
-
-def given(options: dict[str, Any], model: str | None = None) -> dict[str, Any]:
-    """The options that were given; a model may be named by the argument or the option, not by both."""
-    chosen = {key: value for key, value in options.items() if value is not None}
-    if model is not None and chosen.setdefault("model", model) != model:
-        raise InvalidSettings(f"two models are named: {model} and {chosen['model']}")
-    return chosen
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns; colours only on a terminal."""
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row, style=next((STYLES[cell] for cell in row if cell in STYLES and cell != "ok"), None))
-    console.print(table)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from beamhouse.config.settings import PARTS
 from beamhouse.config.sources import read_defaults, read_meanings
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.watermark_detection import DetectRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 
 PANELS = {"model": "Model", "engine": "Engine", "server": "Server"}
@@ -61,14 +62,27 @@ def is_json_list(text: str) -> bool:
         return False
 
 
+def detection_options() -> list[inspect.Parameter]:
+    """One option for each field of a detection but the texts; its help is the field's description."""
+    fields = DetectRequest.model_fields.items()
+    return [option(name, field, field.description or "", "Detection") for name, field in fields if name != "inputs"]
+
+
+def detection_fields_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of a detection's fields from the text of its options."""
+    fields = DetectRequest.model_fields
+    return {name: read_value(fields[name].annotation, value) for name, value in options.items() if name in fields}
+
+
 def generation_config_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON of a GenerationConfig from the text of its options; what is not JSON stays text."""
-    return {name: read_value(name, value) for name, value in options.items()}
+    fields = GenerationConfig.model_fields
+    return {name: read_value(fields[name].annotation, value) for name, value in options.items()}
 
 
-def read_value(name: str, value: Any) -> Any:
+def read_value(annotation: Any, value: Any) -> Any:
     """A field that takes text takes it as it stands, unless it opens like a JSON list, object or string."""
-    takes_text = str in members(GenerationConfig.model_fields[name].annotation)
+    takes_text = str in members(annotation)
     if not isinstance(value, str) or (takes_text and not value.startswith(("[", "{", '"'))):
         return value
     try:

@@ -8,7 +8,8 @@ import pytest
 
 from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import EngineUnavailable, RequestFailed
-from beamhouse.server.command.in_process import LocalRequest, RequestRefused, answer
+from beamhouse.server.command.in_process import LocalRequest, answer
+from beamhouse.server.command.refusals import RequestRefused
 from beamhouse.server.service import Service
 from tests.fakes import FakeEngine, fake_info, save_byte_tokenizer, tokens_of
 

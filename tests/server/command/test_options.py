@@ -7,8 +7,11 @@ import pytest
 
 from beamhouse.config.settings import KEYS, PARTS
 from beamhouse.config.sources import read_meanings
+from beamhouse.schemas.beamhouse.watermark_detection import DetectRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.server.command.options import (
+    detection_fields_of,
+    detection_options,
     generation_config_of,
     generation_options,
     request_fields_of,
@@ -112,3 +115,11 @@ def test_options_take_the_place_of_the_rest():
         "name",
         *PARTS["model"].model_fields,
     ]
+
+
+def test_every_field_of_a_detection_but_its_texts_is_an_option():
+    options = detection_options()
+    assert [option.name for option in options] == [name for name in DetectRequest.model_fields if name != "inputs"]
+    given = {"z_threshold": "2.5", "watermarking_config": '{"bias": 2}', "return_flags": True, "model": "a"}
+    assert detection_fields_of(given) == {"z_threshold": 2.5, "watermarking_config": {"bias": 2}, "return_flags": True}
+    assert detection_fields_of({"watermarking_config": "own"}) == {"watermarking_config": "own"}
