@@ -200,6 +200,7 @@ def describe(loaded: Loaded, settings: EngineSettings, runner: PackedRunner, ext
         max_rows=settings.max_rows,
         max_beams=min(settings.max_beams, settings.max_rows),
         cache_tokens=cache.num_blocks * cache.block_size,
+        block_size=cache.block_size,
         runner=runner.name,
         attention=runner.backend.attention,
         kernels=runner.backend.kernels,

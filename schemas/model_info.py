@@ -26,11 +26,12 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     many. default_len: where requests that name no length end at the latest, 0 for the same. fields: the
     GenerationConfig fields this engine obeys; one of the others that asks for something is refused by name, with the
     reason in not_obeyed.
-    tokenizer_file: a `tokenizer.json`, or None for a model that takes token ids alone. special_tokens: bos_token,
-    eos_token, ... as text, for chat templates. reads_tools: whether the chat template shows tools to the model.
-    hidden_size, num_heads: for the size of hidden states and attentions, 0 where unknown. assistants: draft models by
-    name, each with the drafting fields its own `generation_config.json` sets. watermarks: names that requests may use.
-    generation_config may hold the keys of the model's own watermark; they are for this process alone.
+    block_size: tokens of a block of the cache. tokenizer_file: a `tokenizer.json`, or None for a model that takes token
+    ids alone. special_tokens: bos_token, eos_token, ... as text, for chat templates. reads_tools: whether the chat
+    template shows tools to the model. hidden_size, num_heads: for the size of hidden states and attentions, 0 where
+    unknown. assistants: draft models by name, each with the drafting fields its own `generation_config.json` sets.
+    watermarks: names that requests may use. generation_config may hold the keys of the model's own watermark; they are
+    for this process alone.
     """
 
     model_id: str
@@ -66,6 +67,7 @@ class ModelInfo(msgspec.Struct, tag=True, frozen=True):
     max_len: int = 0
     default_len: int = 0
     reads_tools: bool = False
+    block_size: int = 1
 
     @property
     def most_tokens(self) -> int:

@@ -20,6 +20,7 @@ class ProblemCode(Word):
     """What is wrong with a field."""
 
     OUT_OF_RANGE = "out_of_range", "a number, an id or a length is outside of what is allowed"
+    CONTEXT_EXCEEDED = "context_exceeded", "the prompt, or what may follow it, is longer than the model allows"
     CONFLICT = "conflict", "does not go with what another field asks for"
     NOT_SUPPORTED = "not_supported", "this server, or this model, does not do that"
     UNKNOWN_FIELD = "unknown_field", "there is no such field"
@@ -88,6 +89,7 @@ class ErrorCode(Word):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "the body is said to be something else than JSON"
     UNSUPPORTED_ENCODING = "unsupported_encoding", "the body is compressed"
     NOT_FOUND = "not_found", "there is nothing at this path"
+    UNKNOWN_MODEL = "unknown_model", "the server serves no model of that name"
     METHOD_NOT_ALLOWED = "method_not_allowed", "the path has other methods; `Allow` names them"
     HTTP_ERROR = "http_error", "any other fault of the protocol"
     TOO_MANY_CONNECTIONS = "too_many_connections", "the server holds as many connections as it may"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic.functional_validators import AfterValidator
@@ -22,7 +22,7 @@ from beamhouse.schemas.beamhouse.body import (
     text_kind,
 )
 from beamhouse.schemas.beamhouse.conversation import Conversation
-from beamhouse.schemas.generation.bounds import FORCED, MAX_FORCED, MAX_NAME_CHARS, Name, TokenId
+from beamhouse.schemas.generation.bounds import FORCED, MAX_FORCED, MAX_NAME_CHARS, Beams, Name, TokenId
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.words import ProblemCode
@@ -157,23 +157,17 @@ class Outputs(Body):
     )
 
 
-EXCLUSIVE = (("inputs", "messages"), ("seed", "prng_key"), ("negative_prompt", "negative_prompt_ids"))
+class Beside(Body):
+    """What stands beside a prompt and its configuration, in the same words in every protocol that has none of its own.
 
+    exclusive: pairs of fields of which one may be given.
+    """
 
-class GenerateRequest(Conversation):
-    """One prompt or several, and how to continue them."""
-
-    not_supported = frozenset({"parameters", "decoder_inputs", "adapter"})
-
-    # Dotted paths, and the paths in the body of another protocol that they were made from.
-    _given_names: Mapping[str, str] = PrivateAttr(default_factory=dict)
-
-    inputs: Inputs | None = Field(
-        default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
+    exclusive: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("seed", "prng_key"),
+        ("negative_prompt", "negative_prompt_ids"),
     )
-    generation_config: ConfigOrName | None = Field(
-        default=None, description="An object, its JSON as a string, or the name of a stored configuration."
-    )
+
     negative_prompt: TextOrTexts | None = Field(
         default=None,
         description="What `guidance_scale` leads away from: one text for all prompts, or one for each. Not set: the "
@@ -209,22 +203,48 @@ class GenerateRequest(Conversation):
     prefix_allowed_tokens: PrefixAllowedTokens | None = None
     logits_processor: Annotated[list[NamedCallable], Field(max_length=16)] | None = None
     stopping_criteria: Annotated[list[NamedCallable], Field(max_length=16)] | None = None
-    stream: bool | None = Field(
-        default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."
-    )
     outputs: Outputs | None = None
     priority: Priority = None
     deadline_s: Deadline = None
     cache_salt: CacheSalt = None
 
     @model_validator(mode="after")
-    def check_pairs(self) -> "GenerateRequest":
-        for first, second in EXCLUSIVE:
+    def check_pairs(self) -> Self:
+        for first, second in self.exclusive:
             if getattr(self, first) is not None and getattr(self, second) is not None:
                 raise PydanticCustomError(
                     ProblemCode.CONFLICT, f"{first} and {second} exclude each other; give one of them"
                 )
         return self
+
+
+class GenerateRequest(Beside, Conversation):
+    """One prompt or several, and how to continue them."""
+
+    not_supported = frozenset({"parameters", "decoder_inputs", "adapter"})
+    exclusive = (("inputs", "messages"), *Beside.exclusive)
+
+    # Dotted paths, and the paths in the body of another protocol that they were made from.
+    _given_names: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    inputs: Inputs | None = Field(
+        default=None, description="Text, texts, token ids or lists of them; null starts from `bos_token_id`."
+    )
+    generation_config: ConfigOrName | None = Field(
+        default=None, description="An object, its JSON as a string, or the name of a stored configuration."
+    )
+    copies: Beams | None = Field(
+        default=None,
+        description="Continue each prompt so many times, each by itself; of a `seed`, each copy has the next number.",
+    )
+    fill_context: bool | None = Field(
+        default=None,
+        description="Instead of a maximum length: go on until the context is full, or as far as the cache and the "
+        "limits of a request allow.",
+    )
+    stream: bool | None = Field(
+        default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."
+    )
 
     @property
     def given_names(self) -> Mapping[str, str]:

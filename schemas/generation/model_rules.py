@@ -91,7 +91,7 @@ def length_problems(
     limit = config.max_length
     if context_len is not None and prompt_len >= context_len:
         message = f"prompt has {prompt_len} tokens; allowed: at most {context_len - 1}"
-        yield Problem(prompt_field, ProblemCode.OUT_OF_RANGE, message)
+        yield Problem(prompt_field, ProblemCode.CONTEXT_EXCEEDED, message)
         return
     if limit is None:
         return
@@ -102,10 +102,10 @@ def length_problems(
         if config.max_new_tokens is not None:
             most = context_len - prompt_len
             message = f"max_new_tokens is {config.max_new_tokens}; allowed: at most {most} after this prompt"
-            yield Problem(PREFIX + "max_new_tokens", ProblemCode.OUT_OF_RANGE, message)
+            yield Problem(PREFIX + "max_new_tokens", ProblemCode.CONTEXT_EXCEEDED, message)
         else:
             message = f"max_length is {limit}; allowed: at most {context_len}"
-            yield Problem(PREFIX + "max_length", ProblemCode.OUT_OF_RANGE, message)
+            yield Problem(PREFIX + "max_length", ProblemCode.CONTEXT_EXCEEDED, message)
     least = config.min_length or 0
     if least > limit > prompt_len:
         field = "min_length" if config.min_new_tokens is None else "min_new_tokens"

@@ -26,13 +26,14 @@ class NegativePrompt:
 class Prompt:
     """The tokens of one prompt, and the dotted path of the field they came from.
 
-    num_unknown: tokens that are counted, without anybody knowing which.
+    num_unknown: tokens that are counted, without anybody knowing which. copy: how many there are of it before this one.
     """
 
     token_ids: list[int]
     field: str
     negative: NegativePrompt | None = None
     num_unknown: int = 0
+    copy: int = 0
 
     @property
     def num_tokens(self) -> int:

@@ -51,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     mode_rules.negative_prompts,
     limit_rules.numbers,
     limit_rules.prompts,
+    mode_rules.lengths,
     name_rules.draft_model,
     name_rules.prompt_ids,
     name_rules.constraint,

@@ -80,6 +80,14 @@ def negative_prompts(asked: Asked, facts: Facts) -> Iterator[Problem]:
             yield Problem(negative.field, ProblemCode.OUT_OF_RANGE, message)
 
 
+def lengths(asked: Asked, facts: Facts) -> Iterator[Problem]:
+    """Whether the context is to be filled, or a length to be kept."""
+    for name in ("max_new_tokens", "max_length"):
+        if asked.body.fill_context and getattr(asked.own, name) is not None:
+            message = f"fill_context and {name} exclude each other; give one of them"
+            yield Problem("fill_context", ProblemCode.CONFLICT, message)
+
+
 def outputs(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """What is to be returned beside text and tokens."""
     wanted, config, info = asked.outputs, asked.config, facts.info

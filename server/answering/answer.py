@@ -131,7 +131,12 @@ def say_progress(prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text
 def make_rows(accepted: AcceptedRequest, text: Text | None) -> list[OutputRow]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
-        OutputRow(prompt, prompt * accepted.num_rows + row, Tokens(row), text.stream() if text is not None else None)
+        OutputRow(
+            prompt // accepted.num_copies,
+            prompt * accepted.num_rows + row,
+            Tokens(row),
+            text.stream() if text is not None else None,
+        )
         for prompt in range(len(accepted.submissions))
         for row in range(accepted.num_rows)
     ]
@@ -139,7 +144,7 @@ def make_rows(accepted: AcceptedRequest, text: Text | None) -> list[OutputRow]:
 
 def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequence[Finished]) -> Answer:
     """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
-    has_logprobs = accepted.outputs.prompt_logprobs
+    has_logprobs, by_prompt = accepted.outputs.prompt_logprobs, finished[:: accepted.num_copies]
     return Answer(
         id=accepted.id,
         model=accepted.model_name,
@@ -149,7 +154,7 @@ def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: 
         usage=Usage(
             prompt_tokens=accepted.num_prompt_tokens,
             generated_tokens=sum(row.num_tokens for row in rows),
-            cached_prompt_tokens=sum(message.cached_prompt_tokens for message in finished),
+            cached_prompt_tokens=sum(message.cached_prompt_tokens for message in by_prompt),
             drafted_tokens=sum(message.drafted_tokens for message in finished),
             accepted_tokens=sum(message.accepted_tokens for message in finished),
         ),
@@ -157,7 +162,7 @@ def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: 
         warnings=list(
             dict.fromkeys([*accepted.warnings, *(text for message in finished for text in message.warnings)])
         ),
-        prompt_logprobs=[message.prompt_logprobs for message in finished] if has_logprobs else None,
+        prompt_logprobs=[message.prompt_logprobs for message in by_prompt] if has_logprobs else None,
         generation_config=None if accepted.shown_config is None else accepted.shown_config.to_dict(),
     )
 

@@ -19,7 +19,7 @@ from beamhouse.schemas.judge.budget_items import num_items
 from beamhouse.server.answering.run import Run
 from beamhouse.server.asking.force_words import with_force_words
 from beamhouse.server.asking.negative_prompts import with_negative_prompts
-from beamhouse.server.asking.prompts import read_prompts
+from beamhouse.server.asking.prompts import copied, read_prompts
 from beamhouse.server.asking.stored_configs import stored_config
 from beamhouse.server.asking.translate import AcceptedRequest, accept, healing_submission, judged
 from beamhouse.server.asking.translated import in_given_names
@@ -72,7 +72,7 @@ async def prepare(service: Service, model: Model, body: GenerateRequest, arrived
     own = await with_force_words(service, model, body, await own_config(service, body))
     bos_token_id = own.bos_token_id if own.bos_token_id is not None else model.config.bos_token_id
     prompts = await read_prompts(service, model, body, bos_token_id)
-    prompts = await with_negative_prompts(service, model, body, prompts)
+    prompts = copied(service, await with_negative_prompts(service, model, body, prompts), body.copies)
 
     def checked() -> Asked:
         return judged(body, own, prompts, model)

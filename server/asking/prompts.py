@@ -1,5 +1,7 @@
 """From `inputs` or `messages` to token ids."""
 
+from dataclasses import replace
+
 import anyio
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
@@ -105,6 +107,14 @@ def render(text: Text, body: Conversation, is_open: bool) -> str:
     )
 
 
+def copied(service: Service, prompts: list[Prompt], copies: int | None) -> list[Prompt]:
+    """Each prompt so many times in a row. Raises InvalidRequest."""
+    if copies is None:
+        return prompts
+    check_number(service, len(prompts) * copies, "copies")
+    return [replace(prompt, copy=copy) for prompt in prompts for copy in range(copies)]
+
+
 def start_ids(bos_token_id: int | None) -> list[int]:
     """The prompt of a request without one."""
     if bos_token_id is None:
@@ -116,7 +126,7 @@ def start_ids(bos_token_id: int | None) -> list[int]:
 def check_number(service: Service, number: int, field: str = "inputs") -> None:
     limit = service.settings.server.max_prompts
     if number > limit:
-        raise invalid(field, ProblemCode.OUT_OF_RANGE, f"{field} has {number} prompts; allowed: at most {limit}")
+        raise invalid(field, ProblemCode.OUT_OF_RANGE, f"{field} gives {number} prompts; allowed: at most {limit}")
 
 
 def check_filled(prompts: list[Prompt]) -> None:

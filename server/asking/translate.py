@@ -25,6 +25,7 @@ from beamhouse.schemas.generation.watermarking import HIDDEN_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Prompt
 from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.judge.warnings import warnings
+from beamhouse.server.asking.filling import filled
 from beamhouse.server.asking.force_words import by_given_name
 from beamhouse.server.service import Model
 
@@ -40,7 +41,7 @@ class AcceptedRequest:
     """A judged request, ready for the engine. config: of the first prompt; `max_length` differs with the prompts.
 
     shown_config: what answers show of it, if they are to show it; without the keys of a watermark. given_names: as in
-    the request.
+    the request. num_copies: submissions of each prompt.
     """
 
     id: str
@@ -51,6 +52,7 @@ class AcceptedRequest:
     submissions: list[Submission]
     warnings: list[str]
     given_names: Mapping[str, str] = field(default_factory=dict)
+    num_copies: int = 1
 
     @property
     def is_streamed(self) -> bool:
@@ -70,7 +72,7 @@ class AcceptedRequest:
 
     @property
     def num_prompt_tokens(self) -> int:
-        return sum(len(submission.prompt_ids) for submission in self.submissions)
+        return sum(len(submission.prompt_ids) for submission in self.submissions[:: self.num_copies])
 
 
 def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], model: Model) -> Asked:
@@ -79,8 +81,9 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
     Raises InvalidRequest with all problems at once.
     """
     drafting = drafting_file(body.assistant_model, model)
-    configs = [
-        resolve(
+
+    def resolved(own: GenerationConfig, prompt: Prompt) -> Resolved:
+        return resolve(
             own,
             model.config,
             prompt_len=len(prompt.token_ids),
@@ -88,9 +91,10 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
             assistant=drafting,
             assistant_model=body.assistant_model,
         )
-        for prompt in prompts
-    ]
-    asked = Asked(body, own, configs, prompts)
+
+    asked = Asked(body, own, [resolved(own, prompt) for prompt in prompts], prompts)
+    if body.fill_context:
+        asked = filled(asked, model.facts, resolved)
     if found := problems(asked, model.facts):
         raise InvalidRequest([by_given_name(problem, body, own) for problem in found])
     return asked
@@ -111,6 +115,7 @@ def accept(asked: Asked, model: Model) -> AcceptedRequest:
         submissions=make_submissions(asked, answer_id),
         warnings=warnings(asked, model.facts),
         given_names=asked.body.given_names,
+        num_copies=asked.body.copies or 1,
     )
 
 
@@ -146,6 +151,7 @@ def make_submissions(asked: Asked, answer_id: str) -> list[Submission]:
             common,
             request_id=f"{answer_id}-{index}",
             prompt_ids=prompt.token_ids,
+            seed=seed_of_copy(common.seed, prompt.copy),
             negative_prompt_ids=None if prompt.negative is None else prompt.negative.token_ids,
             num_negative_masked=0 if prompt.negative is None else prompt.negative.num_masked,
             config=common.config.changed({name: getattr(config, name) for name in LENGTHS}),
@@ -202,6 +208,11 @@ def constraint(given: PrefixAllowedTokens | None) -> Constraint | None:
     if given.json_schema is not None:
         fields["json_schema"] = json.dumps(given.json_schema)
     return Constraint(**fields)
+
+
+def seed_of_copy(seed: int | None, copy: int) -> int | None:
+    """Each copy of a prompt draws differently, and the first as if it were the only one."""
+    return seed if seed is None or not copy else (seed + copy) % 2**64
 
 
 def select_seed(seed: int | list[int] | None, prng_key: list[int] | None) -> int | None:
