@@ -139,6 +139,7 @@ class ServerSettings(SettingsPart):
     max_build_items: Annotated[int, Field(ge=1, le=2**31)]
     max_step_ms: Annotated[int, Field(ge=1, le=3_600_000)]
     head_timeout_s: Duration
+    strict_model_name: bool
     control_tokens_in_messages: bool
     body_timeout_s: Duration
     ping_s: Duration

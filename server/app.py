@@ -13,6 +13,8 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
+from beamhouse.server.doors.openai import models
+from beamhouse.server.doors.openai.errors import openai_dialect
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.doors.transformers import loading
 from beamhouse.server.edge.dialects import Dialect
@@ -30,19 +32,21 @@ ROUTERS = (
     scores.router,
     generation_config.router,
     watermark.router,
+    models.router,
     loading.router,
     health.router,
     info.router,
     metrics.router,
     docs.router,
 )
-DIALECTS: dict[str, Dialect] = {}
+DIALECTS: dict[str, Dialect] = {"/v1/": openai_dialect}
 """How problems are written on paths where there is no route, by the beginning of the path; elsewhere as our own."""
 TAGS = (
     (
         "generation",
         "Our own protocol: every field of `GenerationConfig`, every mode; for `curl` and `beamhouse.client`.",
     ),
+    ("OpenAI", "OpenAI's protocol, with what vLLM and llama.cpp add to it."),
     ("scores", "Log-probabilities of given texts."),
     ("tokens", "From text to token ids and back."),
     ("watermark", "Whether a text is marked."),

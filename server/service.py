@@ -1,5 +1,6 @@
 """What the application holds for as long as it runs: the engine, the limits, the counters, the loaded tokenizer."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -76,12 +77,13 @@ class Model:
 
 @dataclass(slots=True)
 class Service:
-    """One per application."""
+    """One per application. started_at: in seconds since 1970."""
 
     client: EngineLink
     settings: Settings
     gate: Gate
     metrics: Metrics
+    started_at: float = field(default_factory=time.time)
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(TOKENIZER_THREADS))
     detector_limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
     _lock: anyio.Lock = field(default_factory=anyio.Lock)

@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "judge",
         "anthropic",
         "transformers",
+        "openai",
     ),
     "client": ("shapes", "errors", "wire", "calls", "client", "async_client"),
     "engine": (

@@ -1,0 +1,1 @@
+"""OpenAI's protocol: models, completions and chat, with what vLLM and llama.cpp add to it."""

@@ -1,0 +1,33 @@
+"""`GET /v1/models`: what is served."""
+
+from fastapi import APIRouter, Response
+
+from beamhouse.schemas.openai.answers import ModelCard, ModelList
+from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.asking.model_name import unknown_model
+from beamhouse.server.doors.openai.documented import answered
+from beamhouse.server.doors.openai.errors import OpenAIRoute
+from beamhouse.server.edge.strict_json import Served
+from beamhouse.server.service import Service
+
+router = APIRouter(route_class=OpenAIRoute, tags=["OpenAI"])
+
+
+@router.get("/v1/models", responses=answered(ModelList))
+async def list_models(service: Served) -> Response:
+    """The served model, as a list of one."""
+    return Response(encode_json(ModelList([await card_of(service)])), media_type="application/json")
+
+
+@router.get("/v1/models/{name:path}", responses=answered(ModelCard))
+async def retrieve_model(name: str, service: Served) -> Response:
+    """The served model, by its name."""
+    card = await card_of(service)
+    if name != card.id:
+        raise unknown_model(await service.model(), name)
+    return Response(encode_json(card), media_type="application/json")
+
+
+async def card_of(service: Service) -> ModelCard:
+    info = (await service.model()).info
+    return ModelCard(info.model_id, int(service.started_at), "beamhouse", info.most_tokens)
