@@ -61,9 +61,7 @@ async def test_what_fills_the_context_fits_the_cache(tokenizer_file):
 async def test_what_fills_the_context_stays_within_the_budget(engine):
     body = {"inputs": "abc", "fill_context": True, "outputs": {"top_n_tokens": 10}}
     (length,) = await lengths(engine, body, max_answer_bytes=40_000)
-    num_new = length - 3
-    assert 16 + 720 <= 40_000 / num_new
-    assert 16 + 720 > 40_000 / (num_new + 1)
+    assert length - 3 == 40_000 // (16 + 10 * 72)
 
 
 async def test_a_file_of_the_model_does_not_end_what_fills_the_context(tokenizer_file):
