@@ -1,64 +1,24 @@
 """Text to token ids and back, without torch or transformers: loading takes a tenth of a second."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
-from types import TracebackType
 from typing import Any, Self
 
 from tokenizers import Tokenizer
 
-from beamhouse.engine.link.errors import EngineError, InvalidRequest, ModelUnsupported, RequestFailed, invalid
+from beamhouse.engine.link.errors import InvalidRequest, ModelUnsupported, RequestFailed, invalid
 from beamhouse.engine.text.chat import ChatTemplate, Ending
 from beamhouse.engine.text.control_tokens import ControlTokens
 from beamhouse.engine.text.detokenizer import build_stages
-from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, DecodingStage, replaced
+from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, replaced
+from beamhouse.engine.text.stop_strings import TextBeforeStop
+from beamhouse.engine.text.text_stream import FaultsAs, TextStream
 from beamhouse.engine.text.token_healing import Healer, Healing
+from beamhouse.engine.text.token_pieces import pieces_of
 from beamhouse.engine.text.token_spelling import Decoding, Spelling, spell_out
 from beamhouse.schemas.model_info import TokenizerSwitches
 from beamhouse.schemas.words import ProblemCode
-
-
-class _FaultsAs:
-    """Turns what `tokenizers` raises into `answer`; a panic in it is no `Exception`, and must not end the process."""
-
-    def __init__(self, answer: Callable[[str], EngineError]) -> None:
-        self._answer = answer
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if fault is None or isinstance(fault, EngineError):
-            return
-        if isinstance(fault, Exception) or type(fault).__module__ == "pyo3_runtime":
-            raise self._answer(str(fault)[:200]) from fault
-
-
-class TextStream:
-    """The text of one sequence while its tokens arrive. The pieces, joined, equal `Text.decode` of all tokens."""
-
-    def __init__(self, token_of: Callable[[int], str | None], stages: list[DecodingStage]) -> None:
-        self._token_of = token_of
-        self._stages = stages
-
-    def push(self, token_ids: list[int]) -> str:
-        """The text that became final with these tokens; it may be empty."""
-        pieces = [token for token_id in token_ids if (token := self._token_of(token_id)) is not None]
-        with _FaultsAs(RequestFailed):
-            for stage in self._stages:
-                pieces = stage.push(pieces)
-        return "".join(pieces)
-
-    def finish(self) -> str:
-        """The rest of the text. Nothing may be pushed afterwards."""
-        pieces: list[str] = []
-        with _FaultsAs(RequestFailed):
-            for stage in self._stages:
-                pieces = stage.push(pieces) + stage.finish()
-        return "".join(pieces)
 
 
 class Text:
@@ -90,7 +50,7 @@ class Text:
         literals = "\0".join({self._chat.literals: None, self._tool_chat.literals: None})
         self._control = ControlTokens(tokenizer, literals, special_tokens.get("unk_token"), switches.control_tokens)
         self._special_tokens = special_tokens
-        self._token_texts: dict[int, str] = {}  # of tokens that were asked for: no more than there are
+        self._bytes_asked: dict[int, bytes] = {}  # of tokens that were asked for: no more than there are
 
     @classmethod
     def load(
@@ -104,7 +64,7 @@ class Text:
 
         special_tokens: `bos_token`, `eos_token`, ... as text; those the file lacks are added, as the library does.
         """
-        with _FaultsAs(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
+        with FaultsAs(lambda fault: ModelUnsupported(f"{tokenizer_file} is no usable tokenizer: {fault}")):
             text = cls(Tokenizer.from_file(tokenizer_file), chat_template, special_tokens, switches)
             probe = text._tokenizer.encode_batch_fast(["A probe: 1, 2."])[0].ids
             text._tokenizer.decode(probe)
@@ -117,14 +77,14 @@ class Text:
         """
         for text in texts:
             _check_unicode(text, field)
-        with _FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
+        with FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
             return [encoding.ids for encoding in encodings]
 
     def decode(self, token_ids: list[int], skip_special_tokens: bool = True) -> str:
         """The text of the tokens; ids outside the vocabulary give nothing. Equals `decode` of the library."""
         try:
-            with _FaultsAs(RequestFailed):
+            with FaultsAs(RequestFailed):
                 # Only a batch is decoded without the interpreter lock, which many tokens would hold for long.
                 batch = self._tokenizer.decode_batch([token_ids], skip_special_tokens=skip_special_tokens)
                 text: str = batch[0]
@@ -134,9 +94,26 @@ class Text:
             raise
         return replaced(text, CLEAN_UP) if self._clean_up else text
 
-    def stream(self) -> TextStream:
-        """Decodes one sequence as it grows; special tokens are skipped."""
-        return TextStream(self._visible_token, build_stages(self._decoder, self._clean_up))
+    def stream(self, skip_special_tokens: bool = True) -> TextStream:
+        """Decodes one sequence as it grows."""
+        token_of = self._visible_token if skip_special_tokens else self._token
+        return TextStream(token_of, build_stages(self._decoder, self._clean_up), self._bytes_of)
+
+    def stream_before(
+        self, stop_strings: Sequence[str], prompt_ids: Sequence[int], skip_special_tokens: bool = True
+    ) -> TextBeforeStop:
+        """The same for a sequence behind a prompt that may end with a stop string, which is not to be shown."""
+        return TextBeforeStop(self.stream(skip_special_tokens), stop_strings, self.token_bytes_of, prompt_ids)
+
+    def token_pieces(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> list[str]:
+        """For each token its part of the text: joined, they are `decode`.
+
+        A character that several tokens make up belongs to the last of them, and a token that is not shown has none.
+        """
+        token_of = self._visible_token if skip_special_tokens else self._token
+        tokens = [token_of(token_id) for token_id in token_ids]
+        with FaultsAs(RequestFailed):
+            return pieces_of(tokens, lambda: build_stages(self._decoder, self._clean_up))
 
     def token_bytes(self) -> list[bytes]:
         """For every id of the vocabulary, what it adds in the middle of a text; an id without a token adds nothing.
@@ -165,12 +142,19 @@ class Text:
         decoding = Decoding(self._inside, self._clean_up)
         return spell_out(visible, special, decoding, lambda part: self.encode([part], add_special_tokens=False)[0])
 
-    def token_text(self, token_id: int) -> str:
-        """What one token adds in the middle of a text; bytes that are no text by themselves are U+FFFD."""
-        known = self._token_texts.get(token_id)
+    def token_bytes_of(self, token_id: int) -> bytes:
+        """What one token adds in the middle of a text; special tokens stand for their text, as in `token_bytes`."""
+        known = self._bytes_asked.get(token_id)
         if known is None:
-            known = self._token_texts[token_id] = self._bytes_of(self._token(token_id)).decode(errors="replace")
+            token = self._token(token_id)
+            known = self._bytes_of(token)
+            if token is not None:
+                self._bytes_asked[token_id] = known
         return known
+
+    def token_text(self, token_id: int) -> str:
+        """The same as text; bytes that are no text by themselves are U+FFFD."""
+        return self.token_bytes_of(token_id).decode(errors="replace")
 
     def render_chat(
         self,
@@ -202,13 +186,13 @@ class Text:
 
     def mark_texts(self, value: Any, field: str) -> Any:  # Any: JSON
         """The same for whatever else a template is given: tools, documents, variables. Raises InvalidRequest."""
-        with _FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
+        with FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             return self._control.mark(value)
 
     def encode_marked(self, prompt: str, add_special_tokens: bool = False) -> list[int]:
         """The token ids of a conversation that was marked and rendered. Raises InvalidRequest."""
         _check_unicode(prompt, "messages")
-        with _FaultsAs(lambda fault: invalid("messages", ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
+        with FaultsAs(lambda fault: invalid("messages", ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
             return self._control.encode(prompt, add_special_tokens)
 
     def heal(self, prompt_ids: list[int]) -> Healing:

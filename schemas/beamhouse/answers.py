@@ -33,7 +33,7 @@ class TopTokenAnswer(AnswerPart):
 
 
 class SequenceAnswer(AnswerPart):
-    """One sequence: its generated tokens, the end token included, and their text without special tokens.
+    """One sequence: its generated tokens, the end token included, and their text.
 
     `score` and `beam_indices` come with the modes that search with beams.
     """

@@ -149,6 +149,14 @@ class Outputs(Body):
     progress: bool | None = Field(
         default=None, description="Stream an event with the live hypotheses of each step of a beam search."
     )
+    skip_special_tokens: bool | None = Field(
+        default=None, description="Leave special tokens out of the text; true if not set."
+    )
+    include_stop_string: bool | None = Field(
+        default=None,
+        description="Whether the text keeps the stop string that ended it; true if not set. Else it ends before that, "
+        "and a stream holds back what may become one. Token ids stay what they are.",
+    )
     positions: Annotated[list[Position], *DISTINCT] | None = Field(
         default=None, description="Generated positions to keep of the tensors, counted from 0; all if not set."
     )

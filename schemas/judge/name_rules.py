@@ -115,3 +115,6 @@ def tokenizer(asked: Asked, facts: Facts) -> Iterator[Problem]:
     if asked.config.stop_strings is not None:
         message = "stop_strings need a tokenizer, and this model has none"
         yield Problem(PREFIX + "stop_strings", ProblemCode.NOT_SUPPORTED, message)
+    if asked.outputs.skip_special_tokens is False:
+        message = "skip_special_tokens is about text, and this model has no tokenizer to make any"
+        yield Problem("outputs.skip_special_tokens", ProblemCode.NO_TOKENIZER, message)

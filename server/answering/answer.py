@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from beamhouse.engine.link.messages import Finished, FinishReason, HypothesisUpdate, Timings, Tokens, TopToken
-from beamhouse.engine.text.tokenizer import Text, TextStream
+from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.answers import Answer, FinishReasonAnswer, SequenceAnswer, TimingsAnswer, Usage
 from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
 from beamhouse.schemas.words import FinishType
+from beamhouse.server.answering.showing import ShownText, live_text, open_text, rest_of
 from beamhouse.server.asking.translate import AcceptedRequest
 
 
@@ -18,7 +19,7 @@ class OutputRow:
     prompt_index: int
     index: int
     gained: Tokens
-    text_stream: TextStream | None
+    text_stream: ShownText | None
     pieces: list[str] = field(default_factory=list)
 
     @property
@@ -37,7 +38,7 @@ class OutputRow:
             return None
         piece = self.text_stream.push(tokens.token_ids)
         if tokens.finish_reason is not None:
-            piece += self.text_stream.finish()
+            piece += rest_of(self.text_stream, tokens.finish_reason)
         self.pieces.append(piece)
         return piece
 
@@ -113,13 +114,15 @@ def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -
     ]
 
 
-def say_progress(prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text: Text | None) -> ProgressEvent:
+def say_progress(
+    accepted: AcceptedRequest, prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text: Text | None
+) -> ProgressEvent:
     """How a beam search stands, in words."""
     return ProgressEvent(
         prompt_index=prompt_index,
         hypotheses=[
             HypothesisEvent(
-                text=text.decode(hypothesis.token_ids) if text is not None else None,
+                text=None if text is None else live_text(accepted, text, prompt_index, hypothesis.token_ids),
                 token_ids=hypothesis.token_ids,
                 score=hypothesis.score,
             )
@@ -132,10 +135,10 @@ def make_rows(accepted: AcceptedRequest, text: Text | None) -> list[OutputRow]:
     """The empty rows of an answer, those of one prompt adjacent."""
     return [
         OutputRow(
-            prompt // accepted.num_copies,
-            prompt * accepted.num_rows + row,
-            Tokens(row),
-            text.stream() if text is not None else None,
+            prompt_index=prompt // accepted.num_copies,
+            index=prompt * accepted.num_rows + row,
+            gained=Tokens(row),
+            text_stream=None if text is None else open_text(accepted, text, prompt),
         )
         for prompt in range(len(accepted.submissions))
         for row in range(accepted.num_rows)

@@ -130,7 +130,7 @@ class Run:
     async def _progress(self, prompt_index: int, hypotheses: list[HypothesisUpdate]) -> ProgressEvent:
         """Whole hypotheses are decoded at every step, too much for the event loop."""
         return await anyio.to_thread.run_sync(
-            say_progress, prompt_index, hypotheses, self.model.text, limiter=self.service.limiter
+            say_progress, self.accepted, prompt_index, hypotheses, self.model.text, limiter=self.service.limiter
         )
 
     async def _answer(self) -> Answer:

@@ -89,27 +89,31 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_every_mode_answers_at_once_as_it_does_alone(http: httpx.AsyncClient) -> None:
-    async def ask(mode: str, is_stream: bool) -> list[dict[str, Any]]:
-        config = MODES[mode].get("generation_config", {}) | {"max_new_tokens": 20}
-        body = {"inputs": "Once upon a time", "mode": mode} | MODES[mode] | {"generation_config": config}
-        if not is_stream:
-            return (await http.post("/generate", json=body)).json()["sequences"]
-        async with http.stream("POST", "/generate", json=body | {"stream": True}) as response:
-            received = [event for _, *event in events([(0.0, await response.aread())])]
-        pieces: dict[int, str] = {}
-        for name, data in received:
-            if name in ("token", "tokens"):
-                pieces[data["sequence"]] = pieces.get(data["sequence"], "") + data["text"]
-        sequences = received[-1][1]["sequences"]
-        assert [pieces.get(sequence["index"], "") for sequence in sequences] == [one["text"] for one in sequences]
-        return sequences
+async def ask_mode(
+    http: httpx.AsyncClient, mode: str, is_stream: bool, stop_strings: list[str] | None = None, **more: Any
+) -> list[dict[str, Any]]:
+    """The sequences of an answer; those of a stream are the same as its pieces."""
+    config = MODES[mode].get("generation_config", {}) | {"max_new_tokens": 20, "stop_strings": stop_strings}
+    body = {"inputs": "Once upon a time", "mode": mode} | MODES[mode] | {"generation_config": config} | more
+    if not is_stream:
+        return (await http.post("/generate", json=body)).json()["sequences"]
+    async with http.stream("POST", "/generate", json=body | {"stream": True}) as response:
+        received = [event for _, *event in events([(0.0, await response.aread())])]
+    pieces: dict[int, str] = {}
+    for name, data in received:
+        if name in ("token", "tokens"):
+            pieces[data["sequence"]] = pieces.get(data["sequence"], "") + data["text"]
+    sequences = received[-1][1]["sequences"]
+    assert [pieces.get(sequence["index"], "") for sequence in sequences] == [one["text"] for one in sequences]
+    return sequences
 
-    alone = {mode: await ask(mode, is_stream=False) for mode in MODES}
+
+async def test_every_mode_answers_at_once_as_it_does_alone(http: httpx.AsyncClient) -> None:
+    alone = {mode: await ask_mode(http, mode, is_stream=False) for mode in MODES}
     together: dict[tuple[str, bool], list[dict[str, Any]]] = {}
 
     async def keep(mode: str, is_stream: bool) -> None:
-        together[mode, is_stream] = await ask(mode, is_stream)
+        together[mode, is_stream] = await ask_mode(http, mode, is_stream)
 
     async with anyio.create_task_group() as group:
         for mode in MODES:
@@ -118,6 +122,22 @@ async def test_every_mode_answers_at_once_as_it_does_alone(http: httpx.AsyncClie
     for (mode, _), sequences in together.items():
         assert [one["token_ids"] for one in sequences] == [one["token_ids"] for one in alone[mode]], mode
     assert "dragon" in together["constrained_beam_search", True][0]["text"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_text_ends_before_its_stop_string_in_every_mode(http: httpx.AsyncClient, mode: str) -> None:
+    stop_strings, outputs = [" wa", "th", "e w", "."], {"include_stop_string": False}
+    kept = await ask_mode(http, mode, False, stop_strings)
+    for is_stream in (False, True):
+        cut = await ask_mode(http, mode, is_stream, stop_strings, outputs=outputs)
+        for with_it, without in zip(kept, cut, strict=True):
+            reason = with_it["finish_reason"]
+            end = with_it["text"].index(reason["stop_string"]) if reason["type"] == "stop_string" else None
+            assert without["text"] == with_it["text"][:end]
+            assert {**without, "text": ""} == {**with_it, "text": ""}
+    # The phrase comes so late that its search ends by length.
+    is_stopped = any(sequence["finish_reason"]["type"] == "stop_string" for sequence in kept)
+    assert is_stopped or mode == "constrained_beam_search"
 
 
 async def test_fifty_clients_at_once_share_steps(http: httpx.AsyncClient) -> None:
