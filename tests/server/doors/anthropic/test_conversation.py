@@ -5,7 +5,8 @@ import pytest
 from beamhouse.schemas.anthropic.messages import CountTokensRequest
 from beamhouse.schemas.beamhouse.conversation import Conversation
 from beamhouse.schemas.pydantic_problems import explain
-from beamhouse.server.doors.anthropic.conversation import conversation_of, message_names, tool_names, tools_of
+from beamhouse.server.asking.turns import message_names
+from beamhouse.server.doors.anthropic.conversation import conversation_of, tool_names, tools_of
 
 
 def text(said: str) -> dict[str, object]:
