@@ -8,11 +8,10 @@ from beamhouse.schemas.beamhouse.body import Body, text_kind
 from beamhouse.schemas.beamhouse.generate import (
     MAX_GRAMMAR_CHARS,
     MAX_TOP_TOKENS,
-    Beside,
     object_kind,
 )
+from beamhouse.schemas.beamhouse.own_fields import ClientName, OwnFields
 from beamhouse.schemas.generation.bounds import (
-    MAX_INT,
     MAX_PHRASES,
     MAX_STOP_STRINGS,
     AtLeastOne,
@@ -23,8 +22,6 @@ from beamhouse.schemas.generation.bounds import (
     StopString,
     TokenIds,
 )
-from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.fields import GenerationFields
 
 StopStrings = Annotated[
     Annotated[StopString, Tag("text")]
@@ -41,7 +38,6 @@ Choices = Annotated[
 ]
 GrammarText = Annotated[str, Field(max_length=MAX_GRAMMAR_CHARS)]
 NumTop = Annotated[int, Field(ge=0, le=MAX_TOP_TOKENS)]
-ClientName = Annotated[str, Field(max_length=512)]
 TokenNumber = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
 
 
@@ -63,27 +59,15 @@ class StructuredOutputs(Body):
     grammar: GrammarText | None = Field(default=None, description="What this Lark grammar derives.")
 
 
-class SamplingFields(Beside, GenerationFields):
-    """How to continue a prompt.
-
-    Every field of `generate()` may stand in the body by its own name, or in `generation_config`; where OpenAI's
-    protocol means something else by a name, its meaning holds in the body.
-    """
+class SamplingFields(OwnFields):
+    """How to continue a prompt, in OpenAI's words and in ours."""
 
     not_supported: ClassVar[frozenset[str]] = frozenset({"bad_words", "prompt_embeds", "logprob_token_ids", "adapter"})
 
-    model: ClientName | None = None
-    """The served model, whatever stands here, unless the server is strict about it."""
-    generation_config: GenerationConfig | None = None
-    """Fields of `generate()`, as an object or as its JSON text; the same field in the body must not differ."""
-    stream: bool | None = None
-    """Answer in pieces, as server-sent events."""
     stream_options: StreamOptions | None = None
     """What a stream holds beside its pieces."""
 
     # OpenAI's own
-    temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    """Divides the scores before a token is drawn; 0 draws none: the likeliest one is taken. Not set: 1."""
     max_tokens: AtLeastZero | None = None
     """Most tokens after the prompt."""
     n: Beams | None = None
@@ -108,8 +92,6 @@ class SamplingFields(Beside, GenerationFields):
     """There is one tier."""
 
     # vLLM's and llama.cpp's
-    top_k: Annotated[int, Field(ge=-1, le=MAX_INT)] | None = None
-    """Sampling keeps the k best tokens, 0 and -1 are off; in contrastive search the number of candidates."""
     min_tokens: AtLeastZero | None = None
     """A choice cannot end before it has so many tokens."""
     use_beam_search: bool | None = None

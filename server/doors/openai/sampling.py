@@ -1,27 +1,26 @@
-"""What the fields that all bodies of OpenAI's protocol share ask for in our own words: pure functions.
-
-The API has defaults of its own: it draws, at temperature 1 from all tokens, unless it is told otherwise. What it has no
-word for, the model's own file says.
-"""
+"""What the fields that all bodies of OpenAI's protocol share ask for in our own words: pure functions."""
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.beamhouse.generate import Beside, Outputs
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.defaults import only_with
 from beamhouse.schemas.generation.model_rules import PREFIX
-from beamhouse.schemas.generation.modes import GenerationMode, mode_of
-from beamhouse.schemas.generation.resolution import merge
 from beamhouse.schemas.generation.resolved import ends_of
 from beamhouse.schemas.openai.sampling import SamplingFields
 from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.asking.drawing import (
+    DO_SAMPLE,
+    MAX_NEW_TOKENS,
+    NUM_RETURNED,
+    STOP_STRINGS,
+    decide_drawing,
+    decide_stop_string,
+    gather_own,
+    mode_with,
+)
 from beamhouse.server.asking.gathering import Gathering
 from beamhouse.server.doors.openai.constraints import gather_constraint
 
-DO_SAMPLE = f"{PREFIX}do_sample"
 NUM_BEAMS = f"{PREFIX}num_beams"
-NUM_RETURNED = f"{PREFIX}num_return_sequences"
 ENDS = f"{PREFIX}eos_token_id"
-MAX_NEW_TOKENS, MAX_LENGTH = f"{PREFIX}max_new_tokens", f"{PREFIX}max_length"
 RENAMED = {
     "max_tokens": MAX_NEW_TOKENS,
     "min_tokens": f"{PREFIX}min_new_tokens",
@@ -29,14 +28,8 @@ RENAMED = {
     "truncate_prompt_tokens": "truncate",
     "add_special_tokens": "add_special_tokens",
     "skip_special_tokens": "outputs.skip_special_tokens",
-    "stream": "stream",
 }
 """Fields whose values mean the same in ours."""
-OWN_MEANING = ("temperature", "top_k")
-"""Fields of `generate()` that mean something else in the body."""
-DRAWING = frozenset(only_with("do_sample"))
-PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE, GenerationMode.ASSISTED_GENERATION)
-DRAWN = (GenerationMode.SAMPLE, GenerationMode.BEAM_SAMPLE, GenerationMode.ASSISTED_GENERATION)
 
 
 def gather_sampling(body: SamplingFields, file: GenerationConfig) -> Gathering:
@@ -51,6 +44,8 @@ def gather_sampling(body: SamplingFields, file: GenerationConfig) -> Gathering:
     gather_constraint(asked, body)
     if body.use_beam_search:
         asked.put(NUM_BEAMS, body.best_of or body.n, "best_of" if body.best_of else "n")
+        if asked.get(DO_SAMPLE) is None:
+            asked.settle(DO_SAMPLE, False, "use_beam_search")
     decide_drawing(asked, body, file)
     decide_number(asked, body, file)
     if body.stream_options is not None and not body.stream:
@@ -59,22 +54,12 @@ def gather_sampling(body: SamplingFields, file: GenerationConfig) -> Gathering:
 
 
 def gather_fields(asked: Gathering, body: SamplingFields) -> None:
-    """What stands in the body or in its configuration by a name that is ours, or only called otherwise."""
-    for name, value in body.set_fields().items():
-        if name not in OWN_MEANING:
-            asked.put(PREFIX + name, value, name)
-    if body.top_k is not None:
-        asked.put(f"{PREFIX}top_k", max(0, body.top_k), "top_k")
-    if body.generation_config is not None:
-        for name, value in body.generation_config.set_fields().items():
-            asked.put(PREFIX + name, value, PREFIX + name)
-    for name in Beside.model_fields:
-        if name != "outputs":
-            asked.put(name, getattr(body, name), name)
+    """What stands in the body by a name that is ours, or only called otherwise."""
+    gather_own(asked, body)
     for name, place in RENAMED.items():
         asked.put(place, getattr(body, name), name)
     if body.stop:
-        asked.put(f"{PREFIX}stop_strings", body.stop, "stop")
+        asked.put(STOP_STRINGS, body.stop, "stop")
     if body.logit_bias:
         bias = [([int(token_id)], weight) for token_id, weight in body.logit_bias.items()]
         asked.put(f"{PREFIX}sequence_bias", bias, "logit_bias")
@@ -82,12 +67,8 @@ def gather_fields(asked: Gathering, body: SamplingFields) -> None:
 
 def gather_outputs(asked: Gathering, body: SamplingFields) -> None:
     """What is to be told. A stop string is no part of the text unless it is asked for."""
-    if body.outputs is not None:
-        for name in Outputs.model_fields:
-            asked.put(f"outputs.{name}", getattr(body.outputs, name), f"outputs.{name}")
     asked.put("outputs.include_stop_string", body.include_stop_str_in_output, "include_stop_str_in_output")
-    if asked.get("outputs.include_stop_string") is None:
-        asked.settle("outputs.include_stop_string", False, "include_stop_str_in_output")
+    decide_stop_string(asked, "include_stop_str_in_output")
     if body.prompt_logprobs is not None:
         asked.put("outputs.prompt_logprobs", True, "prompt_logprobs")
         asked.put("outputs.prompt_top_n_tokens", body.prompt_logprobs or None, "prompt_logprobs")
@@ -114,47 +95,6 @@ def gather_ends(asked: Gathering, body: SamplingFields, file: GenerationConfig) 
     if body.stop_token_ids:
         known = ends_of(file.eos_token_id if asked.get(ENDS) is None else asked.get(ENDS))
         asked.settle(ENDS, list(dict.fromkeys([*known, *body.stop_token_ids])), "stop_token_ids")
-
-
-def decide_drawing(asked: Gathering, body: SamplingFields, file: GenerationConfig) -> None:
-    """Whether tokens are drawn, and from which.
-
-    Temperature 0 draws none, and `do_sample` always wins. Else a request that asks for another mode than the plain ones
-    and says nothing of drawing draws none, as `generate()` would not; where the model's file alone asks for such a
-    mode, it also says whether to draw. Everything else draws as the API does.
-    """
-    if body.temperature == 0:
-        asked.put(DO_SAMPLE, False, "temperature")
-    else:
-        asked.put(f"{PREFIX}temperature", body.temperature, "temperature")
-    if asked.get(DO_SAMPLE) is None and (is_drawn := draws(asked, body, file)) is not None:
-        asked.settle(DO_SAMPLE, is_drawn, "do_sample")
-    if asked.get(DO_SAMPLE):
-        for name, value in (("temperature", 1.0), ("top_p", 1.0), ("top_k", file.top_k or 0)):
-            if asked.get(PREFIX + name) is None:
-                asked.settle(PREFIX + name, value, name)
-
-
-def draws(asked: Gathering, body: SamplingFields, file: GenerationConfig) -> bool | None:
-    """What a request without `do_sample` means; None: what the model's file says."""
-    said = {name for name in DRAWING if asked.get(PREFIX + name) is not None}
-    if asked.get(f"{PREFIX}penalty_alpha"):
-        said.discard("top_k")  # the number of candidates there
-    if body.use_beam_search:
-        return False
-    if said:
-        return True
-    if body.mode is not None:
-        return body.mode in DRAWN
-    if body.force_words or mode_with(asked, GenerationConfig()) not in PLAIN:
-        return False
-    return True if mode_with(asked, file) in PLAIN else None
-
-
-def mode_with(asked: Gathering, file: GenerationConfig) -> GenerationMode:
-    """The mode that would run after a model's file."""
-    own = GenerationConfig().model_copy(update=asked.within(PREFIX.removesuffix(".")))
-    return mode_of(merge(own, file, prompt_len=1, context_len=None), asked.get("assistant_model"))
 
 
 def decide_number(asked: Gathering, body: SamplingFields, file: GenerationConfig) -> None:
