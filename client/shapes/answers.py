@@ -22,7 +22,7 @@ class TopTokenAnswer(TypedDict):
 
     token_id: int
     text: NotRequired[str | None]
-    logprob: float
+    logprob: float | None
 
 
 class SequenceAnswer(TypedDict):

@@ -122,6 +122,8 @@ class GenerationConfig(TypedDict, total=False):
     diversity_penalty: float | None
     repetition_penalty: float | None
     encoder_repetition_penalty: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
     length_penalty: float | None
     no_repeat_ngram_size: int | None
     bad_words_ids: list[list[int]] | None

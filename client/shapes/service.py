@@ -122,7 +122,7 @@ class ModelAnswer(TypedDict):
 
     name: str
     model_id: str
-    revision: str | None
+    revision: NotRequired[str | None]
     model_type: str
     dtype: str
     device: str
@@ -147,6 +147,11 @@ class RequestLimits(TypedDict):
     max_rows: int
     max_beams: int
     max_prompts: int
+    max_sequences: int
+    max_stop_strings: int
+    max_top_tokens: int
+    max_prompt_tokens: int
+    max_total_tokens: int
     max_prompt_bytes: int
     max_body_bytes: int
     max_tensor_bytes: int
