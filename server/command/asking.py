@@ -1,14 +1,25 @@
 """The commands that ask: a server by its address, or a model on this machine."""
 
 import json
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
 from beamhouse.config.settings import KEYS, load
+from beamhouse.engine.link.child import Child
 from beamhouse.server.command.arguments import AsJson, ConfigFile, given, read_texts
 from beamhouse.server.command.failures import CommandFailed
-from beamhouse.server.command.options import detection_fields_of, detection_options, setting_options, with_options
+from beamhouse.server.command.options import (
+    detection_fields_of,
+    detection_options,
+    generation_config_of,
+    generation_options,
+    request_fields_of,
+    request_options,
+    setting_options,
+    with_options,
+)
 from beamhouse.server.command.tables import print_table
 
 OF_A_DETECTION = ("model", "revision", "cache_dir", "watermarks", "default_watermark")
@@ -29,8 +40,8 @@ def detect(
     chosen, read = given(options), read_texts(texts)
     body = {"inputs": read, **detection_fields_of(chosen)}
     settings = {key: value for key, value in chosen.items() if key in KEYS}
-    if url is not None and settings:
-        raise CommandFailed(f"the server at --url has its own model and watermarks; leave out {', '.join(settings)}")
+    if url is not None:
+        refuse_settings(settings, url)
     found = detection.detect_at(url, body) if url else detection.detect_here(load(settings, config), body)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -41,4 +52,40 @@ def detect(
         print(line)
 
 
-COMMANDS = (detect,)
+@with_options([*request_options(), *generation_options(), *setting_options("model", "engine")])
+def chat(
+    where: Annotated[
+        str | None, typer.Argument(metavar="[URL or MODEL]", help="A server's address; else a directory or Hub id.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="What the model is told before the conversation.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No turns: the model goes on behind what you write.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Reproduces each answer.")] = None,
+    config: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Talk with a model in this terminal; /help inside lists what can be set."""
+    is_url = where is not None and where.startswith(("http://", "https://"))
+    chosen = given(options, None if is_url else where)
+    beside = request_fields_of(chosen) | ({} if seed is None else {"seed": seed})
+    settings = {key: value for key, value in chosen.items() if key in KEYS}
+    fields = generation_config_of({key: value for key, value in chosen.items() if key not in KEYS.keys() | beside})
+    if is_url:
+        refuse_settings(settings, str(where))
+        from beamhouse.server.command.chat import begin
+
+        begin.with_server(str(where), begin.Opening(plain, system, fields, beside))
+        return
+    in_force = load(settings, config)
+    with closing(Child()) as child:
+        from beamhouse.server.command.chat import begin
+
+        begin.with_model(in_force, child, begin.Opening(plain, system, fields, beside))
+
+
+def refuse_settings(settings: dict[str, Any], url: str) -> None:
+    """Raises CommandFailed for settings that another process has."""
+    if settings:
+        raise CommandFailed(f"the server at {url} has its own settings; leave out {', '.join(settings)}")
+
+
+COMMANDS = (chat, detect)

@@ -22,7 +22,7 @@ from beamhouse.server.service import Service
 
 @dataclass(frozen=True, slots=True)
 class LocalRequest:
-    """A body for `POST /generate`, and where the pieces of its text go while they come."""
+    """A body for `POST /generate`, and where the text of its first sequence goes piece by piece, as it comes."""
 
     body: dict[str, Any]
     show: Callable[[str], None]
@@ -57,7 +57,8 @@ async def answer(service: Service, request: LocalRequest) -> Any:
             async for event in (event async for events in run.events() for event in events):
                 match event:
                     case TokenEvent() | TokensEvent():
-                        request.show(event.text or "")
+                        if event.sequence == 0:
+                            request.show(event.text or "")
                     case Answer():
                         return json.loads(run.answer_json(event))
                     case ProblemJson():
