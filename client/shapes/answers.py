@@ -26,7 +26,7 @@ class TopTokenAnswer(TypedDict):
 
 
 class SequenceAnswer(TypedDict):
-    """One sequence: its generated tokens, the end token included, and their text without special tokens."""
+    """One sequence: its generated tokens, the end token included, and their text."""
 
     prompt_index: int
     index: int

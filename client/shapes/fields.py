@@ -111,6 +111,8 @@ class Outputs(TypedDict, total=False):
     tensors: Literal["json", "base64", "safetensors"] | None
     watermark_flags: bool | None
     progress: bool | None
+    skip_special_tokens: bool | None
+    include_stop_string: bool | None
     positions: list[int] | None
     layers: list[int] | None
 
@@ -124,7 +126,6 @@ class GenerateFields(TypedDict, total=False):
     chat_template_kwargs: dict[str, Any] | None
     add_generation_prompt: bool | None
     continue_final_message: bool | None
-    generation_config: GenerationConfig | str | None
     negative_prompt: str | list[str] | None
     negative_prompt_ids: list[int] | list[list[int]] | None
     negative_prompt_attention_mask: list[int] | list[list[int]] | None
@@ -140,6 +141,9 @@ class GenerateFields(TypedDict, total=False):
     priority: int | None
     deadline_s: float | None
     cache_salt: str | None
+    generation_config: GenerationConfig | str | None
+    copies: int | None
+    fill_context: bool | None
 
 
 class ScorePair(TypedDict):

@@ -23,6 +23,7 @@ ErrorCode = Literal[
     "unsupported_media_type",
     "unsupported_encoding",
     "not_found",
+    "unknown_model",
     "method_not_allowed",
     "http_error",
     "too_many_connections",
@@ -38,6 +39,7 @@ ErrorCode = Literal[
 
 ProblemCode = Literal[
     "out_of_range",
+    "context_exceeded",
     "conflict",
     "not_supported",
     "unknown_field",
