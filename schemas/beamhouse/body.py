@@ -84,6 +84,10 @@ MaskOrMasks = Annotated[
 ]
 
 
+AddSpecialTokens = Annotated[
+    bool | None,
+    Field(description="Add what the tokenizer puts around a prompt; if not set to texts, and not to messages."),
+]
 Priority = Annotated[int | None, Field(ge=-(2**31), lt=2**31, description="Higher ones leave the queue first.")]
 Deadline = Annotated[
     float | None,

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from beamhouse.schemas.beamhouse.body import (
     MAX_LISTED,
+    AddSpecialTokens,
     AnyTokenIds,
     Body,
     CacheSalt,
@@ -241,6 +242,10 @@ class GenerateRequest(Beside, Conversation):
     generation_config: ConfigOrName | None = Field(
         default=None, description="An object, its JSON as a string, or the name of a stored configuration."
     )
+    add_special_tokens: AddSpecialTokens = None
+    truncate: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        default=None, description="Keep only the last so many tokens of each prompt."
+    )
     copies: Beams | None = Field(
         default=None,
         description="Continue each prompt so many times, each by itself; of a `seed`, each copy has the next number.",
@@ -253,6 +258,17 @@ class GenerateRequest(Beside, Conversation):
     stream: bool | None = Field(
         default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."
     )
+
+    @model_validator(mode="after")
+    def check_special_tokens(self) -> Self:
+        given = self.inputs if isinstance(self.inputs, list) else []
+        has_text = (
+            self.messages is not None or isinstance(self.inputs, str) or any(isinstance(one, str) for one in given)
+        )
+        if self.add_special_tokens and not has_text:
+            message = "add_special_tokens goes with texts and messages; token ids are taken as they are"
+            raise PydanticCustomError(ProblemCode.CONFLICT, "{message}", {"message": message})
+        return self
 
     @property
     def given_names(self) -> Mapping[str, str]:

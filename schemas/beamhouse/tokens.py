@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from beamhouse.schemas.beamhouse.body import MAX_LISTED, AnyTokenIds, Body, TextOrTexts, ids_kind
+from beamhouse.schemas.beamhouse.body import MAX_LISTED, AddSpecialTokens, AnyTokenIds, Body, TextOrTexts, ids_kind
 from beamhouse.schemas.beamhouse.conversation import Conversation
 from beamhouse.schemas.words import ProblemCode
 
@@ -14,10 +14,7 @@ class TokenizeRequest(Conversation):
     """A text, several, or a conversation for the model's chat template."""
 
     inputs: TextOrTexts | None = None
-    add_special_tokens: bool | None = Field(
-        default=None,
-        description="Add what the tokenizer puts around a text; true for texts, false for messages.",
-    )
+    add_special_tokens: AddSpecialTokens = None
 
     @model_validator(mode="after")
     def check_one(self) -> "TokenizeRequest":

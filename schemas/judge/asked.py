@@ -27,6 +27,7 @@ class Prompt:
     """The tokens of one prompt, and the dotted path of the field they came from.
 
     num_unknown: tokens that are counted, without anybody knowing which. copy: how many there are of it before this one.
+    num_dropped: tokens in front that the request has cut off.
     """
 
     token_ids: list[int]
@@ -34,6 +35,7 @@ class Prompt:
     negative: NegativePrompt | None = None
     num_unknown: int = 0
     copy: int = 0
+    num_dropped: int = 0
 
     @property
     def num_tokens(self) -> int:

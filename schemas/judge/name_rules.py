@@ -14,11 +14,12 @@ WATERMARK = PREFIX + "watermarking_config"
 CONSTRAINT = "prefix_allowed_tokens"
 
 
-def ids_outside(token_ids: list[int], field: str, num_ids: int) -> Iterator[Problem]:
-    """A problem for the first id that there is not. num_ids: of the vocabulary."""
+def ids_outside(token_ids: list[int], field: str, num_ids: int, first: int = 0) -> Iterator[Problem]:
+    """A problem for the first id that there is not. num_ids: of the vocabulary. first: the place of the first id."""
     if token_ids and max(token_ids) >= num_ids:
-        position = next(index for index, token_id in enumerate(token_ids) if token_id >= num_ids)
-        message = f"{field}[{position}] is {token_ids[position]}; allowed: 0 <= id < {num_ids}"
+        index = next(index for index, token_id in enumerate(token_ids) if token_id >= num_ids)
+        position = first + index
+        message = f"{field}[{position}] is {token_ids[index]}; allowed: 0 <= id < {num_ids}"
         yield Problem(f"{field}.{position}", ProblemCode.OUT_OF_RANGE, message)
 
 
@@ -43,7 +44,7 @@ def draft_model(asked: Asked, facts: Facts) -> Iterator[Problem]:
 
 def prompt_ids(asked: Asked, facts: Facts) -> Iterator[Problem]:
     for prompt in asked.prompts:
-        yield from ids_outside(prompt.token_ids, prompt.field, facts.info.vocab_size)
+        yield from ids_outside(prompt.token_ids, prompt.field, facts.info.vocab_size, prompt.num_dropped)
 
 
 def constraint(asked: Asked, facts: Facts) -> Iterator[Problem]:

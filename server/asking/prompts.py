@@ -18,13 +18,19 @@ from beamhouse.server.service import Model, Service
 async def read_prompts(service: Service, model: Model, body: GenerateRequest, bos_token_id: int | None) -> list[Prompt]:
     """All prompts of a request, at least one, none empty. Raises InvalidRequest."""
     if body.inputs is not None:
-        prompts = await read_inputs(service, model, body.inputs)
+        prompts = await read_inputs(service, model, body.inputs, body.add_special_tokens is not False)
     elif body.messages is not None:
-        prompts = [Prompt(await encode_chat(service, model, body), "messages")]
+        prompts = [Prompt(await encode_chat(service, model, body, bool(body.add_special_tokens)), "messages")]
     else:
         prompts = [Prompt(start_ids(bos_token_id), "inputs")]
     check_filled(prompts)
-    return prompts
+    return prompts if body.truncate is None else [truncated(prompt, body.truncate) for prompt in prompts]
+
+
+def truncated(prompt: Prompt, num_tokens: int) -> Prompt:
+    """The last tokens of a prompt."""
+    kept = prompt.token_ids[-num_tokens:]
+    return replace(prompt, token_ids=kept, num_dropped=len(prompt.token_ids) - len(kept))
 
 
 async def read_inputs(service: Service, model: Model, inputs: Inputs, add_special_tokens: bool = True) -> list[Prompt]:
