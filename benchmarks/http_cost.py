@@ -1,25 +1,32 @@
 """What the HTTP process costs: its CPU time per streamed token, and the tokens/s that are left of the engine's.
 
     python -m benchmarks.http_cost [--streams 1 8 32] [--step-ms 20 0] [--rounds 3] [--json FILE]
+    python -m benchmarks.http_cost --doors [--streams 32] [--rounds 7]
 
 First against an engine that gives tokens at a set pace and does nothing else, with and without what a request can ask
 for beside its tokens. Then the built-in model, behind HTTP and alone in this process, alternating; the server has its
 usual number of threads, and so has the engine alone. Last, what both processes burn while nobody asks.
+
+With `--doors`, what the same streams cost at each of the doors: all of them in every round, in turns, each as a share
+of the native one of the same round.
 """
 
 import argparse
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from beamhouse.config.settings import load
 from beamhouse.engine.build import build
 from beamhouse.engine.link.messages import Submission
+from beamhouse.engine.loading.files import BUILTIN_FILES
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
@@ -28,8 +35,9 @@ from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show, write_json
 from benchmarks.serving.dialects import Native
+from benchmarks.serving.doors import DOORS, AtDoor
 from benchmarks.serving.processes import Running, family, serve_module, started_module
-from benchmarks.serving.wire import drive
+from benchmarks.serving.wire import Dialect, drive
 
 SETTLE_S = 0.02
 WAIT_S = 60.0
@@ -66,6 +74,7 @@ class HttpCostOptions:
     prompt_tokens: int
     rounds: int
     seed: int
+    doors: bool
     json: Path | None
 
 
@@ -82,8 +91,30 @@ class Cost:
     alone_tokens_per_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DoorCost:
+    """Medians over the rounds, and of the shares of the native door of the same round.
+
+    share, cpu_share: of tokens/s, and of the CPU time that the HTTP process takes for a token.
+    """
+
+    door: str
+    streams: int
+    tokens_per_s: float
+    us_per_token: float
+    share: float
+    cpu_share: float
+
+
 def main() -> None:
     options = read_options()
+    if options.doors:
+        show_doors(options)
+    else:
+        show_http(options)
+
+
+def show_http(options: HttpCostOptions) -> None:
     costs: list[Cost] = []
     for step_ms in options.step_ms:
         pace = f"{step_ms:g} ms a step" if step_ms else "as fast as it can"
@@ -96,9 +127,19 @@ def main() -> None:
     with started_module(*serve_module({}), wait_s=WAIT_S) as running:
         costs += [compare(options, running, alone, n) for n in options.streams]
         idle = idle_shares(running)
-    facts = {"settings": options, "cpu": cpu_name(), "CPU share at rest": idle}
+    tell(options, {"CPU share at rest": idle}, table(costs), costs)
+
+
+def show_doors(options: HttpCostOptions) -> None:
+    with started_module(*serve_module({}), wait_s=WAIT_S) as running:
+        costs = [cost for number in options.streams for cost in compare_doors(options, running, number)]
+    tell(options, {}, door_table(costs), costs)
+
+
+def tell(options: HttpCostOptions, more: dict[str, Any], written: str, costs: Sequence[Cost | DoorCost]) -> None:
+    facts = {"settings": options, "cpu": cpu_name(), **more}
     show(facts)
-    print(table(costs))
+    print(written)
     if options.json:
         write_json(options.json, facts | {"settings": str(options)}, [asdict(cost) for cost in costs])
 
@@ -111,6 +152,7 @@ def read_options(arguments: Sequence[str] | None = None) -> HttpCostOptions:
     parser.add_argument("--prompt-tokens", type=positive, default=16)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
+    parser.add_argument("--doors", action="store_true", help="only what each door costs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     return HttpCostOptions(**vars(parser.parse_args(arguments)))
 
@@ -148,11 +190,34 @@ def compare(options: HttpCostOptions, running: Running, alone: Engine, num_strea
     return Cost("built-in", "text", num_streams, served, median(costs[1:]) * 1e6, per_request * 1e3, own)
 
 
+def compare_doors(options: HttpCostOptions, running: Running, num_streams: int) -> list[DoorCost]:
+    """Every door once in each round, on prompts of its own, another one first each time; round 0 does not count."""
+    tokenizer = Tokenizer.from_file(str(BUILTIN_FILES / "tokenizer.json"))
+    rounds: list[dict[str, tuple[float, float]]] = []
+    for number in range(options.rounds + 1):
+        found: dict[str, tuple[float, float]] = {}
+        for place in range(len(DOORS)):
+            index = (number + place) % len(DOORS)
+            asked = lanes(options, num_streams, number * len(DOORS) + index, options.new_tokens)
+            found[DOORS[index].name] = one_round(running, AtDoor(DOORS[index], tokenizer), asked)
+        rounds.append(found)
+    return [door_cost(door.name, num_streams, rounds[1:]) for door in DOORS]
+
+
+def door_cost(name: str, num_streams: int, rounds: Sequence[Mapping[str, tuple[float, float]]]) -> DoorCost:
+    """rounds: by door tokens/s, and the CPU seconds of the HTTP process for each token."""
+    native = DOORS[0].name
+    rates, costs = zip(*(found[name] for found in rounds), strict=True)
+    shares = [found[name][0] / found[native][0] for found in rounds]
+    cpu_shares = [found[name][1] / found[native][1] for found in rounds]
+    return DoorCost(name, num_streams, median(rates), median(costs) * 1e6, median(shares), median(cpu_shares))
+
+
 def lanes(options: HttpCostOptions, num_streams: int, number: int, num_new: int) -> Lanes:
     return [[Ask(prompt, num_new)] for prompt in prompts(options, num_streams, number)]
 
 
-def one_round(running: Running, dialect: Detailed, asked: Lanes) -> tuple[float, float]:
+def one_round(running: Running, dialect: Dialect, asked: Lanes) -> tuple[float, float]:
     """Tokens/s of all streams together, and the CPU seconds of the HTTP process for each token."""
     before = cpu_s(running.pid)
     answers = drive(running.port, dialect, asked)
@@ -201,6 +266,14 @@ def table(costs: Sequence[Cost]) -> str:
             alone, share = f"{cost.alone_tokens_per_s:.0f}", f"{cost.tokens_per_s / cost.alone_tokens_per_s:.1%}"
         figures = [f"{cost.tokens_per_s:.0f}", alone, share, f"{cost.us_per_token:.0f}", f"{cost.ms_per_request:.1f}"]
         lines.append([cost.engine, cost.details, str(cost.streams), *figures])
+    return markdown(lines)
+
+
+def door_table(costs: Sequence[DoorCost]) -> str:
+    lines = [["door", "streams", "tokens/s", "of native", "µs/token", "of native"]]
+    for cost in costs:
+        figures = [f"{cost.tokens_per_s:.0f}", f"{cost.share:.1%}", f"{cost.us_per_token:.0f}", f"{cost.cpu_share:.2f}"]
+        lines.append([cost.door, str(cost.streams), *figures])
     return markdown(lines)
 
 
