@@ -83,6 +83,11 @@ def right_drafts() -> AbstractContextManager[Any]:
     return patch.object(AssistedCandidateGenerator, "get_candidates", _from_the_start)
 
 
+def steady_threshold() -> AbstractContextManager[Any]:
+    """While this lasts the library never moves `assistant_confidence_threshold`, as without scikit-learn."""
+    return patch("transformers.generation.candidate_generator.is_sklearn_available", lambda: False)
+
+
 def generate_assisted(
     family: str,
     prompt_ids: list[int],
@@ -105,7 +110,7 @@ def generate_assisted(
     torch.manual_seed(seed)
     try:
         context = right_drafts() if is_mended else nullcontext()
-        with torch.inference_mode(), penalized(family, fields, len(prompt_ids)), context:
+        with torch.inference_mode(), penalized(family, fields, len(prompt_ids)), context, steady_threshold():
             out = model.generate(
                 torch.tensor([prompt_ids]),
                 generation_config=library_config(fields),
