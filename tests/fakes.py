@@ -16,6 +16,7 @@ from beamhouse.engine.link.messages import (
     Finished,
     FinishReason,
     HypothesisUpdate,
+    LikelyTokens,
     Load,
     Ranking,
     RequestOutputs,
@@ -196,7 +197,19 @@ class FakeEngine:
             accepted_tokens=3 if submission.config.assistant_model else 0,
             tensors=tensors,
             prompt_logprobs=[None, *(-float(n) for n in range(1, count))] if submission.wanted.prompt_logprobs else [],
+            prompt_top_tokens=likely_tokens(count - 1, submission.wanted.prompt_top_n_tokens),
         )
+
+
+def likely_tokens(num_positions: int, width: int) -> LikelyTokens | None:
+    """Behind each token of a prompt first `a`, then `b`, ...; what comes third cannot come at all."""
+    if not width:
+        return None
+    ids = np.tile(np.arange(64, 64 + width, dtype="<i8"), (num_positions, 1))
+    logprobs = np.tile(-np.arange(1, 1 + width, dtype="<f4"), (num_positions, 1))
+    logprobs[:, 2:] = -np.inf
+    shape = [num_positions, width]
+    return LikelyTokens(TensorPiece("int64", shape, ids.tobytes()), TensorPiece("float32", shape, logprobs.tobytes()))
 
 
 def save_byte_tokenizer(directory: Path) -> str:

@@ -72,6 +72,7 @@ class Answer(TypedDict):
     timings: TimingsAnswer
     warnings: NotRequired[list[str]]
     prompt_logprobs: NotRequired[list[list[float | None]] | None]
+    prompt_top_tokens: NotRequired[list[list[list[TopTokenAnswer] | None]] | None]
     generation_config: NotRequired[dict[str, Any] | None]
     tensors: NotRequired[dict[str, Any] | None]
 

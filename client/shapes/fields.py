@@ -107,6 +107,7 @@ class Outputs(TypedDict, total=False):
     transition_scores: bool | TransitionScores | None
     top_n_tokens: int | None
     prompt_logprobs: bool | None
+    prompt_top_n_tokens: int | None
     config: bool | None
     tensors: Literal["json", "base64", "safetensors"] | None
     watermark_flags: bool | None

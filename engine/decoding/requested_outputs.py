@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from beamhouse.engine.link.messages import TensorPiece, TopToken, Wanted
+from beamhouse.engine.link.messages import LikelyTokens, TensorPiece, TopToken, Wanted
+from beamhouse.engine.logits.sparse_scores import largest
 from beamhouse.engine.state.batch import KeptRow
 from beamhouse.engine.state.request import Request, Sequence
 from beamhouse.schemas.generation.resolved import Resolved
@@ -53,16 +54,6 @@ def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
     )
 
 
-def _logprobs_of(token_ids: Tensor, logits: Tensor) -> Tensor:
-    """The log-probability of one token at each position, (n,): no more than some positions are normalised at once.
-
-    token_ids: (n,). logits: (n, V).
-    """
-    pairs = zip(token_ids.split(POSITIONS), logits.split(POSITIONS), strict=True)
-    parts = [rows.log_softmax(-1).gather(1, ids[:, None])[:, 0] for ids, rows in pairs]
-    return torch.cat(parts) if parts else logits.new_empty(0)
-
-
 def _normalized(scores: Tensor) -> Tensor:
     """Log-probabilities, (n, V), summed up along columns as `compute_transition_scores` does it."""
     return scores.T.log_softmax(0).T
@@ -83,9 +74,11 @@ class Trace:
     logits: dict[int, dict[int, Tensor]] = field(default_factory=dict)
     num_positions: int = 0
     prompt_logprobs: list[float | None] = field(default_factory=list)
+    _likely: tuple[Tensor, Tensor] | None = None
 
     def record_prompt(self, sequence: Sequence, start: int, logits: Tensor) -> None:
-        """Keep the log-probabilities of the prompt tokens that follow positions `start`, `start` + 1, ...
+        """Keep the log-probabilities of the prompt tokens that follow positions `start`, `start` + 1, ..., and the
+        likeliest there if asked for. No more than some positions are normalised at once.
 
         logits: (n, V) float32, of the fed positions.
         """
@@ -93,11 +86,38 @@ class Trace:
             return
         end = min(start + len(logits), sequence.num_prompt - 1)
         following = torch.tensor(sequence.token_ids[start + 1 : end + 1], device=logits.device)
-        logprobs = _logprobs_of(following, logits[: len(following)])
         if not self.prompt_logprobs:
             self.prompt_logprobs.append(None)
+            self._likely = self._room(sequence.num_prompt - 1, logits)
+        parts: list[Tensor] = []
+        for at in range(0, len(following), POSITIONS):
+            ids = following[at : at + POSITIONS]
+            rows = logits[at : at + len(ids)].log_softmax(-1)
+            parts.append(rows.gather(1, ids[:, None])[:, 0])
+            self._keep_likely(start + at, rows)
         del self.prompt_logprobs[start + 1 :]
-        self.prompt_logprobs.extend(logprobs.tolist())
+        self.prompt_logprobs.extend(torch.cat(parts).tolist() if parts else [])
+
+    def _room(self, num_positions: int, logits: Tensor) -> tuple[Tensor, Tensor] | None:
+        """For the log-probabilities and ids of the likeliest tokens of so many positions, (positions, n) each."""
+        width = min(self.wanted.prompt_top_n_tokens, logits.shape[-1])
+        if not width:
+            return None
+        return logits.new_empty(num_positions, width), logits.new_empty(num_positions, width, dtype=torch.int64)
+
+    def _keep_likely(self, start: int, logprobs: Tensor) -> None:
+        """logprobs: (n, V), of positions from `start` on, again for those that are computed again."""
+        if self._likely is not None:
+            kept, width = slice(start, start + len(logprobs)), self._likely[0].shape[1]
+            self._likely[0][kept], self._likely[1][kept] = largest(logprobs, width)
+
+    @property
+    def prompt_top_tokens(self) -> LikelyTokens | None:
+        """As they are told, once the whole prompt was fed."""
+        if self._likely is None:
+            return None
+        logprobs, token_ids = self._likely
+        return LikelyTokens(encode_tensor(token_ids), encode_tensor(logprobs))
 
     def record(self, row: KeptRow) -> None:
         """Keep a row of logits and scores, as far as it is asked for."""

@@ -47,7 +47,8 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to return beside the tokens. Tensors are named by the configuration's own `output_*` fields.
 
     normalize_logits: whether transition scores are log-probabilities over the processed scores; None: where these are
-    logits they are, where a beam search adds them up they are what it added. progress: live hypotheses, step by step.
+    logits they are, where a beam search adds them up they are what it added. prompt_top_n_tokens: likeliest tokens at
+    each position of the prompt. progress: live hypotheses, step by step.
     positions: generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and
     attentions (None: all; negative ones count from the last).
     """
@@ -56,9 +57,15 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     normalize_logits: bool | None = None
     top_n_tokens: int = 0
     prompt_logprobs: bool = False
+    prompt_top_n_tokens: int = 0
     progress: bool = False
     positions: list[int] | None = None
     layers: list[int] | None = None
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether something is told of every position of the prompt."""
+        return self.prompt_logprobs or self.prompt_top_n_tokens > 0
 
 
 class Submission(msgspec.Struct, tag=True, frozen=True, omit_defaults=True):
@@ -190,6 +197,16 @@ class TensorPiece(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class LikelyTokens(msgspec.Struct, frozen=True):
+    """The likeliest tokens behind each token of a prompt but its last, best first. Both (positions, n).
+
+    token_ids: int64. logprobs: float32, of the model's own logits; -inf for what cannot come at all.
+    """
+
+    token_ids: TensorPiece
+    logprobs: TensorPiece
+
+
 class Timings(msgspec.Struct, frozen=True):
     """Seconds: waiting for the first step; from there to the first token; from there to the last; all together."""
 
@@ -204,8 +221,9 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
 
     tensors: by name. `scores` and `logits`: (steps, rows, vocabulary). `hidden_states.<step>.<layer>`: (rows, tokens
     fed, width). `attentions.<step>.<layer>`: (rows, heads, tokens fed, tokens so far). Entries of a row past its end
-    are NaN. prompt_logprobs: one per prompt token, the first None. drafted_tokens, accepted_tokens: of assisted
-    decoding. warnings: what came out otherwise than asked, in words. problems: of an invalid request.
+    are NaN. prompt_logprobs: one per prompt token, the first None. prompt_top_tokens: if asked for. drafted_tokens,
+    accepted_tokens: of assisted decoding. warnings: what came out otherwise than asked, in words. problems: of an
+    invalid request.
     """
 
     request_id: str
@@ -216,6 +234,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: list[str] = []
     tensors: dict[str, TensorPiece] = {}
     prompt_logprobs: list[float | None] = []
+    prompt_top_tokens: LikelyTokens | None = None
     error_code: ErrorCode | None = None
     error: str | None = None
     problems: list[Problem] = []

@@ -180,7 +180,7 @@ class Engine:
         return True
 
     def _after_forward(self, request: Request, forward: Forward, starts: dict[Sequence, int]) -> None:
-        """Publish filled blocks; keep the prompt log-probabilities and hidden states somebody asked for."""
+        """Publish filled blocks; keep what somebody asked for of the prompt, and hidden states."""
         size = self.cache.block_size
         for sequence in request.fed_sequences:
             start = starts.get(sequence)
@@ -190,7 +190,7 @@ class Engine:
                 self.cache.publish(sequence, request.submission.cache_salt)
             if request.reads_every_position and sequence in forward.hidden:
                 self.strategies[request.config.mode].observe(request, sequence, start, forward.hidden[sequence])
-        if request.submission.wanted.prompt_logprobs:
+        if request.submission.wanted.reads_prompt:
             sequence = request.sequences[0]
             start = starts.get(sequence)
             if start is not None and start < request.num_prompt:
@@ -260,7 +260,7 @@ class Engine:
         trace = self.roster.traces[request]
         with self._timing("putting together tensors for", [request]):
             tensors = trace.tensors(request, self.runner.vocab_size) | shown
-        self.outbox.finish(request, now, tensors, trace.prompt_logprobs)
+            self.outbox.finish(request, now, tensors, trace)
         self.roster.forget(request)
 
     def _inspect(self) -> None:

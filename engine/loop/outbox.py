@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
+from beamhouse.engine.decoding.requested_outputs import Trace
 from beamhouse.engine.link.errors import EngineError, InvalidRequest
 from beamhouse.engine.link.messages import Finished, Load, RequestOutputs, StepOutputs, TensorPiece, Timings, Tokens
 from beamhouse.engine.state.batch import Advance
@@ -42,10 +43,8 @@ class Outbox:
         if is_streamed and (advance.gains or advance.progress):
             self._requests.append(RequestOutputs(request.id, advance.gains, advance.progress))
 
-    def finish(
-        self, request: Request, now: float, tensors: dict[str, TensorPiece], prompt_logprobs: list[float | None]
-    ) -> None:
-        """Tell that all sequences of a request have ended."""
+    def finish(self, request: Request, now: float, tensors: dict[str, TensorPiece], trace: Trace) -> None:
+        """Tell that all sequences of a request have ended. trace: what was kept of its prompt."""
         started, first = request.started_at or now, request.first_token_at or now
         finished = Finished(
             request.id,
@@ -55,7 +54,8 @@ class Outbox:
             accepted_tokens=request.num_accepted,
             warnings=request.warnings,
             tensors=tensors,
-            prompt_logprobs=prompt_logprobs,
+            prompt_logprobs=trace.prompt_logprobs if request.submission.wanted.prompt_logprobs else [],
+            prompt_top_tokens=trace.prompt_top_tokens,
         )
         held = () if request.submission.is_streamed else request.outputs
         parts = deque(part for tokens in held for part in parts_of(tokens))

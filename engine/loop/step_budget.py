@@ -105,7 +105,7 @@ def feed_of(request: Request, sequence: Sequence, share: int, *, is_ready: bool)
     """The next `share` tokens of a sequence. is_ready: whether its request advances in this step."""
     known = sequence.token_ids + sequence.draft_ids if sequence.draft_ids else sequence.token_ids
     num_logits = 1 + len(sequence.draft_ids) if is_ready else 0
-    if request.submission.wanted.prompt_logprobs and sequence.num_cached < request.num_prompt:
+    if request.submission.wanted.reads_prompt and sequence.num_cached < request.num_prompt:
         num_logits = share
     return Feed(
         sequence,

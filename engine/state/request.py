@@ -159,7 +159,7 @@ class Request:
     @property
     def reuses_prefixes(self) -> bool:
         """Whether cached blocks may stand for its first tokens: not where something is read at all of them."""
-        return not (self.submission.wanted.prompt_logprobs or self.reads_every_position)
+        return not (self.submission.wanted.reads_prompt or self.reads_every_position)
 
     @property
     def num_score_rows(self) -> int:

@@ -90,6 +90,10 @@ class Answer(AnswerPart):
     prompt_logprobs: list[list[float | None]] | None = Field(
         default=None, description="For each prompt one value per token; null for the first, which nothing precedes."
     )
+    prompt_top_tokens: list[list[list[TopTokenAnswer] | None]] | None = Field(
+        default=None,
+        description="For each prompt the likeliest tokens at each position, best first; null for the first.",
+    )
     generation_config: dict[str, Any] | None = None
     tensors: dict[str, Any] | None = Field(
         default=None,

@@ -140,6 +140,9 @@ class Outputs(Body):
     )
     top_n_tokens: int | None = Field(default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens per step.")
     prompt_logprobs: bool | None = Field(default=None, description="Log-probability of each prompt token.")
+    prompt_top_n_tokens: int | None = Field(
+        default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens at each position of the prompt."
+    )
     config: bool | None = Field(default=None, description="Return the resolved generation configuration.")
     tensors: Literal["json", "base64", "safetensors"] | None = Field(
         default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."

@@ -64,6 +64,11 @@ class Asked:
         return self.body.outputs or NO_OUTPUTS
 
     @property
+    def num_top_tokens(self) -> dict[str, int]:
+        """How many of the likeliest tokens each field of the outputs asks for."""
+        return {name: getattr(self.outputs, name) or 0 for name in ("top_n_tokens", "prompt_top_n_tokens")}
+
+    @property
     def prompt_lens(self) -> list[int]:
         return [prompt.num_tokens for prompt in self.prompts]
 

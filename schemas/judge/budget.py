@@ -104,6 +104,8 @@ def answer_charges(asked: Asked) -> Iterator[Charge]:
     yield Charge("outputs.top_n_tokens", num_tokens * top * TOP_TOKEN_BYTES * times, top)
     yield Charge("outputs.transition_scores", num_tokens * SCORE_BYTES * times if outputs.transition_scores else 0)
     yield Charge("outputs.watermark_flags", num_tokens * FLAG_BYTES if outputs.watermark_flags else 0)
+    likely = outputs.prompt_top_n_tokens or 0
+    yield Charge("outputs.prompt_top_n_tokens", sum(asked.prompt_lens) * likely * TOP_TOKEN_BYTES, likely)
     yield Charge("outputs.prompt_logprobs", sum(asked.prompt_lens) * SCORE_BYTES if outputs.prompt_logprobs else 0)
     if outputs.progress and asked.config.mode.spec.is_search:
         beams = asked.config.num_beams

@@ -19,10 +19,10 @@ def numbers(asked: Asked, facts: Facts) -> Iterator[Problem]:
     if num_stops > limits.max_stop_strings:
         message = f"stop_strings holds {num_stops} texts; allowed on this server: at most {limits.max_stop_strings}"
         yield Problem(PREFIX + "stop_strings", ProblemCode.OUT_OF_RANGE, message)
-    top = asked.outputs.top_n_tokens or 0
-    if top > limits.max_top_tokens:
-        message = f"top_n_tokens is {top}; allowed on this server: at most {limits.max_top_tokens}"
-        yield Problem("outputs.top_n_tokens", ProblemCode.OUT_OF_RANGE, message)
+    for field, number in asked.num_top_tokens.items():
+        if number > limits.max_top_tokens:
+            message = f"{field} is {number}; allowed on this server: at most {limits.max_top_tokens}"
+            yield Problem(f"outputs.{field}", ProblemCode.OUT_OF_RANGE, message)
 
 
 def prompts(asked: Asked, facts: Facts) -> Iterator[Problem]:

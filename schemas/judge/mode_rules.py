@@ -91,9 +91,10 @@ def lengths(asked: Asked, facts: Facts) -> Iterator[Problem]:
 def outputs(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """What is to be returned beside text and tokens."""
     wanted, config, info = asked.outputs, asked.config, facts.info
-    if (wanted.top_n_tokens or 0) > info.vocab_size:
-        message = f"top_n_tokens is {wanted.top_n_tokens}; allowed: at most {info.vocab_size}"
-        yield Problem("outputs.top_n_tokens", ProblemCode.OUT_OF_RANGE, message)
+    for field, number in asked.num_top_tokens.items():
+        if number > info.vocab_size:
+            message = f"{field} is {number}; allowed: at most {info.vocab_size}"
+            yield Problem(f"outputs.{field}", ProblemCode.OUT_OF_RANGE, message)
     if wanted.tensors == "safetensors" and asked.body.stream:
         message = "a safetensors file cannot travel in an event stream; ask for json or base64, or do not stream"
         yield Problem("outputs.tensors", ProblemCode.CONFLICT, message)

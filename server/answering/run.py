@@ -12,7 +12,15 @@ import anyio
 import structlog
 
 from beamhouse.engine.link.errors import EngineError, invalid
-from beamhouse.engine.link.messages import Finished, HypothesisUpdate, RequestOutputs, TensorPiece, Timings, Tokens
+from beamhouse.engine.link.messages import (
+    Finished,
+    HypothesisUpdate,
+    LikelyTokens,
+    RequestOutputs,
+    TensorPiece,
+    Timings,
+    Tokens,
+)
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
@@ -47,6 +55,7 @@ class Run:
     request_id: str
     outcome: str = "cancelled"
     tensors: dict[str, TensorPiece] = field(default_factory=dict)
+    prompt_top_tokens: list[LikelyTokens] = field(default_factory=list)
     rows: list[OutputRow] = field(default_factory=list)
     _last_at: dict[int, float] = field(default_factory=dict)
     _is_closed: bool = False
@@ -139,6 +148,8 @@ class Run:
             if message.timings is not None:
                 await self._observe(message.timings)
         self.tensors = named_tensors(finished)
+        likely = (message.prompt_top_tokens for message in finished)
+        self.prompt_top_tokens = [one for one in likely if one is not None]
         answer = make_answer(self.accepted, self.rows, finished)
         await add_flags(self.service, self.model, self.accepted, answer)
         self._check_size()
@@ -163,7 +174,7 @@ class Run:
         """The whole answer; a safetensors file has its tensors beside it."""
         outputs = self.accepted.outputs
         tensors = {} if outputs.tensors == "safetensors" else self.tensors
-        return answer_json(answer, outputs, self.rows, tensors, self.model.text)
+        return answer_json(answer, outputs, self.rows, tensors, self.prompt_top_tokens, self.model.text)
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""

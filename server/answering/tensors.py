@@ -1,14 +1,14 @@
 """Scores, logits, hidden states and attentions on their way out: as JSON, as base64, as a safetensors file."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from beamhouse.engine.link.messages import TensorPiece
+from beamhouse.engine.link.messages import LikelyTokens, TensorPiece, TopToken
 from beamhouse.schemas.judge.budget import NUMBER_BYTES
 
 
@@ -42,6 +42,14 @@ def read_values(tensor: TensorPiece) -> NDArray[Any]:
         halves = np.frombuffer(tensor.data, dtype="<u2").astype(np.uint32)
         return (halves << 16).view(np.float32).reshape(tensor.shape)
     return np.frombuffer(tensor.data, dtype=np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)
+
+
+def read_likely(likely: LikelyTokens) -> Iterator[list[TopToken] | None]:
+    """The likeliest tokens at each position of a prompt, best first; None for the first, which nothing precedes."""
+    yield None
+    for ids, logprobs in zip(read_values(likely.token_ids), read_values(likely.logprobs), strict=True):
+        pairs = zip(ids.tolist(), logprobs.tolist(), strict=True)
+        yield [TopToken(token_id, logprob) for token_id, logprob in pairs if logprob > -np.inf]
 
 
 def write_safetensors(tensors: Mapping[str, TensorPiece], answer: str) -> bytes:

@@ -191,6 +191,7 @@ def wanted(outputs: Outputs) -> Wanted:
         normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else None,
         top_n_tokens=outputs.top_n_tokens or 0,
         prompt_logprobs=outputs.prompt_logprobs or False,
+        prompt_top_n_tokens=outputs.prompt_top_n_tokens or 0,
         progress=outputs.progress or False,
         positions=outputs.positions,
         layers=outputs.layers,

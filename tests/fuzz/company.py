@@ -23,6 +23,7 @@ from beamhouse.engine.decoding.assisted import Assisted
 from beamhouse.engine.decoding.drafting.draft_runner import DraftRunner
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.modes import GenerationMode
+from beamhouse.server.answering.tensors import read_likely
 from tests.fuzz.crowds import Crowd, Member, draw_crowd, make_engine
 from tests.fuzz.requests import MODES, Dice
 from tests.parity.running import Answer, run
@@ -154,8 +155,14 @@ def _near(answer: Answer) -> dict[str, list[float | None]]:
         "scores": [score for _, row in sorted(answer.scores.items()) for score in row],
         "ranking": [ranking.score for ranking in rankings] + [one for ranking in rankings for one in ranking.scores],
         "top tokens": [token.logprob for top in tops for token in top],
+        "prompt top tokens": _likely(answer),
         "prompt_logprobs": answer.finished.prompt_logprobs if answer.finished else [],
     }
+
+
+def _likely(answer: Answer) -> list[float | None]:
+    given = answer.finished.prompt_top_tokens if answer.finished else None
+    return [] if given is None else [top.logprob for tops in read_likely(given) for top in tops or []]
 
 
 def _are_near(some: Seq[float | None], others: Seq[float | None]) -> bool:

@@ -8,9 +8,11 @@ from transformers import GenerationConfig as LibraryConfig
 
 from beamhouse.engine.link.messages import Wanted
 from beamhouse.engine.runners.runner import Inspection, Seen
+from beamhouse.server.answering.tensors import read_likely
+from tests.parity.drafting import make_engine
 from tests.parity.models import VOCAB_SIZE, reference
 from tests.parity.rounding import assert_close
-from tests.parity.running import alone, engine_of, submission
+from tests.parity.running import alone, engine_of, prompt, run, submission
 
 PROMPT = [5, 9, 33, 12, 7, 50, 21]
 FIELDS = {"max_new_tokens": 6, "repetition_penalty": 1.2, "output_scores": True, "output_logits": True}
@@ -168,6 +170,37 @@ def test_prompt_logprobs_are_those_of_one_forward_pass(length: int) -> None:
         given = alone(engine_of("llama"), one).finished.prompt_logprobs
         assert given[0] is None
         assert_close(torch.tensor(given[1:]), expected)
+
+
+@pytest.mark.parametrize(("family", "length"), [("llama", 1), ("llama", 2), ("llama", 200), ("builtin", 130)])
+def test_prompt_top_tokens_are_the_likeliest_of_one_forward_pass(family: str, length: int) -> None:
+    prompt_ids = torch.randint(3, 150, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+    with torch.inference_mode():
+        logprobs = reference(family)(torch.tensor([prompt_ids])).logits[0].float().log_softmax(-1)[:-1]
+    for _ in range(2):  # the second time its blocks are in the cache
+        one = submission(family, prompt_ids, {"max_new_tokens": 1}, wanted=Wanted(prompt_top_n_tokens=5))
+        finished = alone(engine_of(family), one).finished
+        first, *given = read_likely(finished.prompt_top_tokens)
+        assert (first, finished.prompt_logprobs) == (None, [])
+        assert len(given) == length - 1
+        for tops, expected in zip(given, logprobs, strict=True):
+            assert [top.token_id for top in tops] == expected.topk(5).indices.tolist()
+            assert_close(torch.tensor([top.logprob for top in tops]), expected.topk(5).values)
+
+
+def test_prompt_top_tokens_are_the_same_where_a_prompt_is_computed_again() -> None:
+    tight = make_engine("llama", cache_tokens=16 * 12, step_tokens=32, max_stretch=1_000_000)
+    fields = {"max_new_tokens": 40, "eos_token_id": []}
+    prompts = [prompt(seed, 60, "llama") for seed in range(4)]
+    wishes = [
+        submission("llama", ids, fields, wanted=Wanted(prompt_top_n_tokens=3, prompt_logprobs=True)) for ids in prompts
+    ]
+    answers = run(tight, {0: wishes})
+    assert tight.scheduler.num_preemptions
+    for one in wishes:
+        given, whole = answers[one.request_id].finished, alone(engine_of("llama"), one).finished
+        assert given.prompt_top_tokens.token_ids == whole.prompt_top_tokens.token_ids
+        assert given.prompt_logprobs[1:] == pytest.approx(whole.prompt_logprobs[1:], abs=1e-5)
 
 
 def test_top_tokens_are_the_likeliest_of_each_step() -> None:

@@ -1,5 +1,6 @@
 """What became known, piece by piece."""
 
+from beamhouse.engine.decoding.requested_outputs import Trace
 from beamhouse.engine.link.messages import FinishReason, Load, Ranking, RequestOutputs, Submission, Tokens, TopToken
 from beamhouse.engine.loop.outbox import PART, PIECE, Outbox
 from beamhouse.engine.state.batch import Advance
@@ -17,7 +18,7 @@ def ended(num_tokens: int, num_top: int) -> Outbox:
         reason = FinishReason(FinishType.LENGTH) if place == num_tokens - 1 else None
         gained = Tokens(0, [place], top_tokens=[tops], finish_reason=reason)
         outbox.add(request, Advance([], [gained]))
-    outbox.finish(request, 1.0, {}, [])
+    outbox.finish(request, 1.0, {}, Trace(request.submission.wanted, request.config))
     return outbox
 
 
@@ -45,7 +46,7 @@ def test_what_a_sequence_gained_in_many_steps_is_told_as_one_with_all_that_was_a
     for gained in steps:
         outbox.add(request, Advance([], [gained]))
         assert outbox.empty(Load()).requests == []
-    outbox.finish(request, 1.0, {}, [])
+    outbox.finish(request, 1.0, {}, Trace(request.submission.wanted, request.config))
     whole = Tokens(0, [5, 6], [-0.5, None], [[TopToken(5, -0.5)], []], ends, ranking)
     assert outbox.empty(Load()).requests == [RequestOutputs("a", [whole])]
     assert steps[0].token_ids == [5]
@@ -57,7 +58,7 @@ def test_what_is_streamed_is_told_at_once_and_only_its_tokens_are_kept():
     outbox.add(request, Advance([], [gained]))
     assert outbox.empty(Load()).requests == [RequestOutputs("a", [gained])]
     assert request.outputs == [Tokens(0, [5])]
-    outbox.finish(request, 1.0, {}, [])
+    outbox.finish(request, 1.0, {}, Trace(request.submission.wanted, request.config))
     assert outbox.empty(Load()).requests == []
 
 

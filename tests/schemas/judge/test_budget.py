@@ -37,6 +37,13 @@ def refused(asked: Asked, facts: Facts) -> list[str]:
     return [problem.field.removeprefix("generation_config.") for problem in find_expenses(asked, facts)]
 
 
+def test_likeliest_tokens_of_prompts_are_bytes_of_the_answer(facts: Facts):
+    everything = {"prompt_top_n_tokens": 100}
+    assert refused(ask([2000], outputs=everything), facts) == []
+    assert refused(ask([4000] * 200, outputs=everything), facts) == ["outputs.prompt_top_n_tokens"]
+    assert refused(ask([4000] * 20, outputs={"prompt_top_n_tokens": 1}), facts) == []
+
+
 PHRASES = [[token, token + 1] for token in range(1000)]
 SELFHASH = {"seeding_scheme": "selfhash"}
 LONG = {"max_new_tokens": 4096}

@@ -118,6 +118,7 @@ def test_a_request_that_can_be_obeyed_has_no_problems():
         (Limits(max_stop_strings=1), {"stop_strings": ["a", "b"]}, {}, "stop_strings"),
         (Limits(max_stop_strings=0), {"stop_strings": "a"}, {}, "stop_strings"),
         (Limits(max_top_tokens=5), {}, {"outputs": {"top_n_tokens": 6}}, "top_n_tokens"),
+        (Limits(max_top_tokens=5), {}, {"outputs": {"prompt_top_n_tokens": 6}}, "prompt_top_n_tokens"),
         (Limits(max_prompt_tokens=1), {}, {}, "inputs"),
         (Limits(max_total_tokens=19), {}, {}, "max_length"),
         (Limits(max_total_tokens=2), {}, {}, "inputs"),
