@@ -77,8 +77,8 @@ class ModelSettings(SettingsPart):
     quantize: Annotated[Literal["int8", "int4"] | None, BeforeValidator(unset_if_empty)]
     served_name: OptionalText
     tool_format: Literal[
-        "auto", "none", "harmony", "gemma4", "function_gemma", "mistral", "qwen_coder", "hermes", "llama3", "tool_code",
-        "plain",
+        "auto", "none", "harmony", "gemma4", "function_gemma", "mistral_named", "mistral", "qwen_coder", "hermes",
+        "llama3", "tool_code", "plain",
     ]  # fmt: skip
     reasoning_format: Literal["auto", "none", "think", "mistral", "harmony", "gemma4"]
     assistants: Files

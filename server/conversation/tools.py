@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from beamhouse.schemas.beamhouse.conversation import Tool as ToolBody
 from beamhouse.server.conversation.deltas import CallArguments, CallBegin, CallEnd
 from beamhouse.server.conversation.source import Malformed
 
@@ -23,11 +24,23 @@ class Tool:
     parameters: Mapping[str, Any] | None = None
     is_strict: bool = False
 
-    def schema_of(self, parameter: str) -> Mapping[str, Any]:
-        """The schema of one parameter; empty where nothing is said of it."""
-        properties = (self.parameters or {}).get("properties", {})
-        schema = properties.get(parameter, {}) if isinstance(properties, Mapping) else {}
-        return schema if isinstance(schema, Mapping) else {}
+    @classmethod
+    def of(cls, given: ToolBody) -> "Tool":
+        """As a request offers it."""
+        function = given.function
+        return cls(function.name, function.parameters, bool(function.strict))
+
+    @property
+    def schemas(self) -> Mapping[str, Mapping[str, Any]]:
+        """The schemas of its parameters by name, in their order; empty ones where nothing is said of them."""
+        return properties_of(self.parameters or {})
+
+
+def properties_of(schema: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The properties in the schema of an object; what is no schema says nothing."""
+    properties = schema.get("properties")
+    given = properties if isinstance(properties, Mapping) else {}
+    return {name: inner if isinstance(inner, Mapping) else {} for name, inner in given.items()}
 
 
 class Calls:

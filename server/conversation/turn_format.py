@@ -1,7 +1,7 @@
 """How the served model writes its turns: which form its calls and its reasoning have, from its template or as set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from beamhouse.server.conversation.deltas import ReasoningDelta, TextDelta
 from beamhouse.server.conversation.families.family import Family, read_text
@@ -9,7 +9,7 @@ from beamhouse.server.conversation.families.gemma import FUNCTION_GEMMA, GEMMA4
 from beamhouse.server.conversation.families.harmony import HARMONY, read_turn
 from beamhouse.server.conversation.families.hermes import HERMES
 from beamhouse.server.conversation.families.json_calls import LLAMA3, PLAIN
-from beamhouse.server.conversation.families.mistral import MISTRAL
+from beamhouse.server.conversation.families.mistral import MISTRAL, MISTRAL_NAMED
 from beamhouse.server.conversation.families.qwen_coder import QWEN_CODER
 from beamhouse.server.conversation.families.tool_code import TOOL_CODE
 from beamhouse.server.conversation.reader import TurnReader
@@ -19,7 +19,18 @@ from beamhouse.server.conversation.tools import CallId, Calls, Tool
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
-    for family in (HARMONY, GEMMA4, FUNCTION_GEMMA, MISTRAL, QWEN_CODER, HERMES, LLAMA3, TOOL_CODE, PLAIN)
+    for family in (
+        HARMONY,
+        GEMMA4,
+        FUNCTION_GEMMA,
+        MISTRAL_NAMED,
+        MISTRAL,
+        QWEN_CODER,
+        HERMES,
+        LLAMA3,
+        TOOL_CODE,
+        PLAIN,
+    )
 }
 """By name, in the order in which a template is compared with them."""
 
@@ -64,6 +75,15 @@ class TurnFormat:
             THINKING.get(reasoning or NONE),
             special_ids or {},
         )
+
+    @property
+    def family(self) -> Family:
+        """The form in which calls are forced: the model's own, else plain objects."""
+        return HARMONY if self.has_channels else self.tools or PLAIN
+
+    def with_calls(self) -> "TurnFormat":
+        """For turns of forced calls: they are read even where the model knows no form of its own."""
+        return replace(self, tools=self.family)
 
     @property
     def has_channels(self) -> bool:

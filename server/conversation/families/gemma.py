@@ -8,13 +8,12 @@ import json
 from functools import partial
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
+from beamhouse.server.conversation.notations import Notation
 from beamhouse.server.conversation.source import Malformed, Pieces, Reading, Source, Waiting
 from beamhouse.server.conversation.tools import Calls
 
 CALL = "call:"
-FUNCTION_MARKS = ("<start_function_call>", "<end_function_call>", "<escape>")
-GEMMA4_MARKS = ("<|tool_call>", "<tool_call|>", '<|"|>')
 
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
@@ -120,5 +119,12 @@ def _word(text: str) -> str:
     return written
 
 
-FUNCTION_GEMMA = Family("function_gemma", FUNCTION_MARKS, FUNCTION_MARKS[:1], partial(read, marks=FUNCTION_MARKS))
-GEMMA4 = Family("gemma4", GEMMA4_MARKS, GEMMA4_MARKS[:1], partial(read, marks=GEMMA4_MARKS))
+def _family(name: str, marks: tuple[str, str, str]) -> Family:
+    begin, end, quote = marks
+    notation = Notation(quote, ("", ":"), ("", ":"), ",", ("true", "false", "null"))
+    form = Form(f"{begin}{CALL}", "{", f"}}{end}", trigger=begin, arguments=notation.arguments)
+    return Family(name, marks, (begin,), partial(read, marks=marks), form)
+
+
+FUNCTION_GEMMA = _family("function_gemma", ("<start_function_call>", "<end_function_call>", "<escape>"))
+GEMMA4 = _family("gemma4", ("<|tool_call>", "<tool_call|>", '<|"|>'))

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 from beamhouse.server.conversation import json_reading
 from beamhouse.server.conversation.deltas import Delta, TextDelta
-from beamhouse.server.conversation.families.family import Family
+from beamhouse.server.conversation.families.family import Family, Form
 from beamhouse.server.conversation.source import Malformed, Reading, Source, Waiting
 from beamhouse.server.conversation.tools import Calls
 
 START, CHANNEL, CONSTRAIN, MESSAGE = "<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 RECIPIENT = "to="
-THOUGHTS = f"{CHANNEL}analysis{MESSAGE}"
-"""How the thoughts begin; a prompt may end with it."""
+ASSISTANT = "assistant"
+THOUGHTS, PREAMBLE, FINAL = (f"{CHANNEL}{name}{MESSAGE}" for name in ("analysis", "commentary", "final"))
+"""How messages begin: thoughts, what is said before a call, and the answer. A prompt may end with one of them."""
 
 _ANALYSIS = re.compile(re.escape(CHANNEL) + r"\s*analysis\b")
 _FUNCTION = re.compile(re.escape(RECIPIENT) + r"functions\.([^\s<]+)")
@@ -117,4 +118,5 @@ def _call(source: Source, calls: Calls, name: str) -> Reading[bool]:
     return True
 
 
-HARMONY = Family("harmony", (START, CHANNEL, CONSTRAIN, MESSAGE, *ENDS), (f"{CHANNEL}commentary",), read)
+FORM = Form(f"{CHANNEL}commentary {RECIPIENT}functions.", f" {CONSTRAIN}json{MESSAGE}", is_single=True)
+HARMONY = Family("harmony", (START, CHANNEL, CONSTRAIN, MESSAGE, *ENDS), (f"{CHANNEL}commentary",), read, FORM)

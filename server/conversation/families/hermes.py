@@ -6,7 +6,7 @@
 """
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
 from beamhouse.server.conversation.source import Reading, Source
 from beamhouse.server.conversation.tools import Calls
 
@@ -22,4 +22,7 @@ def read(source: Source, calls: Calls) -> Reading[None]:
     yield from read_marked(source, [BEGIN], read_call)
 
 
-HERMES = Family("hermes", (BEGIN, END), (BEGIN,), read)
+FORM = Form(
+    f'{BEGIN}\n{{"name": "', '", "arguments": ', f"}}\n{END}", separator="\n", trigger=BEGIN
+)  # fmt: skip
+HERMES = Family("hermes", (BEGIN, END), (BEGIN,), read, FORM)

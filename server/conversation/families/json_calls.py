@@ -4,7 +4,7 @@
 """
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
 from beamhouse.server.conversation.source import Malformed, Reading, Source
 from beamhouse.server.conversation.tools import Calls
 
@@ -29,5 +29,8 @@ def read(source: Source, calls: Calls) -> Reading[None]:
     yield from read_marked(source, [PYTHON_TAG], read_calls)
 
 
-LLAMA3 = Family("llama3", (PYTHON_TAG,), (PYTHON_TAG, '{"name": function name, "parameters"'), read)
-PLAIN = Family("plain", (), (), read)
+LLAMA3 = Family(
+    "llama3", (PYTHON_TAG,), (PYTHON_TAG, '{"name": function name, "parameters"'), read,
+    Form('{"name": "', '", "parameters": ', "}", separator=f"{SEPARATOR} "),
+)  # fmt: skip
+PLAIN = Family("plain", (), (), read, Form('{"name": "', '", "arguments": ', "}", separator="\n"))

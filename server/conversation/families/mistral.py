@@ -5,7 +5,7 @@
 """
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
 from beamhouse.server.conversation.source import Reading, Source
 from beamhouse.server.conversation.tools import Calls
 
@@ -39,4 +39,9 @@ def _named(source: Source, calls: Calls) -> Reading[None]:
     yield from json_reading.told(source, calls, tool.name, json_reading.opened(source))
 
 
-MISTRAL = Family("mistral", (BEGIN, ARGS, CALL_ID), (BEGIN,), read, id_len=9)
+LIST_FORM = Form(
+    '{"name": "', '", "arguments": ', "}", opening=f"{BEGIN} [", separator=f"{SEPARATOR} ", closing="]", trigger=BEGIN
+)  # fmt: skip
+NAMED_FORM = Form(BEGIN, ARGS, trigger=BEGIN)
+MISTRAL = Family("mistral", (BEGIN, ARGS, CALL_ID), (BEGIN,), read, LIST_FORM, id_len=9)
+MISTRAL_NAMED = Family("mistral_named", (BEGIN, ARGS, CALL_ID), (ARGS,), read, NAMED_FORM, id_len=9)

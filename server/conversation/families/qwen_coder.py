@@ -11,10 +11,12 @@ Oslo
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
+from beamhouse.server.conversation.notations import choices_of, tagged_arguments
 from beamhouse.server.conversation.source import Malformed, Pieces, Reading, Source
 from beamhouse.server.conversation.tools import Calls, Tool
 
@@ -54,7 +56,7 @@ def _parameters(source: Source, tool: Tool) -> Pieces[None]:
             return
         yield f"{separator}{json.dumps(name.strip(), ensure_ascii=False)}: "
         yield from source.takes("\n")
-        is_whole = yield from _value(source, tool.schema_of(name.strip()))
+        is_whole = yield from _value(source, tool.schemas.get(name.strip(), {}))
         if not is_whole:
             return
         yield from source.blanks()
@@ -84,21 +86,26 @@ def _value(source: Source, schema: Mapping[str, Any]) -> Pieces[bool]:
 
 def _is_text(schema: Mapping[str, Any]) -> bool:
     """Whether a value can be nothing but a string."""
-    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    choices = choices_of(schema)
     return schema.get("type") == "string" or (bool(choices) and all(isinstance(choice, str) for choice in choices))
 
 
 def _as_json(text: str, schema: Mapping[str, Any]) -> str:
-    """A value that may be something else than a string; what is no JSON is one, and so is all but null where the
-    schema allows strings too."""
+    """A value that may be something else than a string; what is no JSON is one, and so is what is neither a string nor
+    null in JSON where the schema allows strings too."""
     written = _PYTHON_WORDS.get(text.strip(), text.strip())
     kinds = schema.get("type")
     try:
-        json.loads(written)
+        value = json.loads(written)
     except (ValueError, RecursionError):
         return json.dumps(text, ensure_ascii=False)
-    is_string = isinstance(kinds, list) and "string" in kinds and written != "null"
+    is_string = isinstance(kinds, list) and "string" in kinds and not isinstance(value, str | None)
     return json.dumps(text, ensure_ascii=False) if is_string else written
 
 
-QWEN_CODER = Family("qwen_coder", (BEGIN, END, FUNCTION, FUNCTION_END, PARAMETER, PARAMETER_END), (FUNCTION,), read)
+MARKS = (BEGIN, END, FUNCTION, FUNCTION_END, PARAMETER, PARAMETER_END)
+FORM = Form(
+    f"{BEGIN}\n{FUNCTION}", f"{TAG_END}\n", f"{FUNCTION_END}\n{END}", separator="\n", trigger=BEGIN,
+    arguments=partial(tagged_arguments, begin=(PARAMETER, f"{TAG_END}\n"), end=f"\n{PARAMETER_END}\n"),
+)  # fmt: skip
+QWEN_CODER = Family("qwen_coder", MARKS, (FUNCTION,), read, FORM)

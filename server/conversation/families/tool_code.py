@@ -7,11 +7,14 @@ weather(city="Oslo", days=2)
 
 import ast
 import json
+import keyword
 import warnings
 from collections.abc import Iterator
 
 from beamhouse.server.conversation import json_reading
-from beamhouse.server.conversation.families.family import Family, read_marked
+from beamhouse.server.conversation.families.family import Family, Form, read_marked
+from beamhouse.server.conversation.lark import Rules
+from beamhouse.server.conversation.notations import Notation, refused
 from beamhouse.server.conversation.source import Malformed, Reading, Source, Waiting
 from beamhouse.server.conversation.tools import Calls, Tool
 
@@ -65,8 +68,8 @@ def _called(node: ast.AST) -> Iterator[ast.Call]:
 def _read_call(node: ast.Call, calls: Calls) -> tuple[Tool, str]:
     """The tool and the arguments as JSON; those without a name are the parameters in their order. Raises Malformed."""
     tool = calls.known(ast.unparse(node.func))
-    names = [*(tool.parameters or {}).get("properties", {})]
-    if len(node.args) > len(names) or any(keyword.arg is None for keyword in node.keywords):
+    names = list(tool.schemas)
+    if len(node.args) > len(names) or any(one.arg is None for one in node.keywords):
         raise Malformed
     nodes = dict(zip(names, node.args, strict=False)) | {str(one.arg): one.value for one in node.keywords}
     try:
@@ -76,4 +79,19 @@ def _read_call(node: ast.Call, calls: Calls) -> tuple[Tool, str]:
         raise Malformed from error
 
 
-TOOL_CODE = Family("tool_code", (BEGIN,), (BEGIN,), read)
+NOTATION = Notation(None, ('"', '": '), ("", "="), ", ", ("True", "False", "None"))
+
+
+def write_arguments(rules: Rules, tool: Tool) -> str:
+    """The arguments by their names. Raises InvalidRequest for names that Python has no way to write."""
+    names = [name for name in (tool.name, *tool.schemas) if not name.isidentifier() or keyword.iskeyword(name)]
+    if names:
+        raise refused(tool, "parameters", f"{names[0]!r} is no name in Python, in which this model writes calls")
+    return NOTATION.arguments(rules, tool)
+
+
+FORM = Form(
+    "", "(", ")", opening=f"{BEGIN}\n", separator="\n", closing=f"\n{END}", trigger=BEGIN,
+    arguments=write_arguments,
+)  # fmt: skip
+TOOL_CODE = Family("tool_code", (BEGIN,), (BEGIN,), read, FORM)

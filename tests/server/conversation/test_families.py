@@ -252,7 +252,8 @@ def test_harmony_keeps_its_marks_and_loses_other_special_tokens() -> None:
 TEMPLATES = {
     "hermes": "{%- if tools %}For each call return an object within <tool_call></tool_call> tags{% endif %}",
     "llama3": 'Respond in the format {"name": function name, "parameters": dictionary of argument name and value}.',
-    "mistral": "{{ '[TOOL_CALLS]' + tool_call.function.name + '[ARGS]' }}",
+    "mistral": "{{ '[TOOL_CALLS] [' }}",
+    "mistral_named": "{{ '[TOOL_CALLS]' + tool_call.function.name + '[ARGS]' }}",
     "qwen_coder": "within <tool_call></tool_call> tags <tool_call>\\n<function=example>\\n<parameter=one>",
     "function_gemma": "{{ '<start_function_call>call:' + name + '{' }}",
     "gemma4": "{{ '<|tool_call>call:' + name + '{' }}",
