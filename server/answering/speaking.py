@@ -15,7 +15,7 @@ from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.start import start
 from beamhouse.server.edge.dialects import respond
 from beamhouse.server.edge.errors import request_id_of
-from beamhouse.server.edge.event_stream import EventStream, Patience
+from beamhouse.server.edge.event_stream import EventStream
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import StrictRequest
 from beamhouse.server.service import Service
@@ -46,8 +46,7 @@ async def speak(
     run = await unless_gone(request, start(service, body, request.arrived_at, request_id_of(request)))
     speaker = speaker_of(run)
     if body.stream:
-        settings = service.settings.server
-        return EventStream(spoken(run, speaker), run.close, Patience(settings.ping_s, settings.write_timeout_s))
+        return EventStream(spoken(run, speaker), run.close, service.settings.server.ping_s)
     with closing(run):
         final = await unless_gone(request, run.result())
         if isinstance(final, ProblemJson):

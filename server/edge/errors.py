@@ -83,10 +83,13 @@ def problem_json(
     code: ErrorCode,
     detail: str,
     request_id: str,
-    retryable: bool = False,
+    retryable: bool | None = None,
     errors: Sequence[FieldProblem] = (),
 ) -> ProblemJson:
-    """A problem that stays within `MAX_PROBLEM_BYTES`: errors that do not fit are left out."""
+    """A problem that stays within `MAX_PROBLEM_BYTES`: errors that do not fit are left out.
+
+    retryable: whether trying again may help; None: as the status has it.
+    """
     title = "Client closed the request" if status == CLIENT_GONE else http.HTTPStatus(status).phrase
     kind = f"urn:beamhouse:problem:{code}"
     problem = ProblemJson(
@@ -96,7 +99,7 @@ def problem_json(
         detail=cut(detail, MAX_DETAIL),
         code=code,
         request_id=request_id,
-        retryable=retryable,
+        retryable=status in RETRYABLE if retryable is None else retryable,
         errors=list(errors[:MAX_ERRORS]),
     )
     while len(problem.model_dump_json().encode()) > MAX_PROBLEM_BYTES:
@@ -148,7 +151,6 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         code=code,
         detail=str(error.detail),
         request_id=request_id_of(request),
-        retryable=error.status_code in RETRYABLE,
     )
     request.app.state.service.metrics.refuse(request.url.path, problem.status)
     return respond(request, problem, dict(error.headers or {}))

@@ -1,14 +1,12 @@
 """Server-sent events: how they are written, and their way to one client through sse-starlette, which fills silence with
-comments, gives up a client that does not read, and notices one that hangs up."""
+comments and notices a client that hangs up. One that does not read is hung up on by its connection."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 
 import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import SendTimeoutError
 from starlette.types import Message, Receive, Scope, Send
 
 PART_BYTES = 2**18
@@ -17,54 +15,37 @@ LINE_BREAKS = {character.encode(): f"\\u{ord(character):04x}".encode() for chara
 ANY_LINE_BREAK = re.compile(b"|".join(LINE_BREAKS))
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """ping_s: between two comments. write_timeout_s: how long the client may leave a part unread."""
-
-    ping_s: float
-    write_timeout_s: float
-
-
 class EventStream(EventSourceResponse):
-    """Sends bytes of whole events as they come. However it ends, `close` is called, once.
+    """Sends bytes of whole events as they come. However it ends, and hanging up ends it, `close` is called, once.
 
-    Hanging up ends it; a client that does not read ends it with TimeoutError.
+    ping_s: between two comments.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], close: Callable[[], None], patience: Patience) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], close: Callable[[], None], ping_s: float) -> None:
         super().__init__(
             events,
             headers={"Cache-Control": "no-cache"},
-            ping=patience.ping_s,
+            ping=ping_s,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
         )
         self._close = close
-        self._write_timeout_s = patience.write_timeout_s
-        self._sending = anyio.CancelScope()
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._sending:
-                await super().__call__(scope, receive, send)
-            if self._sending.cancelled_caught:
-                raise SendTimeoutError(f"a part of a stream was not read within {self._write_timeout_s:g} s")
+            await super().__call__(scope, receive, send)
         finally:
             self._close()
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
-        """A long answer goes out in parts, each with the whole patience, and no comment comes between two of them.
+        """A long answer goes out in parts, so that little of it waits in the connection, and no comment comes between.
 
-        Not needed once the library sends data and comments in turn, as it does the end, and times a message with less
-        than a cancel scope of its own, which costs more than the rest of its way.
+        There is no time limit here: the connection sees whether the client takes anything. Not needed once the library
+        sends data and comments in turn, as it does the end.
         """
         async with self._turn:
             for part in parts(message):
-                timer = asyncio.get_running_loop().call_later(self._write_timeout_s, self._sending.cancel)
-                try:
-                    await send(part)
-                finally:
-                    timer.cancel()
+                await send(part)
 
     @staticmethod
     async def _listen_for_exit_signal() -> None:

@@ -4,14 +4,16 @@ import asyncio
 import json
 import re
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import uvicorn
 
 from beamhouse.config.settings import Settings
+from beamhouse.engine.link.messages import Tokens
 from beamhouse.server.app import create_app
 from beamhouse.server.command.web_server import bind, uvicorn_config
 from beamhouse.server.edge.connections import PROBE_PLACES, repeats_length
@@ -114,7 +116,8 @@ async def test_a_head_has_a_deadline_however_it_drips(serve: Serve) -> None:
     seen = await client.until_closed()
     dripping.cancel()
     assert seen.startswith(b"HTTP/1.1 408 ")
-    assert b'"code":"head_timeout"' in seen
+    problem = json.loads(seen.partition(b"\r\n\r\n")[2])
+    assert (problem["code"], problem["retryable"]) == ("head_timeout", True)
 
 
 async def drip(client: Client) -> None:
@@ -223,6 +226,26 @@ async def test_a_client_that_reads_nothing_is_given_up(serve: Serve, engine: Fak
         await asyncio.sleep(0.05)
 
 
+async def test_a_reader_that_stops_is_hung_up_on_as_if_it_had_left(
+    serve: Serve, engine: FakeEngine, logs: list[MutableMapping[str, Any]]
+) -> None:
+    engine.script = lambda submission: [Tokens(0, [97] * 4000) for _ in range(4000)]
+    connect = await serve(**LONG | {"write_timeout_s": 0.2})
+    client = await connect()
+    client.writer.transport.pause_reading()
+    client.send(post(b'{"inputs": "a", "stream": true}'))
+    async with asyncio.timeout(ALLOWED_S):
+        while not engine.cancelled:
+            await engine.changed.wait()
+            engine.changed.clear()
+    assert engine.cancelled == [submission.request_id for submission in engine.submissions]
+    other = await connect()
+    other.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    counted = re.findall(rb"^beamhouse_requests_total\{(.*)\} (.*)$", (await other.answer())[2], re.MULTILINE)
+    assert counted == [(b'mode="greedy_search",outcome="cancelled"', b"1.0")]
+    assert "request crashed" not in [line["event"] for line in logs]
+
+
 async def test_new_connections_take_the_places_of_the_idlest(serve: Serve) -> None:
     connect = await serve(**LONG | {"max_connections": 4})
     oldest = await connect()
@@ -255,7 +278,7 @@ async def test_where_every_place_is_busy_probes_alone_are_answered(serve: Serve)
     refused.send(post(b'{"inputs": "ab"}'))
     status, headers, body = await refused.answer()
     assert (status, headers["connection"], headers["retry-after"]) == (503, "close", "1")
-    assert json.loads(body)["code"] == "too_many_connections"
+    assert (json.loads(body)["code"], json.loads(body)["retryable"]) == ("too_many_connections", True)
     for _ in range(3 * PROBE_PLACES):
         probe = await connect()
         probe.send(PROBE)

@@ -11,7 +11,7 @@ from beamhouse.schemas.transformers.loading import LoadingEvent, LoadingProgress
 from beamhouse.schemas.words import Stage
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.edge.document import EVENTS_TYPE, events, examples
-from beamhouse.server.edge.event_stream import EventStream, Patience, as_data
+from beamhouse.server.edge.event_stream import EventStream, as_data
 from beamhouse.server.edge.strict_json import Served, StrictRoute
 from beamhouse.server.service import Service
 
@@ -32,7 +32,7 @@ async def load_model(body: LoadModelRequest, service: Served) -> Response:
     There is nothing to choose: the model was named when the server was started, and it is there for any name.
     """
     settings = service.settings.server
-    return EventStream(told(service, body.model), lambda: None, Patience(settings.ping_s, settings.write_timeout_s))
+    return EventStream(told(service, body.model), lambda: None, settings.ping_s)
 
 
 async def told(service: Service, model: str) -> AsyncGenerator[bytes, None]:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from beamhouse.engine.link.client import EngineStatus
 from beamhouse.schemas.words import Stage
 from beamhouse.server.command.web_server import CannotListen, DrainingServer, bind
-from beamhouse.server.edge.event_stream import EventStream, Patience
+from beamhouse.server.edge.event_stream import EventStream
 
 pytestmark = pytest.mark.anyio
 BOTH_WAYS = pytest.mark.parametrize("path", ["/plain", "/stream"])
@@ -91,7 +91,7 @@ async def running(drain_s: float = 60.0) -> AsyncIterator[Running]:
         yield (await outcome()).encode()
 
     async def stream(_: Request) -> EventStream:
-        return EventStream(events(), lambda: None, Patience(ping_s=60, write_timeout_s=60))
+        return EventStream(events(), lambda: None, ping_s=60)
 
     app = Starlette(routes=[Route("/plain", plain), Route("/stream", stream)])
     config = uvicorn.Config(app, log_config=None, http="h11", lifespan="off")
