@@ -13,7 +13,7 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
-from beamhouse.server.doors.openai import models
+from beamhouse.server.doors.openai import chat, completions, models
 from beamhouse.server.doors.openai.errors import openai_dialect
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.doors.transformers import loading
@@ -33,6 +33,8 @@ ROUTERS = (
     generation_config.router,
     watermark.router,
     models.router,
+    completions.router,
+    chat.router,
     loading.router,
     health.router,
     info.router,

@@ -72,21 +72,12 @@ def gather_outputs(asked: Gathering, body: SamplingFields) -> None:
     if body.prompt_logprobs is not None:
         asked.put("outputs.prompt_logprobs", True, "prompt_logprobs")
         asked.put("outputs.prompt_top_n_tokens", body.prompt_logprobs or None, "prompt_logprobs")
-        gather_kind(asked, body)
 
 
 def gather_logprobs(asked: Gathering, body: SamplingFields, num_top: int, name: str) -> None:
     """Log-probabilities of what is generated, and of the likeliest tokens. name: of the field that asks for them."""
     asked.put("outputs.transition_scores", True, name)
     asked.put("outputs.top_n_tokens", num_top or None, name)
-    gather_kind(asked, body)
-
-
-def gather_kind(asked: Gathering, body: SamplingFields) -> None:
-    """Log-probabilities are those of the model itself unless others are asked for."""
-    asked.put("outputs.logprobs", body.logprobs_mode, "logprobs_mode")
-    if asked.get("outputs.logprobs") is None:
-        asked.settle("outputs.logprobs", "raw", "logprobs_mode")
 
 
 def gather_ends(asked: Gathering, body: SamplingFields, file: GenerationConfig) -> None:
