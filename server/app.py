@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from beamhouse.config.settings import Settings
 from beamhouse.engine.link.errors import EngineError
@@ -16,6 +17,9 @@ from beamhouse.server.doors.beamhouse import generate, generation_config, scores
 from beamhouse.server.doors.openai import chat, completions, models
 from beamhouse.server.doors.openai.errors import openai_dialect
 from beamhouse.server.doors.operations import docs, health, info, metrics
+from beamhouse.server.doors.tgi import invocations
+from beamhouse.server.doors.tgi import routes as tgi
+from beamhouse.server.doors.tgi import tokens as tgi_tokens
 from beamhouse.server.doors.transformers import loading
 from beamhouse.server.edge.dialects import Dialect
 from beamhouse.server.edge.document import DocumentedApp
@@ -36,6 +40,9 @@ ROUTERS = (
     completions.router,
     chat.router,
     loading.router,
+    tgi.router,
+    tgi_tokens.router,
+    invocations.router,
     health.router,
     info.router,
     metrics.router,
@@ -49,6 +56,7 @@ TAGS = (
         "Our own protocol: every field of `GenerationConfig`, every mode; for `curl` and `beamhouse.client`.",
     ),
     ("OpenAI", "OpenAI's protocol, with what vLLM and llama.cpp add to it."),
+    ("text-generation-inference", "TGI's protocol, for `huggingface_hub` and `text-generation`."),
     ("scores", "Log-probabilities of given texts."),
     ("tokens", "From text to token ids and back."),
     ("watermark", "Whether a text is marked."),
@@ -77,6 +85,7 @@ def create_app(client: EngineLink, settings: Settings) -> FastAPI:
     )
     app.state.service = Service.of(client, settings)
     app.state.dialects = DIALECTS
+    app.state.routes = {route.name: route for router in ROUTERS for route in router.routes if isinstance(route, Route)}
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(EngineError, on_engine_error)

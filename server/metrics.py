@@ -11,7 +11,9 @@ from beamhouse.server.metric_aliases import Aliases
 
 MODES = frozenset(mode.value for mode in GenerationMode)
 UNKNOWN = "unknown"
-COUNTED_PATHS = frozenset({"/generate", "/v1/completions", "/v1/chat/completions"})
+COUNTED_PATHS = frozenset(
+    {"/", "/generate", "/generate_stream", "/invocations", "/v1/completions", "/v1/chat/completions"}
+)
 LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LENGTHS = tuple(float(2**power) for power in range(18))
 DURATIONS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)

@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "anthropic",
         "transformers",
         "openai",
+        "tgi",
     ),
     "client": ("shapes", "errors", "wire", "calls", "client", "async_client"),
     "engine": (

@@ -81,6 +81,18 @@ class Text:
             encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
             return [encoding.ids for encoding in encodings]
 
+    def spans(
+        self, text: str, add_special_tokens: bool = True, field: str = "inputs"
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """The token ids of a text, and for each the characters it stands for: the first, and the one behind the last.
+
+        What the tokenizer adds stands for none. field: as in `encode`.
+        """
+        _check_unicode(text, field)
+        with FaultsAs(lambda fault: invalid(field, ProblemCode.NOT_TOKENIZABLE, f"tokenizer: {fault}")):
+            encoding = self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)[0]
+            return encoding.ids, encoding.offsets
+
     def decode(self, token_ids: list[int], skip_special_tokens: bool = True) -> str:
         """The text of the tokens; ids outside the vocabulary give nothing. Equals `decode` of the library."""
         try:
@@ -141,6 +153,10 @@ class Text:
         visible = [None if token_id in special else token for token_id, token in enumerate(tokens)]
         decoding = Decoding(self._inside, self._clean_up)
         return spell_out(visible, special, decoding, lambda part: self.encode([part], add_special_tokens=False)[0])
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether it is a special token, which adds nothing to a text that is decoded as by `stream`."""
+        return self._token(token_id) in self._special
 
     def token_bytes_of(self, token_id: int) -> bytes:
         """What one token adds in the middle of a text; special tokens stand for their text, as in `token_bytes`."""

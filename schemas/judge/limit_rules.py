@@ -12,10 +12,12 @@ def numbers(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """Sequences, stop strings, likeliest tokens."""
     limits, stops = facts.limits, asked.config.stop_strings
     num_stops = len(stops) if isinstance(stops, list) else stops is not None
-    num_sequences = asked.config.num_return_sequences
-    if num_sequences > (limits.max_sequences or num_sequences):
-        message = f"num_return_sequences is {num_sequences}; allowed on this server: at most {limits.max_sequences}"
-        yield Problem(PREFIX + "num_return_sequences", ProblemCode.OUT_OF_RANGE, message)
+    copies, returned = asked.body.copies or 1, asked.config.num_return_sequences
+    if copies * returned > (limits.max_sequences or copies * returned):
+        field, given = ("copies", copies) if copies > 1 else (PREFIX + "num_return_sequences", returned)
+        most = f"at most {limits.max_sequences} sequences of a prompt"
+        message = f"{field.removeprefix(PREFIX)} is {given}; allowed on this server: {most}"
+        yield Problem(field, ProblemCode.OUT_OF_RANGE, message)
     if num_stops > limits.max_stop_strings:
         message = f"stop_strings holds {num_stops} texts; allowed on this server: at most {limits.max_stop_strings}"
         yield Problem(PREFIX + "stop_strings", ProblemCode.OUT_OF_RANGE, message)

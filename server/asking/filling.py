@@ -36,7 +36,7 @@ def filled(asked: Asked, facts: Facts, resolved: Resolve) -> Asked:
 def room(config: Resolved, prompt: Prompt, facts: Facts) -> int:
     """New tokens that fit behind a prompt, in all of its rows; 1 where none does, which the judge refuses."""
     info, taken = facts.info, prompt.num_tokens
-    context = info.silent_len if taken < info.silent_len else info.most_tokens
+    context = facts.silent_len if taken < facts.silent_len else facts.most_tokens
     negative = 0 if prompt.negative is None else len(prompt.negative.token_ids)
     blocks = info.cache_tokens // info.block_size // config.width
     return max(1, min(context - taken, blocks * info.block_size - max(taken, negative)))

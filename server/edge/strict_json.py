@@ -7,7 +7,7 @@ repeated keys, deep nesting, and containers so large that checking them would ho
 import json
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import anyio
 import orjson
@@ -48,9 +48,18 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def read_json(data: bytes) -> Any:
+    """What the body holds. Raises as `parse_json`."""
+    return unfold_config(parse_json(data))
+
+
 def read_checked(data: bytes, model: type[Checked]) -> Checked:
-    """The body as its model. Raises as `parse_json`, and RequestValidationError as the framework does."""
-    value = unfold_config(parse_json(data))
+    """The body as its model. Raises as both of these do."""
+    return checked(read_json(data), model)
+
+
+def checked(value: Any, model: type[Checked]) -> Checked:
+    """The body as its model. Raises RequestValidationError as the framework does."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -131,6 +140,11 @@ class StrictRequest(Request):
         super().__init__(scope, receive)
         self.arrived_at = time.monotonic()
 
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """The request read strictly; one that is, stays itself, with what was read already."""
+        return request if isinstance(request, cls) else cls(request.scope, request.receive)
+
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
             settings = service_of(self).settings.server
@@ -147,17 +161,17 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = unfold_config(parse_json(await self.body()))
+            data = await self.body()
+            self._json = read_json(data) if len(data) < LARGE_BYTES else await anyio.to_thread.run_sync(read_json, data)
         return self._json
 
     async def check_large(self, model: type[BaseModel]) -> None:
-        """Read a large body and make its model of it in a worker thread, so that the event loop goes on meanwhile.
+        """Make its model of a large body in a worker thread, so that the event loop goes on meanwhile.
 
         What then checks bodies takes a model as it is.
         """
-        data = await self.body()
-        if len(data) >= LARGE_BYTES:
-            self._json = await anyio.to_thread.run_sync(read_checked, data, model)
+        if len(await self.body()) >= LARGE_BYTES:
+            self._json = await anyio.to_thread.run_sync(checked, await self.json(), model)
 
     def check_content_type(self) -> None:
         given = self.headers.get("content-type", "")
@@ -205,16 +219,22 @@ def service_of(request: Request) -> Service:
 Served = Annotated[Service, Depends(service_of)]
 
 
-class StrictRoute(APIRoute):
-    """A route that reads its body as `StrictRequest` does."""
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+
+class StrictRoute(APIRoute):
+    """A route that reads its body as `StrictRequest` does. answer: what it does with a request that came to it."""
+
+    answer: Handle
+
+    def get_route_handler(self) -> Handle:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
+            strict = StrictRequest.of(request)
             for model in body_models(request):
                 await strict.check_large(model)
             return await handler(strict)
 
+        self.answer = handle
         return handle

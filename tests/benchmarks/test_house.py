@@ -18,6 +18,7 @@ RULES_APART = {
     "max_length out_of_range",  # the model's context; the room in the cache, which only the engine knows
     "prefix_allowed_tokens out_of_range",  # the ids of a request; those of a trie that the operator gave
     "watermarking_config missing",  # for flags of what is generated; for a text that somebody brings
+    "best_of conflict",  # what each protocol lets it go with
     "top_n_tokens out_of_range",  # of the vocabulary; of what the operator allows
 }
 """One field and one code, but two rules."""

@@ -10,10 +10,19 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.doors.beamhouse.speaker import SAFETENSORS, OwnSpeaker
+from beamhouse.server.doors.whose import generation_of
 from beamhouse.server.edge.document import EVENTS_TYPE, events, examples
-from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
+from beamhouse.server.edge.meeting import MeetingRoute
+from beamhouse.server.edge.strict_json import Served, StrictRequest
 
-router = APIRouter(route_class=StrictRoute, tags=["generation"])
+
+class GenerationRoute(MeetingRoute):
+    """Here our bodies meet those of TGI."""
+
+    meant = staticmethod(generation_of)
+
+
+router = APIRouter(route_class=GenerationRoute, tags=["generation"])
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {

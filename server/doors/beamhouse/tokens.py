@@ -9,10 +9,19 @@ from beamhouse.schemas.beamhouse.tokens import DetokenizeAnswer, DetokenizeReque
 from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.asking.prompts import check_number, encode, encode_chat
+from beamhouse.server.doors.whose import tokens_of
 from beamhouse.server.edge.document import examples
-from beamhouse.server.edge.strict_json import Served, StrictRoute
+from beamhouse.server.edge.meeting import MeetingRoute
+from beamhouse.server.edge.strict_json import Served
 
-router = APIRouter(route_class=StrictRoute, tags=["tokens"])
+
+class TokensRoute(MeetingRoute):
+    """Here our bodies meet those of TGI."""
+
+    meant = staticmethod(tokens_of)
+
+
+router = APIRouter(route_class=TokensRoute, tags=["tokens"])
 
 
 @router.post("/tokenize", response_model=TokenizeAnswer, openapi_extra=examples(a_text={"inputs": "Once upon a time"}))

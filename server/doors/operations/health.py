@@ -16,6 +16,7 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/health", responses=NOT_READY)
+@router.get("/ping", responses=NOT_READY)
 @router.get("/health/ready", responses=NOT_READY)
 async def ready(service: Served, response: Response) -> Health:
     """200 when requests are answered, otherwise 503 with the stage and how much of it is done."""

@@ -115,6 +115,7 @@ def test_a_request_that_can_be_obeyed_has_no_problems():
     ("limits", "config", "body", "field"),
     [
         (Limits(max_sequences=2), {"do_sample": True, "num_return_sequences": 3}, {}, "num_return_sequences"),
+        (Limits(max_sequences=2), {}, {"copies": 3}, "copies"),
         (Limits(max_stop_strings=1), {"stop_strings": ["a", "b"]}, {}, "stop_strings"),
         (Limits(max_stop_strings=0), {"stop_strings": "a"}, {}, "stop_strings"),
         (Limits(max_top_tokens=5), {}, {"outputs": {"top_n_tokens": 6}}, "top_n_tokens"),
