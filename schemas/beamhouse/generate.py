@@ -67,6 +67,7 @@ ForcedWordOrChoice = Annotated[
     Annotated[ForcedWord, Tag("text")] | Annotated[ForcedWords, Tag("texts")],
     Discriminator(text_kind),
 ]
+Whitespace = Literal["compact", "single", "free"]
 Position = Annotated[int, Field(ge=0, lt=2**31)]
 LayerNumber = Annotated[int, Field(ge=-4096, le=4096)]
 DISTINCT = (Field(fail_fast=True), AfterValidator(check_distinct))
@@ -91,7 +92,7 @@ class PrefixAllowedTokens(Body):
     grammar: str | None = Field(
         default=None, max_length=MAX_GRAMMAR_CHARS, description="The text must follow this Lark grammar."
     )
-    whitespace: Literal["compact", "single", "free"] | None = Field(
+    whitespace: Whitespace | None = Field(
         default=None,
         description="White space between the parts of JSON, by `json_schema` or `%json` in a `grammar`: none, at most "
         "one space, or any. Not set: what `x-guidance` of the schema says, else `single`.",

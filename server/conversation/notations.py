@@ -33,12 +33,7 @@ def schema_of(tool: Tool) -> Schema:
 
 
 def refused(tool: Tool, path: str, message: str) -> InvalidRequest:
-    return not_held(f"{path} of the tool {tool.name}: {message}")
-
-
-def not_held(message: str) -> InvalidRequest:
-    """What cannot be promised of calls."""
-    return invalid("tools", ProblemCode.NOT_SUPPORTED, message)
+    return invalid("tools", ProblemCode.NOT_SUPPORTED, f"{path} of the tool {tool.name}: {message}")
 
 
 def json_arguments(rules: Rules, tool: Tool) -> str:

@@ -1,11 +1,13 @@
 """The tools that a model may call, and the calls it makes of them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.conversation import Tool as ToolBody
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.conversation.deltas import CallArguments, CallBegin, CallEnd
 from beamhouse.server.conversation.source import Malformed
 
@@ -34,6 +36,33 @@ class Tool:
     def schemas(self) -> Mapping[str, Mapping[str, Any]]:
         """The schemas of its parameters by name, in their order; empty ones where nothing is said of them."""
         return properties_of(self.parameters or {})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools are called, and which. names: of those that may be; empty: all that are offered.
+
+    is_parallel: a turn may hold several calls.
+    """
+
+    kind: Literal["none", "auto", "required"] = "auto"
+    names: tuple[str, ...] = ()
+    is_parallel: bool = True
+
+    @classmethod
+    def of_one(cls, name: str) -> "ToolChoice":
+        """Exactly one call, of this tool."""
+        return cls("required", (name,), is_parallel=False)
+
+    def allowed(self, tools: Sequence[Tool]) -> list[Tool]:
+        """Those of the offered tools that may be called. Raises InvalidRequest naming `tool_choice`."""
+        offered = {tool.name: tool for tool in tools}
+        for name in self.names:
+            if name not in offered:
+                raise invalid("tool_choice", ProblemCode.UNKNOWN_NAME, f"{name} is not among the tools of the request")
+        if self.kind == "required" and not offered:
+            raise invalid("tool_choice", ProblemCode.MISSING, "a call is required, and the request offers no tools")
+        return [] if self.kind == "none" else [offered[name] for name in self.names or offered]
 
 
 def properties_of(schema: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.text.tokenizer import Text
 from beamhouse.server.conversation.deltas import ReasoningDelta, TextDelta
 from beamhouse.server.conversation.families.family import Family, read_text
 from beamhouse.server.conversation.families.gemma import FUNCTION_GEMMA, GEMMA4
@@ -15,7 +18,7 @@ from beamhouse.server.conversation.families.tool_code import TOOL_CODE
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.conversation.reasoning import THINKING, Thinking
 from beamhouse.server.conversation.source import Reading, Source
-from beamhouse.server.conversation.tools import CallId, Calls, Tool
+from beamhouse.server.conversation.tools import CallId, Calls, Tool, ToolChoice
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
@@ -106,9 +109,25 @@ class TurnFormat:
         """The special tokens that are part of no marker."""
         return frozenset(token for token in self.special_ids if not any(token in mark for mark in self.markers))
 
+    def for_choice(self, choice: ToolChoice) -> "TurnFormat":
+        """The form in which turns are read that were asked for with this choice."""
+        return self.with_calls() if choice.kind == "required" else self
+
     def begins_inside(self, prompt: str) -> bool:
         """Whether a turn after this prompt, or this tail of one, begins inside the reasoning."""
         return self.reasoning is not None and self.reasoning.is_open(prompt)
+
+    def is_opened(self, text: Text, variables: dict[str, Any] | None = None) -> bool:
+        """Whether the chat template begins the thoughts itself when an answer is to begin, before a prompt is rendered.
+
+        variables: those that a request has for the template. A template that refuses them begins nothing.
+        """
+        if self.reasoning is None:
+            return False
+        try:
+            return self.begins_inside(text.render_chat([{"role": "user", "content": "a"}], variables=variables))
+        except InvalidRequest:
+            return False
 
     def reader(self, tools: Mapping[str, Tool], call_id: CallId, is_inside: bool = False) -> TurnReader:
         """Reads the turn of one sequence. tools: those that may be called, by name. is_inside: `begins_inside`."""

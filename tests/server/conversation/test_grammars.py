@@ -9,10 +9,10 @@ import pytest
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens
 from beamhouse.server.conversation.deltas import Turn, joined
-from beamhouse.server.conversation.grammars import forced_calls, held_answer, strict_calls
+from beamhouse.server.conversation.grammars import forced_calls, free_calls, held_answer, held_turn
 from beamhouse.server.conversation.notations import schema_of
 from beamhouse.server.conversation.reasoning import THINKING
-from beamhouse.server.conversation.tools import Tool, call_ids
+from beamhouse.server.conversation.tools import Tool, ToolChoice, call_ids
 from beamhouse.server.conversation.turn_format import FAMILIES, TurnFormat
 from tests.server.conversation.writing import Writer
 
@@ -133,7 +133,7 @@ def test_harmony_forces_a_call_or_an_answer_behind_its_thoughts(writer: Writer) 
     answer = held_answer(turns, PrefixAllowedTokens(json_schema={"type": "integer"}))
     assert writer.allows(answer, f"{thought}<|channel|>final<|message|>7")
     assert not writer.allows(answer, "7")
-    free = strict_calls(turns, [Tool("clock", None, is_strict=True)])
+    free = free_calls(turns, [Tool("clock", None, is_strict=True)])
     assert free is not None
     for text in (f"{thought}<|channel|>final<|message|>Yes.", f"{thought}{head}{{}}"):
         assert writer.allows(free, text), writer.place_of_fault(free, text)
@@ -145,10 +145,10 @@ def test_harmony_forces_a_call_or_an_answer_behind_its_thoughts(writer: Writer) 
 def test_strict_tools_leave_the_text_free_and_hold_its_calls(writer: Writer, family: str) -> None:
     turns = turns_of(writer, family)
     strict = [Tool("places", PLACES, is_strict=True), Tool("clock")]
-    rule, single = strict_calls(turns, strict), strict_calls(turns, strict, is_parallel=False)
+    rule, single = free_calls(turns, strict), free_calls(turns, strict, is_parallel=False)
     assert rule is not None
     assert single is not None
-    assert strict_calls(turns, TOOLS) is None
+    assert free_calls(turns, TOOLS) is None
     (call, *_) = drawn(writer, forced_calls(turns, TOOLS[:1], is_parallel=False))
     trigger = FAMILIES[family].form.trigger
     for text in ("", "No call {at} all.\n", call, f"I look.\n{call}"):
@@ -161,10 +161,63 @@ def test_strict_tools_leave_the_text_free_and_hold_its_calls(writer: Writer, fam
 
 
 @pytest.mark.parametrize("family", ["llama3", "plain"])
-def test_strict_tools_without_a_mark_are_refused_by_name(family: str) -> None:
+def test_without_a_mark_a_brace_begins_a_strict_call(writer: Writer, family: str) -> None:
+    key = "parameters" if family == "llama3" else "arguments"
+    rule = free_calls(turns_of(writer, family), [Tool("clock", is_strict=True)])
+    assert rule is not None
+    for text in ("", "No { call } at all.\n", f'{{"name": "clock", "{key}": {{}}}}'):
+        assert writer.allows(rule, text), writer.place_of_fault(rule, text)
+    for text in ("{}", ' {"name": "clock"}', f'{{"name": "clock", "{key}": {{"a": 1}}}}'):
+        assert not writer.allows(rule, text)
+
+
+def test_one_call_at_most_holds_without_strict_tools_too(writer: Writer) -> None:
+    turns = turns_of(writer, "hermes")
+    rule = held_turn(turns, TOOLS, ToolChoice(is_parallel=False))
+    assert rule is not None
+    assert writer.allows(rule, "No call.")
+    assert writer.allows(rule, CALL.replace("{}", '{"a": 1}'))
+    assert not writer.allows(rule, f"{CALL}\n{CALL}")
+    assert held_turn(turns_of(writer, "harmony"), TOOLS, ToolChoice(is_parallel=False)) is None
+
+
+def test_a_turn_is_held_to_what_was_asked_of_its_calls_and_its_answer(writer: Writer) -> None:
+    turns, seven = turns_of(writer, "hermes"), PrefixAllowedTokens(regex="7")
+    assert held_turn(turns, TOOLS, ToolChoice()) is None
+    assert held_turn(turns, [], ToolChoice()) is None
+    assert held_turn(turns, TOOLS, ToolChoice("none"), seven) is seven
+    assert held_turn(turns, [], ToolChoice(), seven) is seven
+    both = held_turn(turns, TOOLS, ToolChoice(), seven)
+    assert both is not None
+    assert writer.allows(both, CALL)
+    assert writer.allows(both, "7")
+    assert not writer.allows(both, "8")
+    named = held_turn(turns, TOOLS, ToolChoice.of_one("clock"), seven)
+    assert named is not None
+    assert writer.allows(named, CALL)
+    for text in ("7", f"{CALL}\n{CALL}", CALL.replace("clock", "places")):
+        assert not writer.allows(named, text)
+    some = held_turn(turns, TOOLS, ToolChoice("required", ("clock",)))
+    assert some is not None
+    assert writer.allows(some, f"{CALL}\n{CALL}")
+    channels = turns_of(writer, "harmony", "harmony")
+    spoken = held_turn(channels, TOOLS, ToolChoice(), seven)
+    assert spoken is not None
+    assert writer.allows(spoken, "<|channel|>final<|message|>7")
+    assert writer.allows(spoken, "<|channel|>commentary to=functions.clock <|constrain|>json<|message|>{}")
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice"),
+    [([], ToolChoice("required")), (TOOLS, ToolChoice.of_one("unheard_of")), ([], ToolChoice.of_one("a"))],
+)
+def test_a_choice_that_the_tools_do_not_allow_is_refused(tools: list[Tool], choice: ToolChoice) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        strict_calls(TurnFormat.of(None, tool_format=family), [Tool("places", PLACES, is_strict=True)])
-    assert refusal.value.problems[0].field == "tools"
+        held_turn(TurnFormat(), tools, choice)
+    assert refusal.value.problems[0].field == "tool_choice"
+    with pytest.raises(InvalidRequest) as refusal:
+        held_turn(TurnFormat(), TOOLS, ToolChoice(), PrefixAllowedTokens(json_schema={}))
+    assert refusal.value.problems[0].field == "tool_choice"
 
 
 @pytest.mark.parametrize(

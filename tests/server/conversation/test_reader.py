@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beamhouse.engine.text.tokenizer import Text
 from beamhouse.server.conversation.deltas import CallArguments, CallBegin, CallEnd, TextDelta, joined
 from beamhouse.server.conversation.reasoning import THINKING
 from beamhouse.server.conversation.tools import call_ids
 from beamhouse.server.conversation.turn_format import FAMILIES, TurnFormat
+from tests.engine.logits.scoring import byte_tokenizer
 from tests.server.conversation.cutting import PIECES, TOOLS, check_calls, deltas, turn
 
 FORMS = [TurnFormat.of(None, tool_format=name, reasoning_format="think") for name in FAMILIES]
@@ -88,3 +90,16 @@ def test_calls_inside_thoughts_are_thoughts() -> None:
     told = turn(form, f"<think>{call}</think>{call}")
     assert told.reasoning == call
     assert len(told.calls) == 1
+
+
+def test_a_template_tells_whether_it_begins_the_thoughts_itself() -> None:
+    template = (
+        "{% if add_generation_prompt %}assistant: {% if thinking %}<think>{% else %}<think></think>{% endif %}"
+        "{% endif %}"
+    )
+    text = Text(byte_tokenizer(), template, {"eos_token": "<eos>"})
+    form = TurnFormat.of(template)
+    assert form.is_opened(text, {"thinking": True}) is True
+    assert form.is_opened(text) is False
+    assert form.is_opened(text, {"unheard_of": True}) is False
+    assert TurnFormat().is_opened(text) is False
