@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,8 +15,7 @@ from beamhouse.config.settings import Settings
 from beamhouse.engine.link.messages import Tokens
 from beamhouse.server.app import create_app
 from beamhouse.server.command.web_server import bind, uvicorn_config
-from beamhouse.server.edge.connections import PROBE_PLACES, repeats_length
-from beamhouse.server.edge.open_files import places_for
+from beamhouse.server.edge.connections import PROBE_PLACES
 from tests.fakes import FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -283,27 +281,3 @@ async def test_where_every_place_is_busy_probes_alone_are_answered(serve: Serve)
         probe = await connect()
         probe.send(PROBE)
         assert (await probe.answer())[0] == 200
-
-
-def test_the_bound_follows_from_the_files_this_process_may_open() -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limits[1]), limits[1]))
-        assert places_for(300, 16) == 300
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 300 + 16
-        assert places_for(10**9, 16) < limits[1]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-@pytest.mark.parametrize(
-    ("head", "is_repeated"),
-    [
-        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\ncontent-length: 2\r\n", False),
-        (b"POST / HTTP/1.1\r\nContent-Length: 2\r\nCONTENT-LENGTH:2\r\n\r\n", True),
-        (b"POST / HTTP/1.1\ncontent-length: 2,2\n\n", True),
-        (b"POST / HTTP/1.1\r\nX-Content-Length: 2\r\nContent-Length: 2\r\n\r\n", False),
-    ],
-)
-def test_a_length_that_is_said_twice_is_seen(head: bytes, is_repeated: bool) -> None:
-    assert repeats_length(head) is is_repeated
