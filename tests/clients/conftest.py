@@ -6,10 +6,13 @@ import pytest
 
 from tests.deploy.processes import Replica
 
+MARK = ("--tgi-watermark", '{"greenlist_ratio": 0.5, "bias": 4.0}')
+"""What `watermark` of TGI's clients means here."""
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
-    replica = Replica(tmp_path_factory.mktemp("clients") / "server.log", "--cache-tokens", "32768")
+    replica = Replica(tmp_path_factory.mktemp("clients") / "server.log", "--cache-tokens", "32768", *MARK)
     replica.start()
     try:
         replica.wait_ready()
