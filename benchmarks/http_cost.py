@@ -30,12 +30,13 @@ from beamhouse.engine.loading.files import BUILTIN_FILES
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
+from beamhouse.server.command.bench.doors import DOORS
 from benchmarks.cases.loads import Ask, Lanes
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show, write_json
 from benchmarks.serving.dialects import Native
-from benchmarks.serving.doors import DOORS, AtDoor
+from benchmarks.serving.doors import AtDoor
 from benchmarks.serving.processes import Running, family, serve_module, started_module
 from benchmarks.serving.wire import Dialect, drive
 

@@ -25,7 +25,8 @@ from beamhouse.config.settings import load
 from beamhouse.config.sources import InvalidSettings
 from beamhouse.engine.link.errors import EngineError
 from beamhouse.engine.loading.files import BUILTIN, BUILTIN_DRAFT, find_model
-from benchmarks.cases.modes import MODES, Drawing, EndedEarly, Mode, Needs
+from beamhouse.server.command.bench.modes import MODES, Mode, Needs
+from benchmarks.cases.modes import Drawing, EndedEarly
 from benchmarks.cases.prompts import draw_ids
 from benchmarks.library.facts import describe
 from benchmarks.library.in_process import InProcess, load_model, unlikely_token, write_text

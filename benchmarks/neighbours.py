@@ -19,9 +19,9 @@ from typing import Any
 
 import httpx
 
+from beamhouse.server.command.bench.quantiles import quantile
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
-from benchmarks.report.quantiles import quantile
 from benchmarks.report.tables import markdown, show
 from benchmarks.serving.plain_requests import ServerFailed, server_info
 from benchmarks.serving.processes import serve_module, started_module

@@ -16,12 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from beamhouse.server.command.bench.quantiles import quantile
 from benchmarks.cases.loads import Ask, Lanes, burst, word_ids
 from benchmarks.machine.facts import commit, cpu_name
 from benchmarks.peers.catalog import Choice, beamhouse
 from benchmarks.peers.formats import chosen_model
 from benchmarks.report.options import positive, setting
-from benchmarks.report.quantiles import quantile
 from benchmarks.report.tables import markdown, show
 from benchmarks.serving.dialects import Native
 from benchmarks.serving.processes import started

@@ -83,7 +83,7 @@ FOR_THE_SERVER = (
 )
 # Where a process begins: these import some of their own rooms late, since the time imports take is what they are about.
 ENTRIES = {"server.command.cli", "server.command.asking", "engine.__main__"}
-OPTIONAL = {"llguidance"}
+OPTIONAL = {"llguidance", "matplotlib"}
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 
 
@@ -199,7 +199,8 @@ def test_what_tests_share_lies_in_no_test_module(path: Path):
 
 def test_every_import_is_a_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["grammar"]]
+    extras = [line for extra in ("grammar", "bench") for line in project["optional-dependencies"][extra]]
+    declared = [*project["dependencies"], *extras]
     names = {re.split(r"[<>=!;\[ ]", line)[0].lower().replace("-", "_") for line in declared}
     used = {"pydantic" if name == "pydantic_core" else name for name in third_party(*ROOMS)}
     assert used <= names, "imported, but not in pyproject.toml"

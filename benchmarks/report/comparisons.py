@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from beamhouse.server.command.bench.modes import Mode
 from benchmarks.cases.answers import Answer, num_equal, tokens_per_s
-from benchmarks.cases.modes import Mode, Request, check_lengths
+from benchmarks.cases.modes import Request, check_lengths
 from benchmarks.library.in_process import Library
 from benchmarks.report.tables import markdown
 

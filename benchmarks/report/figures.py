@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from statistics import median
 from typing import Self
 
-from benchmarks.report.quantiles import quantile
+from beamhouse.server.command.bench.figures import first_waits, gaps
+from beamhouse.server.command.bench.quantiles import quantile
 from benchmarks.serving.wire import Streamed
 
 MIN_WINDOW_TOKENS = 4
@@ -30,8 +30,7 @@ class Figures:
     @classmethod
     def of(cls, answers: Sequence[Streamed], num_lanes: int) -> Self:
         start = min(answer.sent_s for answer in answers)
-        first = [answer.arrived_s[0] - answer.sent_s for answer in answers]
-        between = [later - earlier for answer in answers for earlier, later in pairwise(answer.arrived_s)]
+        first, between = first_waits(answers), gaps(answers)
         num_new, num_prompt = sum(len(a.arrived_s) for a in answers), sum(a.num_prompt for a in answers)
         return cls(
             tokens_per_s=num_new / (max(answer.arrived_s[-1] for answer in answers) - start),

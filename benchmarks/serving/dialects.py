@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from beamhouse.server.command.bench.doors import GREEDY, NATIVE
 from benchmarks.cases.loads import Ask
 from benchmarks.serving.wire import BadAnswer
 
@@ -15,11 +16,10 @@ UNKNOWN = -1
 class Native:
     """`POST /generate` of this server."""
 
-    path = "/generate"
+    path = NATIVE.path
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        config = {"do_sample": False, "max_new_tokens": ask.num_new, "min_new_tokens": ask.num_new}
-        return {"inputs": ask.prompt, "generation_config": config, "stream": True}
+        return NATIVE.body(ask.prompt, ask.num_new, GREEDY)
 
     def tokens(self, name: str, data: dict[str, Any]) -> list[int]:
         if name == "error":

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from beamhouse.config.settings import KEYS, load
 from beamhouse.engine.link.child import Child
 from beamhouse.server.command.arguments import AsJson, ConfigFile, given, read_texts
-from beamhouse.server.command.failures import CommandFailed
+from beamhouse.server.command.failures import EXIT_FAILED, CommandFailed
 from beamhouse.server.command.options import (
     detection_fields_of,
     detection_options,
@@ -23,6 +24,8 @@ from beamhouse.server.command.options import (
 from beamhouse.server.command.tables import print_table
 
 OF_A_DETECTION = ("model", "revision", "cache_dir", "watermarks", "default_watermark")
+DOOR_HELP = "Which door, or all; may be repeated. [default: native]"
+MODE_HELP = "A mode, all, or NAME=JSON with fields of POST /generate; may be repeated. [default: greedy_search]"
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this server instead of a model here.")]
 
 
@@ -82,10 +85,48 @@ def chat(
         begin.with_model(in_force, child, begin.Opening(plain, system, fields, beside))
 
 
+def bench(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A server's address.")],
+    door: Annotated[list[str] | None, typer.Option(help=DOOR_HELP)] = None,
+    mode: Annotated[list[str] | None, typer.Option(help=MODE_HELP)] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 8,
+    requests: Annotated[int | None, typer.Option(min=1, help="Requests of each load. [default: 4 a stream]")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Begin requests for so long instead.")] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="About so many, in common words.")] = 64,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Of each answer, exactly.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
+    assistant_model: Annotated[str | None, typer.Option(help="The server's draft model, for drafting modes.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="How long one request may take.")] = 600.0,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.svg|png", help="Draw the figures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put load on a server and tell its tokens per second, first tokens, and times between tokens, for each mode."""
+    from beamhouse.server.command.bench import command as benching
+
+    options = benching.Options(
+        url=url,
+        doors=door or ["native"],
+        modes=mode or ["greedy_search"],
+        extent=benching.extent_of(concurrency, requests, seconds, timeout_s),
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        seed=seed,
+        assistant_model=assistant_model,
+        picture=picture,
+    )
+    rows = benching.bench(options)
+    if as_json:
+        print(benching.as_json(options, rows))
+    else:
+        benching.show(rows)
+    if not any(row.tokens for row in rows):
+        raise typer.Exit(EXIT_FAILED)
+
+
 def refuse_settings(settings: dict[str, Any], url: str) -> None:
     """Raises CommandFailed for settings that another process has."""
     if settings:
         raise CommandFailed(f"the server at {url} has its own settings; leave out {', '.join(settings)}")
 
 
-COMMANDS = (chat, detect)
+COMMANDS = (chat, bench, detect)

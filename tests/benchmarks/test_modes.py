@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beamhouse.engine.loading.files import BUILTIN_DRAFT
-from benchmarks.cases.modes import MODES
+from beamhouse.server.command.bench.modes import MODES
 from benchmarks.modes import read_options
 
 

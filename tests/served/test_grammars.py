@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.serving.wire import events
+from beamhouse.server.command.bench.wire import events
 from tests.deploy.processes import Replica
 from tests.engine.text.tiny_tokenizers import FAMILIES, end_of_word, save
 

@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from benchmarks.serving.wire import events
+from beamhouse.server.command.bench.wire import events
 from tests.deploy.processes import Replica
 from tests.parity.running import generate
 

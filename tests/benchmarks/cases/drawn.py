@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from beamhouse.server.command.bench.modes import MODES
 from benchmarks.cases.answers import Answer
-from benchmarks.cases.modes import MODES, Drawing, Request
+from benchmarks.cases.modes import Drawing, Request
 
 NUM_NEW = 4
 END = 7

@@ -7,8 +7,9 @@ import pytest
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.modes import GenerationMode, mode_of
+from beamhouse.server.command.bench.modes import MODES, Mode
 from benchmarks.cases.answers import Answer
-from benchmarks.cases.modes import MODES, EndedEarly, Mode, check_lengths
+from benchmarks.cases.modes import EndedEarly, check_lengths
 from benchmarks.serving.plain_requests import body_of
 from tests.benchmarks.cases.drawn import DRAWING, END, ONE_MODE, requests_of
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from beamhouse.server.command.bench.wire import events
 from benchmarks.cases.loads import Ask
 from benchmarks.peers.token_server import Emit, Server
 from benchmarks.serving.dialects import UNKNOWN, Completion, Native, TextCompletion
-from benchmarks.serving.wire import BadAnswer, Raw, drive, events, read
+from benchmarks.serving.wire import BadAnswer, Raw, drive, read
 
 
 def counted(prompt: list[int], num_new: int, emit: Emit) -> None:

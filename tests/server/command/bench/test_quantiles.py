@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.report.quantiles import quantile
+from beamhouse.server.command.bench.quantiles import quantile
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100)])
