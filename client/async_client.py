@@ -113,7 +113,7 @@ class AsyncClient:
         """What holds where a request is silent."""
         return await self._ask(calls.DEFAULTS)
 
-    async def info(self) -> service.InfoAnswer:
+    async def info(self) -> service.SharedInfo:
         """What the server is and can do."""
         return await self._ask(calls.INFO)
 

@@ -29,7 +29,7 @@ from beamhouse.client.shapes.fields import (
     ValidateFields,
     ValidateGenerationConfig,
 )
-from beamhouse.client.shapes.service import DefaultsAnswer, Health, InfoAnswer, ValidateAnswer
+from beamhouse.client.shapes.service import DefaultsAnswer, Health, SharedInfo, ValidateAnswer
 from beamhouse.client.wire import without_nulls
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Call(Generic[T]):
     answers: frozenset[int] = frozenset({200})
 
 
-INFO: Call[InfoAnswer] = Call("GET", "/info")
+INFO: Call[SharedInfo] = Call("GET", "/info")
 HEALTH: Call[Health] = Call("GET", "/health", answers=frozenset({200, 503}))
 DEFAULTS: Call[DefaultsAnswer] = Call("GET", "/generation_config")
 

@@ -111,7 +111,7 @@ class Client:
         """What holds where a request is silent."""
         return self._ask(calls.DEFAULTS)
 
-    def info(self) -> service.InfoAnswer:
+    def info(self) -> service.SharedInfo:
         """What the server is and can do."""
         return self._ask(calls.INFO)
 
