@@ -33,7 +33,7 @@ BODIES = {
 
 ANSWERS = (
     ["Answer", "ScoreAnswer", "TokenizeAnswer", "DetokenizeAnswer", "DetectAnswer", "TransitionScoresAnswer"],
-    ["ProblemJson", "ValidateAnswer", "DefaultsAnswer", "InfoAnswer", "Health"],
+    ["ProblemJson", "ValidateAnswer", "DefaultsAnswer", "SharedInfo", "Health"],
 )
 """About what was asked, and about the server."""
 

@@ -143,6 +143,8 @@ class GenerateFields(TypedDict, total=False):
     deadline_s: float | None
     cache_salt: str | None
     generation_config: GenerationConfig | str | None
+    add_special_tokens: bool | None
+    truncate: int | None
     copies: int | None
     fill_context: bool | None
 

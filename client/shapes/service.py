@@ -163,8 +163,8 @@ class RequestLimits(TypedDict):
     cache_tokens: int
 
 
-class InfoAnswer(TypedDict):
-    """What this server is and can do. Everything that depends on the model is absent until it is loaded."""
+class SharedInfo(TypedDict):
+    """What this server is and can do, in our words and in TGI's."""
 
     version: str
     status: Stage
@@ -178,6 +178,20 @@ class InfoAnswer(TypedDict):
     default_watermark: NotRequired[str | None]
     assistants: NotRequired[list[str]]
     limits: NotRequired[RequestLimits | None]
+    model_id: NotRequired[str | None]
+    model_sha: NotRequired[str | None]
+    model_dtype: NotRequired[str | None]
+    model_device_type: NotRequired[str | None]
+    model_pipeline_tag: NotRequired[str | None]
+    max_concurrent_requests: NotRequired[int | None]
+    max_best_of: NotRequired[int | None]
+    max_stop_sequences: NotRequired[int | None]
+    max_input_tokens: NotRequired[int | None]
+    max_input_length: NotRequired[int | None]
+    max_total_tokens: NotRequired[int | None]
+    max_client_batch_size: NotRequired[int | None]
+    validation_workers: NotRequired[int | None]
+    router: NotRequired[str | None]
 
 
 class Health(TypedDict):
