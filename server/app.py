@@ -13,6 +13,8 @@ from beamhouse.engine.link.errors import EngineError
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
+from beamhouse.server.doors.anthropic import messages
+from beamhouse.server.doors.anthropic.errors import anthropic_dialect
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.openai import chat, completions, models
 from beamhouse.server.doors.openai.errors import openai_dialect
@@ -39,6 +41,7 @@ ROUTERS = (
     models.router,
     completions.router,
     chat.router,
+    messages.router,
     loading.router,
     tgi.router,
     tgi_tokens.router,
@@ -48,7 +51,7 @@ ROUTERS = (
     metrics.router,
     docs.router,
 )
-DIALECTS: dict[str, Dialect] = {"/v1/": openai_dialect}
+DIALECTS: dict[str, Dialect] = {"/v1/": openai_dialect, "/v1/messages": anthropic_dialect}
 """How problems are written on paths where there is no route, by the beginning of the path; elsewhere as our own."""
 TAGS = (
     (
@@ -57,6 +60,7 @@ TAGS = (
     ),
     ("OpenAI", "OpenAI's protocol, with what vLLM and llama.cpp add to it."),
     ("text-generation-inference", "TGI's protocol, for `huggingface_hub` and `text-generation`."),
+    ("Anthropic", "Anthropic's protocol: messages."),
     ("scores", "Log-probabilities of given texts."),
     ("tokens", "From text to token ids and back."),
     ("watermark", "Whether a text is marked."),

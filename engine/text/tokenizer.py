@@ -189,6 +189,10 @@ class Text:
         template = self._chat if tools is None else self._tool_chat
         return template.render(messages, ending, tools, documents, variables)
 
+    def reads_variable(self, name: str) -> bool:
+        """Whether the chat template looks at a variable of this name."""
+        return self._chat.reads(name)
+
     def mark_control_tokens(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The messages with the control tokens in their text marked, so that `encode_marked` reads them as text.
 

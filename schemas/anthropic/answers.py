@@ -6,6 +6,9 @@ They are written once and never read here, so they are plain structures that one
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from beamhouse.schemas.beamhouse.events import ProgressEvent
 
 StopReason = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "model_context_window_exceeded"
@@ -46,7 +49,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, tag="message", kw_only=True):
-    """The answer of `POST /v1/messages`; in `message_start` what is known of it then."""
+    """The answer of `POST /v1/messages`; in `message_start` what is known of it then.
+
+    warnings: what of the request has no effect. native: the answer of `/generate`, for a request with `outputs`.
+    """
 
     id: str
     model: str
@@ -55,6 +61,8 @@ class Message(msgspec.Struct, tag="message", kw_only=True):
     stop_sequence: str | None = None
     usage: Usage
     role: str = "assistant"
+    warnings: list[str] | UnsetType = UNSET
+    native: msgspec.Raw | UnsetType = UNSET
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -93,6 +101,12 @@ class MessageStart(msgspec.Struct, tag="message_start", frozen=True):
     message: Message
 
 
+class Progress(msgspec.Struct, tag="progress", frozen=True):
+    """How a beam search stands, for a request with `outputs.progress`."""
+
+    progress: ProgressEvent
+
+
 class Ping(msgspec.Struct, tag="ping", frozen=True):
     """Says nothing."""
 
@@ -125,10 +139,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class MessageDelta(msgspec.Struct, tag="message_delta", frozen=True):
-    """What is known of the whole at the end."""
+    """What is known of the whole at the end; see `Message`."""
 
     delta: Ending
     usage: Usage
+    warnings: list[str] | UnsetType = UNSET
+    native: msgspec.Raw | UnsetType = UNSET
 
 
 class MessageStop(msgspec.Struct, tag="message_stop", frozen=True):
@@ -149,4 +165,4 @@ class ErrorAnswer(msgspec.Struct, tag="error", frozen=True):
     request_id: str
 
 
-Event = MessageStart | Ping | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop | ErrorAnswer
+Event = MessageStart | Ping | Progress | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop | ErrorAnswer

@@ -15,8 +15,9 @@ from beamhouse.schemas.anthropic.blocks import (
 )
 from beamhouse.schemas.beamhouse.body import Body
 from beamhouse.schemas.beamhouse.conversation import MAX_MESSAGES, MAX_TOOLS
+from beamhouse.schemas.beamhouse.own_fields import ClientName, OwnFields
+from beamhouse.schemas.generation.bounds import MAX_STOP_STRINGS, AtLeastOne, StopString
 
-ClientName = Annotated[str, Field(max_length=512)]
 HOSTED = frozenset(
     {
         "billing_policy",
@@ -52,7 +53,7 @@ class Asked(Body):
 
     not_supported: ClassVar[frozenset[str]] = HOSTED
 
-    model: ClientName
+    model: ClientName | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: Texts | None = None
     tools: Annotated[list[AnyTool], Field(max_length=MAX_TOOLS)] | None = None
@@ -69,3 +70,27 @@ class Asked(Body):
 
 class CountTokensRequest(Asked):
     """What the tokens of a request are counted of."""
+
+
+class Metadata(Body):
+    """Changes nothing, and is written down nowhere."""
+
+    user_id: ClientName | None = None
+
+
+class MessagesRequest(Asked, OwnFields):
+    """A conversation, and how the model is to go on with it.
+
+    Every field of `generate()` and of `POST /generate` may stand beside Anthropic's own; where both have a name, it
+    means what it means to Anthropic.
+    """
+
+    not_supported: ClassVar[frozenset[str]] = HOSTED | OwnFields.not_supported
+
+    max_tokens: AtLeastOne
+    """Most tokens of the answer."""
+    stop_sequences: Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOP_STRINGS)] | None = None
+    """Texts before which the answer ends."""
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    """There is one tier."""

@@ -1,0 +1,97 @@
+"""`POST /v1/messages` and `POST /v1/messages/count_tokens`: conversations, in Anthropic's words."""
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from beamhouse.schemas.anthropic.answers import (
+    BlockDelta,
+    BlockStart,
+    BlockStop,
+    ErrorAnswer,
+    Message,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    Ping,
+    Progress,
+    TokenCount,
+)
+from beamhouse.schemas.anthropic.blocks import NoChoice
+from beamhouse.schemas.anthropic.messages import CountTokensRequest, MessagesRequest
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.run import Run
+from beamhouse.server.answering.speaking import speak
+from beamhouse.server.answering.turns import readers_of
+from beamhouse.server.asking.model_name import check_model_name
+from beamhouse.server.asking.prompts import encode_chat
+from beamhouse.server.doors.anthropic.errors import AnthropicRoute
+from beamhouse.server.doors.anthropic.speaker import MessageSpeaker
+from beamhouse.server.doors.anthropic.translation import translate_count, translate_messages
+from beamhouse.server.edge.document import EVENTS_TYPE, JSON_TYPE, events, examples, schema_without_names
+from beamhouse.server.edge.strict_json import Served, StrictRequest
+
+router = APIRouter(route_class=AnthropicRoute, tags=["Anthropic"])
+HELLO = {"model": "builtin", "messages": [{"role": "user", "content": "Once upon a time"}]}
+STREAM = events(
+    message_start=MessageStart,
+    ping=Ping,
+    content_block_start=BlockStart,
+    content_block_delta=BlockDelta,
+    content_block_stop=BlockStop,
+    message_delta=MessageDelta,
+    message_stop=MessageStop,
+    progress=Progress,
+    error=ErrorAnswer,
+)
+
+
+def answered(kind: type, stream: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """What the API's document says of the answers of a route."""
+    content: dict[str, Any] = {JSON_TYPE: {"schema": schema_without_names(kind)}}
+    if stream is not None:
+        content[EVENTS_TYPE] = stream
+    failed = {
+        "description": "Why there is no answer",
+        "content": {JSON_TYPE: {"schema": schema_without_names(ErrorAnswer)}},
+    }
+    return {200: {"description": "The answer", "content": content}, 422: failed, "default": failed}
+
+
+@router.post(
+    "/v1/messages",
+    responses=answered(Message, STREAM),
+    openapi_extra=examples(
+        stream={**HELLO, "max_tokens": 32, "stream": True}, likeliest={**HELLO, "max_tokens": 16, "temperature": 0}
+    ),
+)
+async def create_message(body: MessagesRequest, request: StrictRequest, service: Served) -> Response:
+    """Go on with a conversation.
+
+    The fields are Anthropic's, and every field of `generate()` by its own name. The model decides whether it calls
+    tools, unless `tool_choice` does. Headers that choose a version of the API change nothing.
+    """
+    model = await service.model()
+    check_model_name(service, model, body.model)
+    native = translate_messages(body, model)
+    return await speak(request, service, native, lambda run: speaker_of(run, body, native))
+
+
+def speaker_of(run: Run, body: MessagesRequest, native: GenerateRequest) -> MessageSpeaker:
+    """Says a run. Special tokens that the client wants to see are text."""
+    offered = [] if isinstance(body.tool_choice, NoChoice) else native.tools or []
+    shows_special = body.outputs is not None and body.outputs.skip_special_tokens is False
+    form = replace(run.model.turns, special_ids={}) if shows_special else run.model.turns
+    return MessageSpeaker(run, body, readers_of(run, offered, form)[0])
+
+
+@router.post("/v1/messages/count_tokens", responses=answered(TokenCount), openapi_extra=examples(a_conversation=HELLO))
+async def count_tokens(body: CountTokensRequest, service: Served) -> Response:
+    """How many tokens the prompt of a request has: its messages, its system prompt and its tools."""
+    with service.gate.entered():
+        model = await service.model()
+        check_model_name(service, model, body.model)
+        token_ids = await encode_chat(service, model, translate_count(body, model))
+        return Response(encode_json(TokenCount(len(token_ids))), media_type=JSON_TYPE)

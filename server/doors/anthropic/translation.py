@@ -1,0 +1,102 @@
+"""What a body of Anthropic's protocol asks for in our own words: pure functions."""
+
+from typing import Any
+
+from beamhouse.engine.link.errors import invalid
+from beamhouse.schemas.anthropic.blocks import ThinkingConfig, ThinkingOff, ThinkingOn
+from beamhouse.schemas.anthropic.messages import Asked, MessagesRequest
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.asking.drawing import (
+    MAX_NEW_TOKENS,
+    NUM_RETURNED,
+    STOP_STRINGS,
+    decide_drawing,
+    decide_stop_string,
+    gather_own,
+)
+from beamhouse.server.asking.gathering import Gathering
+from beamhouse.server.asking.turns import message_names
+from beamhouse.server.doors.anthropic.conversation import conversation_of, tool_names, tools_of
+from beamhouse.server.service import Model
+
+SWITCHES = ("enable_thinking", "thinking")
+"""Variables by which chat templates are told to let the model think, or not to."""
+BUDGET = "thinking_budget"
+VARIABLES = "chat_template_kwargs"
+
+
+def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
+    """Raises InvalidRequest."""
+    asked = Gathering()
+    gather_own(asked, body)
+    gather_conversation(asked, body, model)
+    asked.put(MAX_NEW_TOKENS, body.max_tokens, "max_tokens")
+    asked.put(STOP_STRINGS, body.stop_sequences or None, "stop_sequences")
+    decide_stop_string(asked, "stop_sequences")
+    if model.turns.needs_special_tokens and asked.get("outputs.skip_special_tokens") is None:
+        asked.settle("outputs.skip_special_tokens", False, "messages")
+    decide_drawing(asked, body, model.config)
+    if (asked.get(NUM_RETURNED) or 1) > 1:
+        message = f"num_return_sequences is {asked.get(NUM_RETURNED)}; allowed: 1, the one message of the answer"
+        raise invalid(asked.given_names[NUM_RETURNED], ProblemCode.OUT_OF_RANGE, message)
+    asked.settle(NUM_RETURNED, 1, "num_return_sequences")
+    if isinstance(body.thinking, ThinkingOn) and body.thinking.budget_tokens >= body.max_tokens:
+        message = f"budget_tokens is {body.thinking.budget_tokens}; allowed: less than max_tokens, {body.max_tokens}"
+        raise invalid("thinking.budget_tokens", ProblemCode.OUT_OF_RANGE, message)
+    return asked.request()
+
+
+def translate_count(body: Asked, model: Model) -> GenerateRequest:
+    """The conversation alone. Raises InvalidRequest."""
+    asked = Gathering()
+    gather_conversation(asked, body, model)
+    return asked.request()
+
+
+def gather_conversation(asked: Gathering, body: Asked, model: Model) -> None:
+    """What the model is shown. An answer that the client has begun goes on. Raises InvalidRequest."""
+    turns = conversation_of(body.system, body.messages)
+    asked.put("messages", [turn.fields() for turn in turns], "messages")
+    asked.given_names |= message_names(turns)
+    if turns[-1].role == "assistant":
+        asked.put("continue_final_message", True, f"messages.{len(body.messages) - 1}")
+    if body.tools:
+        asked.put("tools", tools_of(body.tools), "tools")
+        asked.given_names |= tool_names(len(body.tools))
+    asked.put(VARIABLES, body.chat_template_kwargs, VARIABLES)
+    if body.thinking is not None:
+        gather_thinking(asked, body.thinking, model)
+    if body.output_config is not None and body.output_config.effort is not None:
+        put_variable(asked, "reasoning_effort", body.output_config.effort, "output_config.effort")
+
+
+def gather_thinking(asked: Gathering, thinking: ThinkingConfig, model: Model) -> None:
+    """Told to the chat template where it listens; else only what the model does anyhow is accepted.
+
+    A budget is a target, as in the API: a template that reads one tells it to the model, and `max_tokens` holds.
+    """
+    switch = next((name for name in SWITCHES if model.text is not None and model.text.reads_variable(name)), None)
+    does_think = model.turns.reasoning is not None
+    match thinking:
+        case ThinkingOff() if switch is not None:
+            put_variable(asked, switch, False, "thinking")
+        case ThinkingOff() if does_think:
+            message = "this model always thinks, and its chat template has no word against it"
+            raise invalid("thinking.type", ProblemCode.NOT_SUPPORTED, message)
+        case ThinkingOn() if switch is not None:
+            put_variable(asked, switch, True, "thinking")
+        case ThinkingOn() if not does_think:
+            raise invalid("thinking.type", ProblemCode.NOT_SUPPORTED, "this model does not think before it answers")
+    if isinstance(thinking, ThinkingOn) and model.text is not None and model.text.reads_variable(BUDGET):
+        put_variable(asked, BUDGET, thinking.budget_tokens, "thinking.budget_tokens")
+
+
+def put_variable(asked: Gathering, variable: str, value: object, name: str) -> None:
+    """A variable of the chat template. Raises InvalidRequest where the client has set it to something else."""
+    variables: dict[str, Any] = asked.get(VARIABLES) or {}
+    if variables.get(variable, value) != value:
+        message = f"{name} and {VARIABLES}.{variable} differ; give one of them"
+        raise invalid(name, ProblemCode.CONFLICT, message)
+    asked.settle(VARIABLES, {**variables, variable: value}, VARIABLES)
+    asked.given_names[f"{VARIABLES}.{variable}"] = name

@@ -1,0 +1,87 @@
+"""The `anthropic` package against a real server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic import Anthropic
+
+from tests.deploy.processes import Replica
+
+STORY = [{"role": "user", "content": "Once upon a time"}]
+
+
+@pytest.fixture(scope="module")
+def client(server: Replica) -> Iterator[Anthropic]:
+    with Anthropic(base_url=server.url, api_key="none", max_retries=0) as opened:
+        yield opened
+
+
+def ask(client: Anthropic, **fields: Any) -> Any:
+    return client.messages.create(**{"model": "claude-sonnet-4-5", "max_tokens": 12, "messages": STORY} | fields)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "greedy": {"temperature": 0},
+    "drawn": {"temperature": 0.9, "top_p": 0.9, "top_k": 20, "extra_body": {"seed": 7}},
+    "a beam search": {"extra_body": {"num_beams": 3}},
+    "a stop sequence": {"temperature": 0, "max_tokens": 60, "stop_sequences": ["."]},
+    "a system prompt": {"temperature": 0, "system": [{"type": "text", "text": "Be brief."}]},
+    "an answer that goes on": {"temperature": 0, "messages": [*STORY, {"role": "assistant", "content": "there was a"}]},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stream_joined_by_the_client_is_the_plain_message(client: Anthropic, case: str) -> None:
+    plain = ask(client, **CASES[case])
+    fields = {"model": "claude-sonnet-4-5", "max_tokens": 12, "messages": STORY} | CASES[case]
+    with client.messages.stream(**fields) as stream:
+        texts = "".join(stream.text_stream)
+        streamed = stream.get_final_message()
+    told = [one.to_dict() | {"id": "", "usage": None} for one in (plain, streamed)]
+    assert told[0] == told[1]
+    assert texts == "".join(block.text for block in plain.content)
+    assert plain.usage.output_tokens == streamed.usage.output_tokens
+    for usage in (plain.usage, streamed.usage):
+        assert usage.input_tokens + usage.cache_read_input_tokens == count(client, **CASES[case])
+
+
+def count(client: Anthropic, **fields: Any) -> int:
+    given = {name: value for name, value in fields.items() if name in ("system", "messages")}
+    return client.messages.count_tokens(**{"model": "claude-sonnet-4-5", "messages": STORY} | given).input_tokens
+
+
+def test_the_stop_sequence_that_ended_a_message_is_told(client: Anthropic) -> None:
+    message = ask(client, temperature=0, max_tokens=60, stop_sequences=["."])
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", ".")
+    assert "." not in message.content[0].text
+
+
+def test_a_message_can_be_sent_back_as_it_came(client: Anthropic) -> None:
+    message = ask(client, temperature=0)
+    more = ask(client, messages=[*STORY, {"role": "assistant", "content": message.content}, *STORY])
+    assert more.usage.output_tokens == 12
+
+
+def test_every_request_has_an_id(client: Anthropic) -> None:
+    raw = client.messages.with_raw_response.create(model="any", max_tokens=1, messages=STORY)
+    assert raw.parse()._request_id == raw.headers["x-request-id"]
+
+
+def test_problems_have_the_types_of_the_client(client: Anthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError) as wrong:
+        ask(client, top_p=2)
+    assert wrong.value.body["error"]["type"] == "invalid_request_error"
+    assert wrong.value.request_id == wrong.value.body["request_id"]
+    with pytest.raises(anthropic.BadRequestError, match="input_image|image"):
+        ask(client, messages=[{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}])
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.batches.list()
+
+
+def test_the_beta_routes_answer_too(client: Anthropic) -> None:
+    message = client.beta.messages.create(
+        model="any", max_tokens=3, messages=STORY, betas=["context-management-2025-06-27"], temperature=0
+    )
+    assert message.content[0].text == ask(client, temperature=0, max_tokens=3).content[0].text
