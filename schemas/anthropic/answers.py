@@ -59,6 +59,7 @@ class Message(msgspec.Struct, tag="message", kw_only=True):
     content: list[SaidBlock]
     stop_reason: StopReason | None = None
     stop_sequence: str | None = None
+    stop_details: None = None
     usage: Usage
     role: str = "assistant"
     warnings: list[str] | UnsetType = UNSET
@@ -136,6 +137,7 @@ class Ending(msgspec.Struct, frozen=True):
 
     stop_reason: StopReason
     stop_sequence: str | None
+    stop_details: None = None
 
 
 class MessageDelta(msgspec.Struct, tag="message_delta", frozen=True):

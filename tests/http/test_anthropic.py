@@ -77,6 +77,7 @@ async def test_a_message_holds_exactly_what_the_api_names(client):
         "content": [{"type": "text", "text": "cd"}],
         "stop_reason": "max_tokens",
         "stop_sequence": None,
+        "stop_details": None,
         "usage": {
             "input_tokens": 7,
             "output_tokens": 2,
@@ -97,6 +98,7 @@ async def test_a_stream_is_the_start_then_blocks_then_the_end(client):
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
+        "stop_details": None,
         "usage": usage,
     }
     assert (ping, stop) == ({"type": "ping"}, {"type": "message_stop"})
@@ -107,7 +109,7 @@ async def test_a_stream_is_the_start_then_blocks_then_the_end(client):
         {"type": "content_block_stop", "index": 0},
     ]
     usage = {"input_tokens": 7, "output_tokens": 2, "cache_read_input_tokens": 1, "cache_creation_input_tokens": 0}
-    ending = {"stop_reason": "max_tokens", "stop_sequence": None}
+    ending = {"stop_reason": "max_tokens", "stop_sequence": None, "stop_details": None}
     assert delta == {"type": "message_delta", "delta": ending, "usage": usage}
 
 
@@ -155,7 +157,7 @@ async def test_why_a_message_ended_is_told(says, end, reason, sequence):
     async with says("so", end) as client:
         message = await ask(client, stop_sequences=["o"])
         *_, delta, _ = await stream(client, stop_sequences=["o"])
-    ending = {"stop_reason": reason, "stop_sequence": sequence}
+    ending = {"stop_reason": reason, "stop_sequence": sequence, "stop_details": None}
     assert {name: message[name] for name in ending} == delta["delta"] == ending
 
 
@@ -189,7 +191,12 @@ async def test_tokens_are_counted_without_generating(client, engine):
         ({"max_tokenz": 1}, "invalid_request_error", 400, "max_tokenz: max_tokenz is not a field"),
         ({"mcp_servers": []}, "invalid_request_error", 400, "mcp_servers: not supported"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "invalid_request_error", 400, "image"),
-        ({"tools": [{"type": "web_search_20250305", "name": "x"}]}, "invalid_request_error", 400, "web_search_20250305"),
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "x"}]},
+            "invalid_request_error",
+            400,
+            "web_search_20250305",
+        ),
         ({"tools": [TOOL]}, "invalid_request_error", 400, "tools: "),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "invalid_request_error", 400, "does not think"),
     ],

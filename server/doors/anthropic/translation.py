@@ -3,7 +3,7 @@
 from typing import Any
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.anthropic.blocks import ThinkingConfig, ThinkingOff, ThinkingOn
+from beamhouse.schemas.anthropic.blocks import FreeChoice, NoChoice, ThinkingConfig, ThinkingOff, ThinkingOn
 from beamhouse.schemas.anthropic.messages import Asked, MessagesRequest
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.words import ProblemCode
@@ -28,6 +28,7 @@ VARIABLES = "chat_template_kwargs"
 
 def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
     """Raises InvalidRequest."""
+    refuse_held(body)
     asked = Gathering()
     gather_own(asked, body)
     gather_conversation(asked, body, model)
@@ -45,6 +46,20 @@ def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
         message = f"budget_tokens is {body.thinking.budget_tokens}; allowed: less than max_tokens, {body.max_tokens}"
         raise invalid("thinking.budget_tokens", ProblemCode.OUT_OF_RANGE, message)
     return asked.request()
+
+
+def refuse_held(body: MessagesRequest) -> None:
+    """Turns are not held to calls or to a form yet. Raises InvalidRequest."""
+    choice = body.tool_choice
+    is_free = isinstance(choice, FreeChoice) and choice.type == "auto" and not choice.disable_parallel_tool_use
+    asking = {
+        "tool_choice": choice is not None and not (is_free or isinstance(choice, NoChoice)),
+        "tools": any(tool.strict for tool in body.tools or ()),
+        "output_config.format": body.output_config is not None and body.output_config.format is not None,
+    }
+    for name, is_asked in asking.items():
+        if is_asked:
+            raise invalid(name, ProblemCode.NOT_SUPPORTED, f"not supported: {name} that holds the answer to a form")
 
 
 def translate_count(body: Asked, model: Model) -> GenerateRequest:

@@ -15,7 +15,14 @@ SAID = [{"role": "user", "content": "ab"}]
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 THINKS = TEMPLATE + "<think></think>"
 SWITCHED = THINKS + "{{ enable_thinking }}{{ thinking_budget }}{{ reasoning_effort }}"
-DRAWN = {"max_new_tokens": 5, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_return_sequences": 1}
+DRAWN = {
+    "max_new_tokens": 5,
+    "do_sample": True,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "num_return_sequences": 1,
+}
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nothing": ({}, {}),
     "temperature": ({"temperature": 0.5}, {"temperature": 0.5}),
@@ -125,7 +132,10 @@ def test_thinking_is_told_to_the_template_that_listens(tokenizer_file, template,
         ({"generation_config": {"num_return_sequences": 2}}, "generation_config.num_return_sequences"),
         ({"max_new_tokens": 6}, "max_tokens"),
         ({"stop_strings": ["a"], "stop_sequences": ["b"]}, "stop_sequences"),
-        ({"chat_template_kwargs": {"reasoning_effort": "high"}, "output_config": {"effort": "low"}}, "output_config.effort"),
+        (
+            {"chat_template_kwargs": {"reasoning_effort": "high"}, "output_config": {"effort": "low"}},
+            "output_config.effort",
+        ),
     ],
     ids=str,
 )
@@ -143,5 +153,3 @@ def test_a_model_that_always_thinks_cannot_be_kept_from_it(tokenizer_file):
 def test_a_budget_is_less_than_the_whole(tokenizer_file):
     with pytest.raises(InvalidRequest, match="less than max_tokens"):
         ask(model_of(tokenizer_file, THINKS), thinking=ON, max_tokens=1024)
-
-
