@@ -89,3 +89,16 @@ async def test_a_large_body_is_told_apart_as_well(client, engine):
 async def test_a_route_that_streams_cannot_be_asked_not_to(client):
     (event,) = await stream(client, {}, stream=False)
     assert "stream is false; allowed: true" in event["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"inputs": "a", "parameters": {"truncate": 0}, "stream": True}),
+        ("/chat_tokenize", {"messages": [{"role": "user", "content": "a"}], "max_tokens": "b", "stream": True}),
+    ],
+)
+async def test_where_nothing_streams_no_problem_does(client, path, body):
+    response = await client.post(path, json=body)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/json")
+    assert response.json()["error_type"] == "validation"

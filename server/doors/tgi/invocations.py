@@ -6,13 +6,13 @@ from fastapi import APIRouter, Response
 
 from beamhouse.schemas.tgi.answers import TgiAnswer
 from beamhouse.schemas.tgi.requests import TgiRequest
-from beamhouse.server.doors.tgi.routes import EXAMPLES, PROBLEMS, STREAMED, TAG, TgiRoute, tgi_root
+from beamhouse.server.doors.tgi.routes import EXAMPLES, PROBLEMS, STREAMED, TAG, StreamingTgiRoute, tgi_root
 from beamhouse.server.doors.whose import invocation_of
 from beamhouse.server.edge.meeting import MeetingRoute
 from beamhouse.server.edge.strict_json import Served, StrictRequest
 
 
-class InvocationRoute(MeetingRoute, TgiRoute):
+class InvocationRoute(MeetingRoute, StreamingTgiRoute):
     """Here the bodies of all protocols meet."""
 
     meant = staticmethod(invocation_of)

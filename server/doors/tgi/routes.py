@@ -34,9 +34,13 @@ EXAMPLES = examples(
 
 
 class TgiRoute(StrictRoute):
-    """A route whose problems are told in TGI's words, in the stream where one was asked for."""
+    """A route whose problems are told in TGI's words."""
 
     dialect = staticmethod(tgi_dialect)
+
+
+class StreamingTgiRoute(TgiRoute):
+    """Where a stream was asked for, problems are told in it."""
 
     def get_route_handler(self) -> Handle:
         own = super().get_route_handler()
@@ -52,7 +56,7 @@ class TgiRoute(StrictRoute):
         return handle
 
 
-router = APIRouter(route_class=TgiRoute, tags=[TAG], responses=PROBLEMS)
+router = APIRouter(route_class=StreamingTgiRoute, tags=[TAG], responses=PROBLEMS)
 
 
 @router.post("/", response_model=list[TgiAnswer], responses={200: {"content": STREAMED}}, openapi_extra=EXAMPLES)
