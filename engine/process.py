@@ -19,11 +19,11 @@ from beamhouse.config.settings import EngineSettings, ModelSettings
 from beamhouse.engine.build import build
 from beamhouse.engine.link.errors import EngineError, InvalidRequest
 from beamhouse.engine.link.frames import Channel, take_standard_input
+from beamhouse.engine.link.launch import Launch, decode_launch
 from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
     Compiled,
-    Launch,
     Load,
     LoadFailed,
     Loading,
@@ -31,7 +31,6 @@ from beamhouse.engine.link.messages import (
     Shutdown,
     Submission,
     decode_inbound,
-    decode_launch,
     encode,
 )
 from beamhouse.engine.link.orphan import end_with_parent

@@ -51,6 +51,10 @@ def count_up(submission: Submission) -> list[Said]:
     """Each sequence continues with the ids after its last prompt token, up to `max_length`."""
     config, wanted = submission.config, submission.wanted
     num_new = config.max_length - len(submission.prompt_ids)
+    if wanted.prompt_only:
+        return [
+            Tokens(row, finish_reason=FinishReason(FinishType.LENGTH)) for row in range(config.num_return_sequences)
+        ]
     return [
         Tokens(
             sequence=row,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from beamhouse.config.settings import EngineSettings, ModelSettings
 from beamhouse.engine.link.frames import Channel, take_standard_input
+from beamhouse.engine.link.launch import decode_launch
 from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
@@ -26,7 +27,6 @@ from beamhouse.engine.link.messages import (
     Tokens,
     TopToken,
     decode_inbound,
-    decode_launch,
     encode,
 )
 from beamhouse.engine.loading.files import BUILTIN_FILES

@@ -108,6 +108,7 @@ class Outputs(TypedDict, total=False):
     top_n_tokens: int | None
     prompt_logprobs: bool | None
     prompt_top_n_tokens: int | None
+    prompt_only: bool | None
     config: bool | None
     tensors: Literal["json", "base64", "safetensors"] | None
     watermark_flags: bool | None

@@ -14,6 +14,7 @@ from beamhouse.engine.logits.pipeline import Pipeline
 from beamhouse.engine.state.batch import Advance, Choice, Forward, KeptRow
 from beamhouse.engine.state.request import Request, Row, Sequence
 from beamhouse.schemas.generation.modes import GenerationMode
+from beamhouse.schemas.words import FinishType
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,12 @@ def advanced(request: Request, picked: Seq[tuple[int, Choice]], given: Scored, s
         advance.gains.append(gain_of(request, choice, given.scores[at : at + len(choice.token_ids)], reason))
         advance.kept.extend(kept_of(request, choice, given, at))
     return advance
+
+
+def ended(request: Request) -> Advance:
+    """The end of a request that only reads its prompt."""
+    reason = FinishReason(FinishType.LENGTH)
+    return Advance([], [Tokens(index, finish_reason=reason) for index in range(len(request.outputs))])
 
 
 def gain_of(request: Request, choice: Choice, scores: torch.Tensor, reason: FinishReason | None) -> Tokens:

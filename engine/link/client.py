@@ -18,13 +18,13 @@ from beamhouse.engine.link.child import COMMAND, Child
 from beamhouse.engine.link.engine_process import Life
 from beamhouse.engine.link.errors import EngineError, EngineUnavailable, InvalidRequest
 from beamhouse.engine.link.frames import LAST_WORDS_S
+from beamhouse.engine.link.launch import Launch
 from beamhouse.engine.link.messages import (
     Cancel,
     Compile,
     Compiled,
     Constraint,
     Inbound,
-    Launch,
     Load,
     LoadFailed,
     Loading,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from beamhouse.engine.link.child import Child
 from beamhouse.engine.link.frames import Frames, framed
-from beamhouse.engine.link.messages import Inbound, Launch, Submission, encode
+from beamhouse.engine.link.launch import Launch
+from beamhouse.engine.link.messages import Inbound, Submission, encode
 from beamhouse.engine.link.sharing import Shortener
 
 

@@ -48,9 +48,9 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
 
     normalize_logits: whether transition scores are log-probabilities over the processed scores; None: where these are
     logits they are, where a beam search adds them up they are what it added. prompt_top_n_tokens: likeliest tokens at
-    each position of the prompt. progress: live hypotheses, step by step.
-    positions: generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and
-    attentions (None: all; negative ones count from the last).
+    each position of the prompt. prompt_only: nothing is generated. progress: live hypotheses, step by step. positions:
+    generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and attentions (None:
+    all; negative ones count from the last).
     """
 
     transition_scores: bool = False
@@ -58,6 +58,7 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     top_n_tokens: int = 0
     prompt_logprobs: bool = False
     prompt_top_n_tokens: int = 0
+    prompt_only: bool = False
     progress: bool = False
     positions: list[int] | None = None
     layers: list[int] | None = None
@@ -282,21 +283,8 @@ class LoadFailed(msgspec.Struct, tag=True, frozen=True):
     error: str
 
 
-class Launch(msgspec.Struct, frozen=True):
-    """The first message to an engine process: the two parts of the settings it obeys.
-
-    directory: private to the two processes; holds the tokenizer file. log_level: of the engine's own lines.
-    """
-
-    model: dict[str, Any]
-    engine: dict[str, Any]
-    directory: str
-    log_level: str = "warning"
-
-
 Outbound = StepOutputs | Compiled | Loading | ModelInfo | LoadFailed
 
 encode = msgspec.msgpack.Encoder(enc_hook=to_wire).encode
-decode_launch = msgspec.msgpack.Decoder(Launch).decode
 decode_inbound = msgspec.msgpack.Decoder(Inbound, dec_hook=to_config, ext_hook=to_part).decode
 decode_outbound = msgspec.msgpack.Decoder(Outbound).decode

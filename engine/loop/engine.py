@@ -10,7 +10,7 @@ import torch
 from msgspec import structs
 
 from beamhouse.engine.decoding.stopping import Stopping
-from beamhouse.engine.decoding.strategy import Step, Strategy
+from beamhouse.engine.decoding.strategy import Step, Strategy, ended
 from beamhouse.engine.link.errors import DeadlinePassed, EngineError, QueueFull, RequestFailed
 from beamhouse.engine.link.messages import Constraint, Load, StepOutputs, Submission, TensorPiece
 from beamhouse.engine.logits.pipeline import Pipeline
@@ -173,7 +173,9 @@ class Engine:
                 self.roster.blame(request, "keeping what the model computed", error)
         step = Step(forward, self.pipeline, self._stopping, self.runner.project, time.monotonic())
         ready = [request for request in batch.ready if request in self.roster]
-        for strategy, requests in self._by_strategy(ready):
+        read = [request for request in ready if request.submission.wanted.prompt_only]
+        self._settle({request: ended(request) for request in read})
+        for strategy, requests in self._by_strategy([request for request in ready if request not in read]):
             advances = self._advance(strategy, requests, step)
             self._end_failed(requests)
             self._settle(advances)

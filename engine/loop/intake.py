@@ -88,4 +88,5 @@ class Intake:
         num_new = request.config.max_length - request.num_prompt - (not feeds_last)
         row = request.sequences[0].with_shadow
         blocks_of_row = sum(self._cache.num_blocks_for(one.num_prompt + num_new) for one in row)
-        return request.config.num_rows * blocks_of_row
+        num_rows = 1 if request.submission.wanted.prompt_only else request.config.num_rows
+        return num_rows * blocks_of_row

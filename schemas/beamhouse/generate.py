@@ -144,6 +144,10 @@ class Outputs(Body):
     prompt_top_n_tokens: int | None = Field(
         default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens at each position of the prompt."
     )
+    prompt_only: bool | None = Field(
+        default=None,
+        description="Generate nothing: each sequence is empty and ends by its length. For what is told of the prompt.",
+    )
     config: bool | None = Field(default=None, description="Return the resolved generation configuration.")
     tensors: Literal["json", "base64", "safetensors"] | None = Field(
         default=None, description="How `scores`, `logits`, `hidden_states` and `attentions` travel; `json` if not set."

@@ -27,6 +27,15 @@ def resolve(
     return Resolved.of(merged, assistant_model)
 
 
+def resolve_unread(request: GenerationFields, prompt_len: int) -> Resolved:
+    """What runs where nothing is to be generated: of all that is asked only the number of sequences has a meaning.
+
+    There is room for one token, which is never chosen.
+    """
+    number = request.num_return_sequences or 1
+    return Resolved.of(GenerationFields(do_sample=number > 1, num_return_sequences=number, max_length=prompt_len + 1))
+
+
 def merge(
     request: Config,
     model: GenerationFields,

@@ -44,16 +44,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. own: its own configuration. configs: the one that runs for each prompt; they differ in lengths alone.
-
-    is_kept: whether anybody gets what is generated. Else it is one token that is thrown away behind each prompt.
-    """
+    """A request. own: its own configuration. configs: what runs for each prompt; they differ in lengths alone."""
 
     body: GenerateRequest
     own: GenerationConfig
     configs: Sequence[Resolved]
     prompts: Sequence[Prompt]
-    is_kept: bool = True
 
     @property
     def config(self) -> Resolved:
@@ -62,6 +58,11 @@ class Asked:
     @property
     def outputs(self) -> Outputs:
         return self.body.outputs or NO_OUTPUTS
+
+    @property
+    def generates(self) -> bool:
+        """Whether anything is to come behind the prompts. Else their configurations have room for one token each."""
+        return not self.outputs.prompt_only
 
     @property
     def num_top_tokens(self) -> dict[str, int]:

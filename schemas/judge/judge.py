@@ -30,8 +30,8 @@ def fields_among_themselves(asked: Asked, facts: Facts) -> Iterator[Problem]:
 def the_model(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """What the model cannot do. Nothing but lengths differs with the prompt, and only they are looked at each time."""
     info, (first, *others) = facts.info, asked.prompts
-    # A token that is thrown away is never fed, so that it needs no place.
-    room = facts.most_tokens + (not asked.is_kept)
+    # The token that there is room for where nothing is generated needs no place.
+    room = facts.most_tokens + (not asked.generates)
     yield from check_model(
         asked.config,
         vocab_size=info.vocab_size,
@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     name_rules.registered_classes,
     mode_rules.outputs,
     mode_rules.progress,
+    mode_rules.prompts_alone,
     name_rules.watermark,
     name_rules.tokenizer,
     fields_among_themselves,

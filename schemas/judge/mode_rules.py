@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from beamhouse.schemas.generation.defaults import is_neutral
+from beamhouse.schemas.generation.files import OUTPUT_FLAGS
 from beamhouse.schemas.generation.model_rules import PREFIX
 from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.generation.resolved import Resolved
@@ -10,6 +11,26 @@ from beamhouse.schemas.judge.asked import Asked, Facts
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import shown
 from beamhouse.schemas.words import ProblemCode
+
+OF_NEW_TOKENS = (
+    "mode",
+    "assistant_model",
+    "force_words",
+    "prefix_allowed_tokens",
+    "logits_processor",
+    "stopping_criteria",
+    "fill_context",
+)
+OUTPUTS_OF_NEW_TOKENS = ("transition_scores", "top_n_tokens", "watermark_flags", "progress", "config")
+CONFIG_OF_NEW_TOKENS = (
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "min_new_tokens",
+    "token_healing",
+    *OUTPUT_FLAGS,
+)
+"""Fields of a body, of its outputs and of its configuration that ask for something of what is generated."""
 
 
 def not_obeyed(asked: Asked, facts: Facts) -> Iterator[Problem]:
@@ -103,6 +124,19 @@ def outputs(asked: Asked, facts: Facts) -> Iterator[Problem]:
         if not -most <= layer < most:
             message = f"layers[{index}] is {layer}; allowed: {-most} <= layer < {most}"
             yield Problem(f"outputs.layers.{index}", ProblemCode.OUT_OF_RANGE, message)
+
+
+def prompts_alone(asked: Asked, facts: Facts) -> Iterator[Problem]:
+    """What speaks of generated tokens where there are none. Fields that would shape them are warned about."""
+    if asked.generates:
+        return
+    set_fields = asked.own.set_fields()
+    named = [name for name in OF_NEW_TOKENS if getattr(asked.body, name) not in (None, False)]
+    named += [f"outputs.{name}" for name in OUTPUTS_OF_NEW_TOKENS if getattr(asked.outputs, name)]
+    named += [PREFIX + name for name in CONFIG_OF_NEW_TOKENS if not is_neutral(name, set_fields.get(name))]
+    for name in named:
+        message = f"outputs.prompt_only generates nothing; {name.rpartition('.')[2]} needs new tokens"
+        yield Problem(name, ProblemCode.CONFLICT, message)
 
 
 def progress(asked: Asked, facts: Facts) -> Iterator[Problem]:

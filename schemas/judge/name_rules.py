@@ -99,7 +99,7 @@ def watermark(asked: Asked, facts: Facts) -> Iterator[Problem]:
         message = "this server marks every text: name one of its watermarks, or leave watermarking_config out"
         yield Problem(WATERMARK, ProblemCode.NOT_ALLOWED, message)
     in_force = facts.defaults.watermarking_config if named is None else named
-    if facts.requires_watermark and in_force is None and asked.is_kept:
+    if facts.requires_watermark and in_force is None and asked.generates:
         message = f"this server marks every text: name one of its watermarks: {', '.join(known[:10])}"
         yield Problem(WATERMARK, ProblemCode.MISSING, message)
     if asked.outputs.watermark_flags and in_force in (None, NO_WATERMARK):

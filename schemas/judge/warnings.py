@@ -7,6 +7,9 @@ from beamhouse.schemas.generation.field_rules import find_warnings
 from beamhouse.schemas.judge.asked import Asked, Facts
 from beamhouse.schemas.judge.budget import TENSOR_FIELDS
 
+OF_PROMPTS = ("num_return_sequences", "bos_token_id")
+"""Fields of the configuration that have a meaning where nothing is generated."""
+
 
 def warnings(asked: Asked, facts: Facts) -> list[str]:
     """As sentences."""
@@ -15,6 +18,7 @@ def warnings(asked: Asked, facts: Facts) -> list[str]:
         *asked.own.origin_warnings(),
         *find_warnings(config, own_fields, config.assistant_model),
         *idle_outputs(asked),
+        *idle_beside_prompts(asked),
         *inherited_fields(asked, facts),
         *long_sequences(asked, facts),
     ]
@@ -28,6 +32,14 @@ def idle_outputs(asked: Asked) -> Iterator[str]:
         yield f"without an output_* field in generation_config these have no effect: {named}"
 
 
+def idle_beside_prompts(asked: Asked) -> Iterator[str]:
+    """Fields of the configuration that would shape what is generated, where nothing is."""
+    own = {} if asked.generates else asked.own.set_fields()
+    idle = [name for name, value in own.items() if name not in OF_PROMPTS and not is_neutral(name, value)]
+    if idle:
+        yield f"outputs.prompt_only generates nothing, so that these have no effect: {', '.join(idle)}"
+
+
 def inherited_fields(asked: Asked, facts: Facts) -> Iterator[str]:
     """Fields of the model's own file that are not obeyed and that the request did not set."""
     reasons, own_fields = facts.info.not_obeyed, asked.own.set_fields()
@@ -37,6 +49,7 @@ def inherited_fields(asked: Asked, facts: Facts) -> Iterator[str]:
 
 
 def long_sequences(asked: Asked, facts: Facts) -> Iterator[str]:
-    longest, made_for = max(config.max_length for config in asked.configs), facts.info.context_len
+    longest = max(config.max_length for config in asked.configs) - (not asked.generates)
+    made_for = facts.info.context_len
     if longest > made_for:
         yield f"a sequence may come to {longest} tokens, and the model is made for {made_for}"

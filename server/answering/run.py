@@ -133,7 +133,8 @@ class Run:
         if not self.accepted.is_streamed:
             row.add(tokens)
             return None
-        self._measure(row.index, len(tokens.token_ids))
+        if tokens.token_ids:
+            self._measure(row.index, len(tokens.token_ids))
         return row.say(tokens, self.model.text)
 
     async def _progress(self, prompt_index: int, hypotheses: list[HypothesisUpdate]) -> ProgressEvent:
@@ -189,9 +190,9 @@ class Run:
         metrics = self.service.metrics
         metrics.queue.observe(timings.queue_s)
         metrics.inference.observe(timings.prefill_s + timings.decode_s)
-        if not self.accepted.is_streamed:
+        num_more = max(row.num_tokens for row in self.rows) - 1
+        if not self.accepted.is_streamed and num_more >= 0:
             metrics.first_token.observe(timings.queue_s + timings.prefill_s)
-            num_more = max(row.num_tokens for row in self.rows) - 1
             for number in range(num_more):  # as many observations as there are gaps, as for a stream
                 if number % TURN_WEIGHT == 0:
                     await asyncio.sleep(0)
@@ -204,7 +205,7 @@ class Run:
         self._last_at[row] = now
         if before is None:
             self.service.metrics.first_token.observe(self.place.age_s)
-        elif num_tokens:
+        else:
             self.service.metrics.inter_token.observe((now - before) / num_tokens)
 
 

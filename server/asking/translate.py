@@ -19,7 +19,7 @@ from beamhouse.schemas.beamhouse.generate import (
 )
 from beamhouse.schemas.beamhouse.scores import ScoreRequest
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.resolution import merge, resolve
+from beamhouse.schemas.generation.resolution import merge, resolve, resolve_unread
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.generation.watermarking import HIDDEN_WATERMARK
 from beamhouse.schemas.judge.asked import Asked, Prompt
@@ -80,24 +80,30 @@ def judged(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], 
 
     Raises InvalidRequest with all problems at once.
     """
+    asked = asked_of(body, own, prompts, model)
+    if found := problems(asked, model.facts):
+        raise InvalidRequest([by_given_name(problem, body, own) for problem in found])
+    return asked
+
+
+def asked_of(body: GenerateRequest, own: GenerationConfig, prompts: list[Prompt], model: Model) -> Asked:
+    """The request with what runs after each prompt, whatever may be wrong with it. own: its own configuration."""
+    if body.outputs is not None and body.outputs.prompt_only:
+        return Asked(body, own, [resolve_unread(own, prompt.num_tokens) for prompt in prompts], prompts)
     drafting = drafting_file(body.assistant_model, model)
 
     def resolved(own: GenerationConfig, prompt: Prompt) -> Resolved:
         return resolve(
             own,
             model.config,
-            prompt_len=len(prompt.token_ids),
+            prompt_len=prompt.num_tokens,
             context_len=model.facts.silent_len,
             assistant=drafting,
             assistant_model=body.assistant_model,
         )
 
     asked = Asked(body, own, [resolved(own, prompt) for prompt in prompts], prompts)
-    if body.fill_context:
-        asked = filled(asked, model.facts, resolved)
-    if found := problems(asked, model.facts):
-        raise InvalidRequest([by_given_name(problem, body, own) for problem in found])
-    return asked
+    return filled(asked, model.facts, resolved) if body.fill_context else asked
 
 
 def accept(asked: Asked, model: Model) -> AcceptedRequest:
@@ -167,7 +173,7 @@ def healing_submission(body: GenerateRequest, prompt_ids: list[int], bias: list[
 
 
 def carried(body: GenerateRequest | ScoreRequest) -> dict[str, Any]:
-    """When and beside whom a submission of this body runs, as far as that is said."""
+    """When and beside whom what this body asks for runs, as far as that is said."""
     return {name: value for name in CARRIED if (value := getattr(body, name)) is not None}
 
 
@@ -192,6 +198,7 @@ def wanted(outputs: Outputs) -> Wanted:
         top_n_tokens=outputs.top_n_tokens or 0,
         prompt_logprobs=outputs.prompt_logprobs or False,
         prompt_top_n_tokens=outputs.prompt_top_n_tokens or 0,
+        prompt_only=outputs.prompt_only or False,
         progress=outputs.progress or False,
         positions=outputs.positions,
         layers=outputs.layers,

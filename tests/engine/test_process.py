@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from beamhouse.config.settings import Settings
-from beamhouse.engine.link.messages import Launch, LoadFailed, Outbound
+from beamhouse.engine.link.launch import Launch
+from beamhouse.engine.link.messages import LoadFailed, Outbound
 from beamhouse.engine.loading.files import BUILTIN_FILES
 from beamhouse.engine.process import serve
 

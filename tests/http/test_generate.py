@@ -171,12 +171,6 @@ async def test_scores_and_alternatives_come_if_asked(client):
     assert answer["prompt_logprobs"] == [[None, -1.0]]
 
 
-async def test_the_likeliest_tokens_of_a_prompt_come_with_their_text(client):
-    answer = await generate(client, inputs=[[98, 97, 99], [98]], outputs={"prompt_top_n_tokens": 3})
-    behind = [{"token_id": 64, "text": "a", "logprob": -1.0}, {"token_id": 65, "text": "b", "logprob": -2.0}]
-    assert answer["prompt_top_tokens"] == [[None, behind, behind], [None]]
-
-
 async def test_fields_without_effect_are_warned_about(client):
     answer = await generate(client, inputs=[3], generation_config={"temperature": 0.5}, outputs={"layers": [0]})
     assert any("temperature" in warning for warning in answer["warnings"])

@@ -6,8 +6,11 @@ import pytest
 import torch
 from transformers import GenerationConfig as LibraryConfig
 
-from beamhouse.engine.link.messages import Wanted
+from beamhouse.engine.link.messages import Submission, Wanted
 from beamhouse.engine.runners.runner import Inspection, Seen
+from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve_unread
+from beamhouse.schemas.words import FinishType
 from beamhouse.server.answering.tensors import read_likely
 from tests.parity.drafting import make_engine
 from tests.parity.models import VOCAB_SIZE, reference
@@ -201,6 +204,34 @@ def test_prompt_top_tokens_are_the_same_where_a_prompt_is_computed_again() -> No
         given, whole = answers[one.request_id].finished, alone(engine_of("llama"), one).finished
         assert given.prompt_top_tokens.token_ids == whole.prompt_top_tokens.token_ids
         assert given.prompt_logprobs[1:] == pytest.approx(whole.prompt_logprobs[1:], abs=1e-5)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_prompt_alone_is_read_and_nothing_behind_it(length: int, is_streamed: bool) -> None:
+    engine, prompt_ids = engine_of("llama"), prompt(5, length, "llama")
+    config = resolve_unread(GenerationConfig(num_return_sequences=3), length)
+    wishes = [Wanted(prompt_logprobs=True, prompt_only=True), Wanted(prompt_only=True)]
+    read, silent = (
+        Submission(f"alone {number}", prompt_ids, config, wanted=wanted, is_streamed=is_streamed)
+        for number, wanted in enumerate(wishes)
+    )
+    other = submission("llama", prompt_ids, {"max_new_tokens": 3}, wanted=Wanted(prompt_logprobs=True))
+    answers = run(engine, {0: [read, silent, other]})
+    for one in (read, silent):
+        assert answers[one.request_id].sequences == [[], [], []]
+        assert {reason.type for reason in answers[one.request_id].reasons.values()} == {FinishType.LENGTH}
+    assert answers[silent.request_id].finished.prompt_logprobs == []
+    given, whole = (answers[one.request_id].finished.prompt_logprobs for one in (read, other))
+    assert given[1:] == pytest.approx(whole[1:], abs=1e-5)
+    assert engine.cache.num_used == 0
+
+
+def test_a_prompt_alone_may_be_as_long_as_the_cache_however_often_it_is_told() -> None:
+    tight = make_engine("llama", cache_tokens=16 * 12)
+    config = resolve_unread(GenerationConfig(num_return_sequences=4), 16 * 12)
+    one = Submission("alone", prompt(5, 16 * 12, "llama"), config, wanted=Wanted(prompt_only=True))
+    assert alone(tight, one).sequences == [[]] * 4
 
 
 def test_top_tokens_are_the_likeliest_of_each_step() -> None:

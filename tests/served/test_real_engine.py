@@ -49,6 +49,30 @@ async def test_a_plain_answer_is_what_generate_gives(http: httpx.AsyncClient) ->
         assert token_ids(answer) == expected.token_ids[0]
 
 
+async def test_a_prompt_alone_and_what_may_follow_it_are_told_by_the_engine(http: httpx.AsyncClient) -> None:
+    outputs = {"prompt_only": True, "prompt_logprobs": True, "prompt_top_n_tokens": 2}
+    read = (await http.post("/generate", json={"inputs": [1, 350, 412], "outputs": outputs})).json()
+    assert (read["generated_text"], read["usage"]["generated_tokens"]) == ("", 0)
+    assert read["sequences"][0]["finish_reason"] == {"type": "length"}
+    (first, *logprobs), (nothing, *likely) = read["prompt_logprobs"][0], read["prompt_top_tokens"][0]
+    assert (first, nothing, len(logprobs)) == (None, None, 2)
+    assert all(
+        tops[0]["logprob"] >= max(logprob, tops[1]["logprob"]) for tops, logprob in zip(likely, logprobs, strict=True)
+    )
+    scored = (await http.post("/score", json={"pairs": [{"prompt": [1], "continuation": [350, 412]}]})).json()
+    assert scored["scores"][0]["logprobs"] == pytest.approx(logprobs, abs=1e-5)
+
+
+async def test_where_no_token_ends_a_text_it_goes_on_to_its_length(http: httpx.AsyncClient) -> None:
+    config = {"max_new_tokens": 12, "frequency_penalty": 2.0, "presence_penalty": 2.0}
+    plain = (await http.post("/generate", json={"inputs": "Once", "generation_config": config})).json()
+    ended = config | {"eos_token_id": plain["sequences"][0]["token_ids"][5]}
+    bodies = [{"inputs": "Once", "generation_config": one} for one in (ended, config | {"eos_token_id": []})]
+    short, whole = [(await http.post("/generate", json=body)).json()["sequences"][0] for body in bodies]
+    assert short["num_tokens"] < whole["num_tokens"] == 12
+    assert whole["finish_reason"] == {"type": "length"}
+
+
 async def test_a_stream_carries_the_same_answer_piece_by_piece(http: httpx.AsyncClient) -> None:
     plain = (await http.post("/generate", json=sampled(2))).json()
     async with http.stream("POST", "/generate", json=sampled(2) | {"stream": True}) as response:

@@ -9,13 +9,12 @@ from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.service import DefaultsAnswer, ValidateAnswer, ValidateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.schemas.judge.asked import Asked, Prompt
+from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.judge.judge import problems
 from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.asking.stored_configs import stored_config, stored_names
-from beamhouse.server.asking.translate import merge_for, plain, shown_config
+from beamhouse.server.asking.translate import asked_of, merge_for, plain, shown_config
 from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.errors import Refused, field_problem
 from beamhouse.server.edge.strict_json import Served, StrictRoute
@@ -76,9 +75,8 @@ async def store(name: str) -> None:
 def verdict_on(own: GenerationConfig, body: ValidateRequest, model: Model) -> ValidateAnswer:
     assistant_model = body.assistant_model
     merged = merge_for(own, body.prompt_len, assistant_model, model)
-    request = GenerateRequest(assistant_model=assistant_model)
     prompt = Prompt([], "inputs", num_unknown=body.prompt_len)
-    asked = Asked(request, own, [Resolved.of(merged, assistant_model)], [prompt])
+    asked = asked_of(GenerateRequest(assistant_model=assistant_model), own, [prompt], model)
     found = problems(asked, model.facts)
     return ValidateAnswer(
         is_valid=not found,

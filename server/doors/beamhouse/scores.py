@@ -6,9 +6,9 @@ import anyio
 from fastapi import APIRouter
 
 from beamhouse.engine.link.errors import InvalidRequest
-from beamhouse.engine.link.messages import Finished, Submission, Wanted
+from beamhouse.engine.link.messages import Finished, Submission
 from beamhouse.schemas.beamhouse.answers import Usage
-from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.generate import GenerateRequest, Outputs
 from beamhouse.schemas.beamhouse.scores import (
     ContinuationScore,
     ScoreAnswer,
@@ -18,9 +18,7 @@ from beamhouse.schemas.beamhouse.scores import (
     TransitionScoresRequest,
 )
 from beamhouse.schemas.generation.config import GenerationConfig
-from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.schemas.judge.asked import Asked, Prompt
-from beamhouse.schemas.judge.judge import problems
+from beamhouse.schemas.judge.asked import Prompt
 from beamhouse.schemas.judge.name_rules import ids_outside
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.words import ProblemCode
@@ -28,7 +26,7 @@ from beamhouse.server.answering.run import merge_streams
 from beamhouse.server.answering.start import submit_all
 from beamhouse.server.answering.transitions import transition_scores
 from beamhouse.server.asking.prompts import check_number, encode, start_ids
-from beamhouse.server.asking.translate import carried
+from beamhouse.server.asking.translate import carried, judged, make_submissions
 from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.hang_up import unless_gone
 from beamhouse.server.edge.strict_json import Served, StrictRequest, StrictRoute
@@ -57,15 +55,16 @@ async def compute_transition_scores(body: TransitionScoresRequest, service: Serv
 
 
 async def score_pairs(service: Service, body: ScoreRequest, arrived_at: float) -> ScoreAnswer:
-    """Each pair is one submission: its prompt is both texts, and one token is generated and thrown away."""
+    """Each pair is a prompt of both texts, behind which nothing is generated."""
     model = await service.model()
     check_number(service, len(body.pairs), "pairs")
     answer_id = f"score-{uuid.uuid4().hex}"
     tokens = [await read_pair(service, model, pair, f"pairs.{index}") for index, pair in enumerate(body.pairs)]
-    submissions = [
-        make_submission(body, f"{answer_id}-{index}", [*prompt, *continuation], model, f"pairs.{index}")
-        for index, (prompt, continuation) in enumerate(tokens)
+    prompts = [
+        Prompt([*prompt, *continuation], f"pairs.{index}") for index, (prompt, continuation) in enumerate(tokens)
     ]
+    request = GenerateRequest(outputs=Outputs(prompt_only=True, prompt_logprobs=True), **carried(body))
+    submissions = make_submissions(judged(request, GenerationConfig(), prompts, model), answer_id)
     finished = await finish_all(service, submissions, arrived_at)
     return ScoreAnswer(
         id=answer_id,
@@ -102,20 +101,6 @@ async def read_pair(service: Service, model: Model, pair: ScorePair, field: str)
     if found:
         raise InvalidRequest(found)
     return prompt, continuation
-
-
-def make_submission(body: ScoreRequest, request_id: str, ids: list[int], model: Model, field: str) -> Submission:
-    own = GenerationConfig(do_sample=False, max_length=len(ids) + 1)
-    asked = Asked(GenerateRequest(), own, [Resolved.of(own)], [Prompt(ids, field)], is_kept=False)
-    if found := problems(asked, model.facts):
-        raise InvalidRequest(found)
-    return Submission(
-        request_id=request_id,
-        prompt_ids=ids,
-        config=asked.config,
-        wanted=Wanted(prompt_logprobs=True),
-        **carried(body),
-    )
 
 
 async def finish_all(service: Service, submissions: list[Submission], arrived_at: float) -> list[Finished]:

@@ -10,6 +10,7 @@ from beamhouse.config.settings import Settings
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.bounds import MAX_IDS
 from beamhouse.schemas.generation.config import GenerationConfig
+from beamhouse.schemas.generation.resolution import resolve_unread
 from beamhouse.schemas.generation.resolved import Resolved
 from beamhouse.schemas.judge.asked import Asked, Budget, Facts, Limits, NegativePrompt, Prompt
 from beamhouse.schemas.judge.judge import problems
@@ -72,6 +73,32 @@ def test_what_a_configuration_cannot_ask_is_refused_by_name(config: dict[str, An
 )
 def test_what_a_body_cannot_ask_is_refused_by_name(body: dict[str, Any], field: str):
     assert [problem.field for problem in judged({}, body)] == [field]
+
+
+@pytest.mark.parametrize(
+    ("config", "body", "field"),
+    [
+        ({}, {"mode": "greedy_search"}, "mode"),
+        ({}, {"assistant_model": "draft"}, "assistant_model"),
+        ({}, {"prefix_allowed_tokens": {"token_ids": [1]}}, "prefix_allowed_tokens"),
+        ({}, {"logits_processor": [{"name": "no_repeat_words"}]}, "logits_processor"),
+        ({}, {"fill_context": True}, "fill_context"),
+        ({}, {"outputs": {"top_n_tokens": 2}}, "outputs.top_n_tokens"),
+        ({}, {"outputs": {"transition_scores": True}}, "outputs.transition_scores"),
+        ({}, {"outputs": {"config": True}}, "outputs.config"),
+        ({"max_new_tokens": 1}, {}, "generation_config.max_new_tokens"),
+        ({"min_length": 5}, {}, "generation_config.min_length"),
+        ({"token_healing": True}, {}, "generation_config.token_healing"),
+        ({"output_logits": True}, {}, "generation_config.output_logits"),
+    ],
+)
+def test_what_asks_for_new_tokens_is_refused_beside_a_prompt_alone(
+    config: dict[str, Any], body: dict[str, Any], field: str
+):
+    outputs = {"prompt_only": True, "prompt_logprobs": True} | body.get("outputs", {})
+    own, request = GenerationConfig(**config), GenerateRequest.model_validate(body | {"outputs": outputs})
+    asked = Asked(request, own, [resolve_unread(own, 2)], [Prompt([3, 4], "inputs")])
+    assert [problem.field for problem in problems(asked, FACTS)] == [field]
 
 
 @pytest.mark.parametrize(
