@@ -15,7 +15,6 @@ from beamhouse.engine.text.detokenizer_stages import CLEAN_UP, replaced
 from beamhouse.engine.text.stop_strings import TextBeforeStop
 from beamhouse.engine.text.text_stream import FaultsAs, TextStream
 from beamhouse.engine.text.token_healing import Healer, Healing
-from beamhouse.engine.text.token_pieces import pieces_of
 from beamhouse.engine.text.token_spelling import Decoding, Spelling, spell_out
 from beamhouse.schemas.model_info import TokenizerSwitches
 from beamhouse.schemas.words import ProblemCode
@@ -116,16 +115,6 @@ class Text:
     ) -> TextBeforeStop:
         """The same for a sequence behind a prompt that may end with a stop string, which is not to be shown."""
         return TextBeforeStop(self.stream(skip_special_tokens), stop_strings, self.token_bytes_of, prompt_ids)
-
-    def token_pieces(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> list[str]:
-        """For each token its part of the text: joined, they are `decode`.
-
-        A character that several tokens make up belongs to the last of them, and a token that is not shown has none.
-        """
-        token_of = self._visible_token if skip_special_tokens else self._token
-        tokens = [token_of(token_id) for token_id in token_ids]
-        with FaultsAs(RequestFailed):
-            return pieces_of(tokens, lambda: build_stages(self._decoder, self._clean_up))
 
     def token_bytes(self) -> list[bytes]:
         """For every id of the vocabulary, what it adds in the middle of a text; an id without a token adds nothing.

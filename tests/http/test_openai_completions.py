@@ -111,6 +111,21 @@ async def test_chunks_hold_the_log_probabilities_of_their_tokens(client):
     assert joined == plain["logprobs"]
 
 
+@pytest.mark.parametrize(("echo", "offsets"), [(False, [0, 1, 1, 1, 2]), (True, [0, 0, 1, 2, 2, 2, 3])])
+async def test_offsets_count_the_characters_of_the_text(client, engine, encode, echo, offsets):
+    def script(submission):
+        steps = [encode("a"), encode("€b")]
+        said = [Tokens(0, step, scores=[-1.0] * len(step)) for step in steps]
+        return [*said, Tokens(0, [], finish_reason=FinishReason(FinishType.LENGTH))]
+
+    engine.script = script
+    (plain,) = (await ask(client, prompt="é", logprobs=0, echo=echo))["choices"]
+    assert plain["logprobs"]["text_offset"] == offsets
+    told = [chunk["choices"][0]["logprobs"] for chunk in await stream(client, prompt="é", logprobs=0, echo=echo)]
+    joined = [offset for logprobs in told if logprobs is not None for offset in logprobs["text_offset"]]
+    assert joined == plain["logprobs"]["text_offset"]
+
+
 async def test_a_search_tells_its_log_probabilities_with_the_end(client, engine):
     engine.script = search
     body = {"num_beams": 2, "logprobs": 1, "max_tokens": 3}

@@ -8,6 +8,7 @@ from fastapi import Response
 from msgspec import UNSET
 
 from beamhouse.engine.link.messages import TopToken
+from beamhouse.engine.text.text_stream import TextStream
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent, TopTokenEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
@@ -16,11 +17,30 @@ from beamhouse.schemas.openai.completions import CompletionRequest
 from beamhouse.server.answering.answer import OutputRow
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import Run
+from beamhouse.server.answering.showing import skips_special_tokens
 from beamhouse.server.doors.openai.errors import DONE, failure
 from beamhouse.server.doors.openai.telling import Gained, Telling, finite, usage_of
 from beamhouse.server.edge.event_stream import as_data
 
 Tops = Sequence[Sequence[TopTokenEvent | TopToken] | None]
+
+
+@dataclass(slots=True)
+class Offsets:
+    """Where tokens begin in a text, as they come. shown: decodes them, None without a tokenizer. at: the next place.
+
+    Tokens that make up one character together begin in one place.
+    """
+
+    shown: TextStream | None
+    at: int = 0
+
+    def of(self, token_ids: Sequence[int]) -> list[int]:
+        offsets = []
+        for token_id in token_ids:
+            offsets.append(self.at)
+            self.at += 0 if self.shown is None else len(self.shown.push([token_id]))
+        return offsets
 
 
 @dataclass(slots=True)
@@ -34,7 +54,7 @@ class CompletionSpeaker:
     body: CompletionRequest
     told: Telling = field(init=False)
     is_late: bool = field(init=False)
-    _offsets: dict[int, int] = field(default_factory=dict)
+    _offsets: dict[int, Offsets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.told = Telling("cmpl", self.run, self.body)
@@ -109,7 +129,10 @@ class CompletionSpeaker:
         """What a choice gained. The end of its text is not told yet."""
         choice = CompletionChoice(gained.sequence, gained.text, token_ids=self.told.token_ids(gained))
         if self.body.logprobs is not None and not self.is_late:
-            choice.logprobs = self._logprobs(gained.sequence, gained.token_ids, gained.scores, gained.top_tokens)
+            if gained.sequence not in self._offsets:
+                self._offsets[gained.sequence] = self._begin(0)
+            offsets = self._offsets[gained.sequence]
+            choice.logprobs = self._logprobs(offsets, gained.token_ids, gained.scores, gained.top_tokens)
         return choice
 
     def _ending(self, row: OutputRow) -> CompletionChoice:
@@ -118,21 +141,21 @@ class CompletionSpeaker:
         )
 
     def _logprobs(
-        self, index: int, token_ids: list[int], scores: Sequence[float | None], tops: Tops
+        self, offsets: Offsets, token_ids: list[int], scores: Sequence[float | None], tops: Tops
     ) -> CompletionLogprobs:
-        """Those of tokens behind all that were told of a choice."""
-        names, start = self.told.names, self._offsets.get(index, 0)
-        tokens, offsets = [names.name(token_id) for token_id in token_ids], list[int]()
-        for token_id in token_ids:
-            offsets.append(start)
-            start += names.num_characters(token_id)
-        self._offsets[index] = start
+        """Those of tokens behind all that `offsets` were told of."""
+        tokens = [self.told.names.name(token_id) for token_id in token_ids]
         logprobs = [finite(score) for score in scores]
         likeliest: list[dict[str, float] | None] = [
             self._likeliest(token, logprob, tops[place] if tops else None)
             for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True))
         ]
-        return CompletionLogprobs(tokens, [*logprobs], likeliest, offsets)
+        return CompletionLogprobs(tokens, [*logprobs], likeliest, offsets.of(token_ids))
+
+    def _begin(self, at: int) -> Offsets:
+        """A text that begins there."""
+        text = self.run.model.text
+        return Offsets(None if text is None else text.stream(skips_special_tokens(self.run.accepted)), at)
 
     def _likeliest(
         self, token: str, logprob: float, tops: Sequence[TopTokenEvent | TopToken] | None
@@ -152,11 +175,12 @@ class CompletionSpeaker:
         if self.body.echo:
             prompt = row.prompt_index
             logprobs, prompt_ids = (answer.prompt_logprobs or [])[prompt], self.told.prompt_ids(prompt)
-            told = self._logprobs(row.index, prompt_ids, logprobs, self.told.prompt_tops(prompt))
+            told = self._logprobs(self._begin(0), prompt_ids, logprobs, self.told.prompt_tops(prompt))
             # Nothing precedes the first token.
             told.token_logprobs[:1], told.top_logprobs[:1] = [None], [None]
         retold = Gained.of(row.retold(self.run.model.text))
-        behind = self._logprobs(row.index, retold.token_ids, retold.scores, retold.top_tokens)
+        offsets = self._begin(len(self._echoed(row.prompt_index)))
+        behind = self._logprobs(offsets, retold.token_ids, retold.scores, retold.top_tokens)
         told.tokens += behind.tokens
         told.token_logprobs += behind.token_logprobs
         told.top_logprobs += behind.top_logprobs

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -58,30 +58,19 @@ class Gained:
 
 @dataclass(frozen=True, slots=True)
 class TokenNames:
-    """How tokens are called in log-probabilities.
-
-    as_ids: by their numbers, as a model without a tokenizer needs. hidden: tokens that are left out of texts.
-    """
+    """How tokens are called in log-probabilities. as_ids: by their numbers, as a model without a tokenizer needs."""
 
     text: Text | None
     as_ids: bool
-    hidden: Collection[int]
 
     def name(self, token_id: int) -> str:
         if self.as_ids or self.text is None:
             return f"token_id:{token_id}"
         return self.text.token_text(token_id)
 
-    def num_characters(self, token_id: int) -> int:
-        """How much longer the text is with the token."""
-        if self.text is None or token_id in self.hidden:
-            return 0
-        return len(self.text.token_text(token_id))
-
     def bytes_of(self, token_id: int) -> list[int]:
         """Of the token's own text, which may be a part of a character."""
-        pieces = [] if self.text is None else self.text.token_bytes()
-        return list(pieces[token_id]) if token_id < len(pieces) else []
+        return [] if self.text is None else list(self.text.token_bytes_of(token_id))
 
 
 @dataclass(slots=True)
@@ -108,9 +97,7 @@ class Telling:
         self.created = int(time.time())
         self.model = accepted.model_name
         self.system_fingerprint = fingerprint(self.run)
-        hides = model.text is not None and accepted.outputs.skip_special_tokens is not False
-        hidden = model.text.special_ids.values() if model.text is not None and hides else ()
-        self.names = TokenNames(model.text, bool(self.body.return_tokens_as_token_ids), frozenset(hidden))
+        self.names = TokenNames(model.text, bool(self.body.return_tokens_as_token_ids))
         self.width = accepted.num_rows * accepted.num_copies
 
     @property

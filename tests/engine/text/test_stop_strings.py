@@ -1,4 +1,4 @@
-"""Texts that end before their stop string, and the special tokens and pieces of a text, whatever the tokenizer."""
+"""Texts that end before their stop string, and texts with special tokens, whatever the tokenizer."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +7,6 @@ from tokenizers import Tokenizer
 
 from beamhouse.engine.decoding.stopping import StopStrings
 from beamhouse.engine.text.text_stream import TextStream
-from beamhouse.engine.text.token_pieces import text_offsets
 from beamhouse.engine.text.tokenizer import Text
 from tests.engine.text.tiny_tokenizers import DECODERS, FAMILIES, SPECIAL, byte_level, end_of_word, words
 
@@ -129,38 +128,6 @@ def test_special_tokens_are_shown_on_demand_in_streams_and_whole(name: str, data
     pieces = [shown.push(chunk) for chunk in cut_up(token_ids, data)]
     expected = tokenizer.decode(token_ids, skip_special_tokens=False)
     assert "".join([*pieces, shown.finish()]) == expected == text.decode(token_ids, skip_special_tokens=False)
-
-
-@pytest.mark.parametrize("skips", [True, False])
-@pytest.mark.parametrize("name", TEXTS)
-@steady
-@given(data=st.data())
-def test_the_pieces_of_tokens_join_to_the_text(name: str, skips: bool, data: st.DataObject):
-    text, tokenizer = TEXTS[name], TOKENIZERS[name]
-    token_ids = data.draw(st.lists(st.integers(0, tokenizer.get_vocab_size() + 1), max_size=16))
-    pieces = text.token_pieces(token_ids, skips)
-    assert len(pieces) == len(token_ids)
-    assert "".join(pieces) == text.decode(token_ids, skips)
-    offsets = text_offsets(pieces, 3)
-    assert [
-        ("x" * 3 + "".join(pieces))[at : at + len(piece)] for at, piece in zip(offsets, pieces, strict=True)
-    ] == pieces
-
-
-@pytest.mark.parametrize(
-    ("name", "tokens", "pieces"),
-    [
-        ("llama2", ["▁there", "<0x0A>", "<0xC3>", "<0xA9>", "▁a", "</s>"], ["there", "\n", "", "é", " a", ""]),
-        ("llama2", ["<0xC3>", "<0x20>", "▁a"], ["\ufffd", "\ufffd", " a"]),
-        ("end_of_word", ["t", "e</w>", "</s>", "e</w>", "a</w>"], ["t", "e ", "", "e ", "a"]),
-        ("word_piece", ["t", "##h", "e"], ["t", "h", " e"]),
-        ("unigram", ["▁", "a", "▁"], ["", "a", " "]),
-    ],
-)
-def test_a_piece_is_what_a_token_stands_for_in_the_text(name: str, tokens: list[str], pieces: list[str]):
-    token_ids = [TOKENIZERS[name].token_to_id(token) for token in tokens]
-    assert None not in token_ids
-    assert TEXTS[name].token_pieces(token_ids) == pieces
 
 
 def test_the_bytes_of_a_token_are_those_that_stop_strings_are_matched_in():
