@@ -90,6 +90,9 @@ class TgiRequest(Body):
     inputs: str = Field(min_length=1)
     parameters: Parameters | None = None
     stream: bool | None = Field(default=None, description="Answer with server-sent events.")
+    add_special_tokens: bool | None = Field(
+        default=None, description="Add what the tokenizer puts around a text. Not set: true."
+    )
 
 
 class TgiStreamRequest(TgiRequest):

@@ -4,7 +4,7 @@ from typing import Any
 
 from beamhouse.server.service import Service
 
-TGI_KEYS = frozenset({"inputs", "parameters", "stream"})
+TGI_KEYS = frozenset({"inputs", "parameters", "stream", "add_special_tokens"})
 
 
 def generation_of(body: Any, _: Service) -> str | None:

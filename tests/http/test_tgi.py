@@ -205,3 +205,19 @@ async def test_tokens_that_add_nothing_are_special_and_named(engine, settings, t
     end = {"id": 256, "text": "<end>", "logprob": -0.1, "special": True}
     assert plain["details"]["tokens"][-1] == events[-1]["token"] == end
     assert plain["generated_text"] == events[-1]["generated_text"] == "c"
+
+
+async def test_a_text_may_end_before_its_stop_string(client, engine, encode):
+    """The pieces of a stream, and of details, are cut where the text ends."""
+    reason = FinishReason(FinishType.STOP_STRING, stop_string="de")
+    engine.script = lambda submission: [
+        Tokens(0, encode("abc"), [-1.0] * 3),
+        Tokens(0, encode("d"), [-1.0]),
+        Tokens(0, encode("e"), [-1.0], finish_reason=reason),
+    ]
+    parameters = {"max_new_tokens": 9, "stop": ["de"], "details": True, "outputs": {"include_stop_string": False}}
+    plain, events = await ask(client, "/generate", parameters), await stream(client, parameters)
+    assert plain["generated_text"] == events[-1]["generated_text"] == "abc"
+    assert "".join(token["text"] for token in plain["details"]["tokens"]) == "abc"
+    assert "".join(event["token"]["text"] for event in events) == "abc"
+    assert len(events) == plain["details"]["generated_tokens"] == 5

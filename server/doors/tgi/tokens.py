@@ -28,7 +28,7 @@ async def tgi_tokenize(body: TgiRequest, service: Served) -> Response:
         check_sizes(service, {"inputs": body.inputs})
 
         def tokens() -> bytes:
-            ids, spans = text.spans(body.inputs)
+            ids, spans = text.spans(body.inputs, body.add_special_tokens is not False)
             kept = slice(-(truncate or len(ids)), None)
             return listed_tokens(body.inputs, ids[kept], spans[kept])
 

@@ -47,6 +47,7 @@ def to_native(body: TgiRequest, door: Door) -> GenerateRequest:
     asked, parameters = Gathering(), body.parameters or NOTHING
     asked.put("inputs", body.inputs, "inputs")
     asked.put("stream", body.stream or None, "stream")
+    asked.put("add_special_tokens", body.add_special_tokens, "add_special_tokens")
     gather_fields(asked, parameters)
     gather_outputs(asked, body, parameters)
     gather_mark(asked, parameters, door.mark)

@@ -120,9 +120,12 @@ def test_a_body_becomes_this_native_request(parameters: dict[str, Any] | None, e
     assert said(native(parameters)) == said(GenerateRequest.model_validate(expected))
 
 
-def test_a_stream_has_log_probabilities():
+def test_what_stands_beside_parameters_is_obeyed_and_a_stream_has_log_probabilities():
     scored = becomes(stream=True, outputs={"transition_scores": True})
     assert said(native({}, stream=True)) == said(GenerateRequest.model_validate(scored))
+    assert said(native({}, add_special_tokens=False)) == said(
+        GenerateRequest.model_validate(becomes(add_special_tokens=False))
+    )
     assert said(native({}, stream=False)) == said(native({}, stream=None)) == said(native({}))
 
 
