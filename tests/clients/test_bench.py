@@ -36,14 +36,21 @@ def test_every_mode_is_measured_and_drawn(server: Replica, tmp_path: Path):
     assert drawn.startswith("<?xml")
 
 
+@pytest.mark.parametrize("door", ["openai-completions", "openai-chat", "tgi"])
+def test_every_door_gives_the_tokens_of_a_mode(server: Replica, door: str):
+    modes = ("--mode", "greedy_search", "--mode", "sample", "--mode", "beam_search", "--mode", "guidance")
+    rows = rows_of(server.url, "--door", door, *modes)
+    assert [(row["door"], row["tokens"], row["errors"]) for row in rows] == [(door, 6, {})] * 4
+
+
 def test_the_table_tells_modes_of_ones_own_and_why_requests_failed(server: Replica):
     done = bench(server.url, *SMALL, "--mode", "greedy_search", "--mode", 'wrong={"generation_config": {"top_p": 2}}')
     assert done.returncode == 0, done.stderr
-    heads, good, wrong, *rest = done.stdout.splitlines()
+    heads, good, wrong, reason, *_ = done.stdout.splitlines()
     assert heads.split()[:3] == ["mode", "failed", "tokens/s"]
     assert good.split()[:2] == ["greedy_search", "0/2"]
     assert wrong.split()[:3] == ["wrong", "2/2", "0.0"]
-    assert rest[-1] == "native wrong: 2 failed: 422 invalid_request"
+    assert reason == "wrong: 2 failed: 422 invalid_request"
 
 
 @pytest.mark.parametrize(
@@ -67,4 +74,4 @@ def test_what_is_wrong_is_told_before_anything_is_asked(arguments: tuple[str, ..
 def test_a_load_that_nobody_answered_is_a_failure():
     done = bench("http://127.0.0.1:1", *SMALL)
     assert done.returncode == 1
-    assert "native greedy_search: 2 failed: ConnectionRefusedError" in done.stdout
+    assert "greedy_search: 2 failed: ConnectionRefusedError" in done.stdout

@@ -19,7 +19,7 @@ from beamhouse.server.command.failures import CommandFailed
 from beamhouse.server.command.tables import print_table
 
 EVERY = "all"
-HEADS = ("door", "mode", "failed", "tokens/s", "first, ms", "between, ms")
+HEADS = ("mode", "failed", "tokens/s", "first, ms", "between, ms")
 WARM_UP_TOKENS = 2
 
 
@@ -135,16 +135,18 @@ def title_of(options: Options) -> str:
 
 
 def show(rows: Sequence[Figures]) -> None:
-    """A table, and why requests failed."""
-    cells = [
-        [row.door, row.mode, failed(row), f"{row.tokens_per_s:.1f}", told(row.first), told(row.between)] for row in rows
-    ]
-    skipped = 0 if len({row.door for row in rows}) > 1 else 1
-    print_table(HEADS[skipped:], [line[skipped:] for line in cells])
+    """A table for each door, and why requests failed."""
+    by_door = {row.door: [one for one in rows if one.door == row.door] for row in rows}
+    for door, own in by_door.items():
+        if len(by_door) > 1:
+            print(f"{door}:")
+        cells = [[row.mode, failed(row), f"{row.tokens_per_s:.1f}", told(row.first), told(row.between)] for row in own]
+        print_table(HEADS, cells)
+        for row in own:
+            for reason, number in row.errors.items():
+                print(f"{row.mode}: {number} failed: {reason}")
+        print()
     print("first: until the first token, between: between two tokens, each p50 / p90 / p99")
-    for row in rows:
-        for reason, number in row.errors.items():
-            print(f"{row.door} {row.mode}: {number} failed: {reason}")
 
 
 def failed(row: Figures) -> str:
@@ -152,7 +154,11 @@ def failed(row: Figures) -> str:
 
 
 def told(spread: Spread | None) -> str:
-    return "" if spread is None else " / ".join(f"{value:.3g}" for value in asdict(spread).values())
+    return "" if spread is None else " / ".join(figure(value) for value in asdict(spread).values())
+
+
+def figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def as_json(options: Options, rows: Sequence[Figures]) -> str:

@@ -38,7 +38,7 @@ def failure_in(name: str, data: Fields) -> str | None:
     if name != "error" and not data.get("error"):
         return None
     said = data.get("error", data)
-    if not isinstance(said, dict):
+    if not isinstance(said, dict):  # TGI's, whose text says more than one knows beforehand
         return str(data.get("error_type", said))
     return str(said.get("code") or said.get("type") or said)
 

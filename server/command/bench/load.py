@@ -2,13 +2,12 @@
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
-from beamhouse.client.errors import problem_in
 from beamhouse.server.command.bench.doors import Door, Fields, failure_in
 from beamhouse.server.command.bench.wire import Piece, Target, events, exchange, request_bytes
 
@@ -118,6 +117,10 @@ def listen(answer: Streamed, raw: Raw, door: Door) -> None:
 
 
 def refusal(raw: Raw) -> str:
-    """The status and, where the body says one, the code of a request that was refused."""
-    problem: dict[str, Any] = dict(problem_in(raw.status, b"".join(piece for _, piece in raw.pieces)))
-    return f"{raw.status} {problem['code']}"
+    """The status and, where the body says one in any protocol, the code of a request that was refused."""
+    try:
+        said = json.loads(b"".join(piece for _, piece in raw.pieces))
+    except ValueError:
+        said = None
+    code = failure_in("error", said) if isinstance(said, dict) else None
+    return " ".join([str(raw.status), *([code] if code else [])])

@@ -39,7 +39,12 @@ OTHERS = {
     [
         (
             "native",
-            {**BEAMS, "inputs": "hi", "generation_config": {**BEAMS["generation_config"], **LENGTHS}, "stream": True},
+            {
+                **BEAMS,
+                "inputs": "hi",
+                "generation_config": {"num_beams": 4, "do_sample": False, **LENGTHS},
+                "stream": True,
+            },
         ),
         ("openai-completions", {"prompt": "hi", **OPENAI}),
         ("openai-chat", {"messages": TURN, **OPENAI}),

@@ -57,6 +57,19 @@ def test_a_request_that_takes_too_long_is_given_up():
     assert read(asyncio.run(give_up()), NATIVE).failure == "timeout"
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"error": {"message": "x", "type": "NotFoundError", "code": 404}}', "404 404"),
+        (b'{"error": "Not found", "error_type": "validation"}', "404 validation"),
+        (b"<html>", "404"),
+        (b"[]", "404"),
+    ],
+)
+def test_a_refusal_is_told_by_its_status_and_code_in_any_protocol(body: bytes, reason: str):
+    assert read(Raw(0.0, 1.0, 404, [(0.5, body)]), NATIVE).failure == reason
+
+
 def test_figures_are_of_the_answers_that_came():
     answers = [
         Streamed(0.0, 1.0, [0.25, 0.5, 1.0], num_tokens=3),
