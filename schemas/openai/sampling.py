@@ -11,6 +11,7 @@ from beamhouse.schemas.beamhouse.generate import (
     object_kind,
 )
 from beamhouse.schemas.beamhouse.own_fields import ClientName, OwnFields
+from beamhouse.schemas.beamhouse.response_format import ResponseFormat
 from beamhouse.schemas.generation.bounds import (
     MAX_PHRASES,
     MAX_STOP_STRINGS,
@@ -126,3 +127,5 @@ class SamplingFields(OwnFields):
     """The text is what this Lark grammar derives."""
     structured_outputs: StructuredOutputs | None = None
     """The same in one place."""
+    response_format: ResponseFormat | None = None
+    """What an answer looks like: any text, an object in JSON, or JSON of a schema."""

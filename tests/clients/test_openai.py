@@ -1,11 +1,13 @@
 """The `openai` package against a real server: completions, chat and models, plain and streamed."""
 
+import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel, Field
 
 from tests.deploy.processes import Replica
 
@@ -82,3 +84,135 @@ def test_a_stream_comes_to_the_plain_answer(client: OpenAI, fields: dict[str, An
     for usage in (expected["usage"], found["usage"]):
         del usage["prompt_tokens_details"]  # the second one finds the prompt in the cache
     assert found == expected
+
+
+def chat(client: OpenAI, **fields: Any) -> Any:
+    body = {"model": "any", "messages": STORY, "max_completion_tokens": 12} | fields
+    return client.chat.completions.create(**body)
+
+
+def chat_streamed(client: OpenAI, **fields: Any) -> dict[str, Any]:
+    """What the chunks of a stream come to, in the shape of a plain answer."""
+    choices: dict[int, dict[str, Any]] = {}
+    usage = None
+    for chunk in chat(client, stream=True, stream_options={"include_usage": True}, **fields):
+        usage = chunk.usage or usage
+        for piece in chunk.choices:
+            silent = {"content": "", "calls": [], "logprobs": [], "finish_reason": None}
+            choice = choices.setdefault(piece.index, silent)
+            choice["content"] += piece.delta.content or ""
+            choice["finish_reason"] = piece.finish_reason or choice["finish_reason"]
+            choice["logprobs"] += piece.logprobs.content if piece.logprobs is not None else []
+            for call in piece.delta.tool_calls or []:
+                if call.id is not None:
+                    choice["calls"].append([call.function.name, ""])
+                choice["calls"][call.index][1] += call.function.arguments or ""
+    return {"choices": [choices[index] for index in sorted(choices)], "usage": usage.completion_tokens}
+
+
+def chat_plain(client: OpenAI, **fields: Any) -> dict[str, Any]:
+    answer = chat(client, **fields)
+    told = [
+        {
+            "content": choice.message.content or "",
+            "calls": [[call.function.name, call.function.arguments] for call in choice.message.tool_calls or []],
+            "logprobs": choice.logprobs.content if choice.logprobs is not None else [],
+            "finish_reason": choice.finish_reason,
+        }
+        for choice in answer.choices
+    ]
+    return {"choices": told, "usage": answer.usage.completion_tokens}
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": ["fox", "bear"]}, "age": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "remember", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "forget", "parameters": {"type": "object", "properties": {}}}},
+]
+AS_JSON = {"type": "json_schema", "json_schema": {"name": "animal", "schema": SCHEMA, "strict": True}}
+CHATS: dict[str, dict[str, Any]] = {
+    "greedy": {"temperature": 0},
+    "drawn": {"seed": 3, "n": 2, "logprobs": True, "top_logprobs": 2},
+    "beams": {"n": 2, "logprobs": True, "extra_body": {"num_beams": 3}},
+    "to the end of the context": {"max_completion_tokens": None, "seed": 1},
+    "stop": {"temperature": 0, "max_completion_tokens": 60, "stop": "."},
+    "schema": {"seed": 1, "max_completion_tokens": 60, "response_format": AS_JSON},
+    "required": {"seed": 1, "max_completion_tokens": 80, "tools": TOOLS, "tool_choice": "required"},
+    "named": {
+        "seed": 1,
+        "max_completion_tokens": 80,
+        "tools": TOOLS,
+        "tool_choice": {"type": "function", "function": {"name": "remember"}},
+        "parallel_tool_calls": False,
+    },
+}
+
+
+@pytest.mark.parametrize("fields", CHATS.values(), ids=CHATS)
+def test_a_stream_of_chat_comes_to_the_plain_answer(client: OpenAI, fields: dict[str, Any]) -> None:
+    assert chat_streamed(client, **fields) == chat_plain(client, **fields)
+
+
+def test_a_named_tool_is_called_with_arguments_of_its_schema(client: OpenAI) -> None:
+    (choice,) = chat(client, **CHATS["named"]).choices
+    (call,) = choice.message.tool_calls
+    assert choice.finish_reason == "tool_calls"
+    assert call.function.name == "remember"
+    arguments = json.loads(call.function.arguments)
+    assert arguments["name"] in ("fox", "bear")
+    assert 0 <= arguments["age"] <= 9
+
+
+def test_the_result_of_a_call_goes_on_with_the_conversation(client: OpenAI) -> None:
+    (choice,) = chat(client, **CHATS["named"]).choices
+    (call,) = choice.message.tool_calls
+    messages = [*STORY, choice.message.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": "done"}]
+    assert chat(client, messages=messages, temperature=0).choices[0].message.content
+
+
+def test_an_answer_follows_the_schema(client: OpenAI) -> None:
+    (choice,) = chat(client, **CHATS["schema"]).choices
+    assert json.loads(choice.message.content).keys() == {"name", "age"}
+
+
+def test_the_package_parses_an_answer_into_a_model(client: OpenAI) -> None:
+    class Animal(BaseModel):
+        name: Literal["fox", "bear"]
+        age: Annotated[int, Field(ge=0, le=9)]
+
+    parsed = client.chat.completions.parse(
+        model="any", messages=STORY, response_format=Animal, seed=1, max_completion_tokens=60
+    )
+    assert isinstance(parsed.choices[0].message.parsed, Animal)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"suffix": "x"}, "suffix", "not_supported"),
+        ({"max_tokens": 100_000}, "max_tokens", "context_length_exceeded"),
+        ({"extra_body": {"nobody": 1}}, "nobody", "unknown_field"),
+        ({"extra_body": {"guided_grammar": "start: ("}}, "guided_grammar", "invalid_grammar"),
+        ({"extra_body": {"guided_json": {"type": "nothing"}}}, "guided_json", "invalid_grammar"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_an_error_of_the_package(
+    client: OpenAI, fields: dict[str, Any], param: str, code: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        complete(client, **fields)
+    assert raised.value.param is not None
+    assert (raised.value.param.partition(".")[0], raised.value.code) == (param, code)
+
+
+def test_an_unsupported_keyword_of_a_schema_is_named(client: OpenAI) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "not": {"const": "b"}}}, "required": ["a"]}
+    body = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    with pytest.raises(openai.BadRequestError, match="not") as raised:
+        chat(client, response_format=body)
+    assert (raised.value.param or "").startswith("response_format")

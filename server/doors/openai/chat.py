@@ -5,17 +5,19 @@ from dataclasses import replace
 from fastapi import APIRouter, Response
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.beamhouse.conversation import Tool
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.openai.answers import ChatChunk, ChatCompletion
 from beamhouse.schemas.openai.chat import ChatRequest
 from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turns import readers_of
 from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
+from beamhouse.server.asking.expected_turn import begins_inside, gather_expected
 from beamhouse.server.asking.model_name import check_model_name
+from beamhouse.server.conversation.turn_format import TurnFormat
 from beamhouse.server.doors.openai.chat_speaker import ChatSpeaker
-from beamhouse.server.doors.openai.conversations import gather_conversation
+from beamhouse.server.doors.openai.conversations import expected_of, gather_conversation
 from beamhouse.server.doors.openai.documented import answered
 from beamhouse.server.doors.openai.errors import OpenAIRoute
 from beamhouse.server.doors.openai.sampling import gather_logprobs, gather_sampling
@@ -49,16 +51,26 @@ async def chat(body: ChatRequest, request: StrictRequest, service: Served) -> Re
     model = await service.model()
     check_model_name(service, model, body.model)
     native = translate_chat(body, model)
-    form = model.turns if body.skip_special_tokens is not False else replace(model.turns, special_ids={})
-    return await speak(
-        request, service, native, lambda run: ChatSpeaker(run, body, readers_of(run, offered(body), form))
-    )
+    form = expected_of(body).form(model)
+    if await begins_inside(service, model, native, form):
+        native = translate_chat(body, model, is_inside=True)
+    return await speak(request, service, native, lambda run: speaker_of(run, body, form))
 
 
-def translate_chat(body: ChatRequest, model: Model) -> GenerateRequest:
-    """What a body asks for in our own words. Raises InvalidRequest."""
+def speaker_of(run: Run, body: ChatRequest, form: TurnFormat) -> ChatSpeaker:
+    """Says a run. Special tokens that the client wants to see are text."""
+    shown = replace(form, special_ids={}) if body.skip_special_tokens is False else form
+    return ChatSpeaker(run, body, readers_of(run, expected_of(body).tools, shown))
+
+
+def translate_chat(body: ChatRequest, model: Model, *, is_inside: bool = False) -> GenerateRequest:
+    """What a body asks for in our own words. Raises InvalidRequest.
+
+    is_inside: whether its prompt begins the thoughts of the turn.
+    """
     asked = gather_sampling(body, model.config)
     gather_conversation(asked, body, model)
+    gather_expected(asked, expected_of(body), model, is_inside=is_inside)
     asked.put(MAX_NEW_TOKENS, body.max_completion_tokens, "max_completion_tokens")
     if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
         asked.put("fill_context", True, "max_completion_tokens")
@@ -67,8 +79,3 @@ def translate_chat(body: ChatRequest, model: Model) -> GenerateRequest:
     elif body.top_logprobs:
         raise invalid("top_logprobs", ProblemCode.CONFLICT, "top_logprobs go with logprobs")
     return asked.request()
-
-
-def offered(body: ChatRequest) -> list[Tool]:
-    """The tools that may be called."""
-    return [] if body.tool_choice == "none" else body.tools or []

@@ -2,8 +2,9 @@
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.conversation import Conversation, Message
-from beamhouse.schemas.openai.chat import ChatRequest
+from beamhouse.schemas.openai.chat import ChatRequest, NamedTool
 from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.asking.expected_turn import Expected
 from beamhouse.server.asking.gathering import Gathering
 from beamhouse.server.service import Model
 
@@ -23,8 +24,6 @@ def gather_conversation(asked: Gathering, body: ChatRequest, model: Model) -> No
             raise invalid("reasoning_effort", ProblemCode.CONFLICT, message)
         asked.settle(place, variables, place)
         asked.given_names[f"{place}.reasoning_effort"] = "reasoning_effort"
-    if model.turns.needs_special_tokens:
-        asked.settle("outputs.skip_special_tokens", False, "skip_special_tokens")
 
 
 def known_roles(messages: list[Message], template: str | None) -> list[Message]:
@@ -35,3 +34,15 @@ def known_roles(messages: list[Message], template: str | None) -> list[Message]:
         message.model_copy(update={"role": "system"}) if message.role == "developer" else message
         for message in messages
     ]
+
+
+def expected_of(body: ChatRequest) -> Expected:
+    """What is expected of the turn."""
+    choice = body.tool_choice
+    return Expected(
+        tools=[] if choice == "none" else body.tools or [],
+        is_forced=choice not in (None, "none", "auto"),
+        named=choice.function.name if isinstance(choice, NamedTool) else None,
+        is_parallel=body.parallel_tool_calls is not False,
+        answer=body.response_format,
+    )

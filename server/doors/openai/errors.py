@@ -12,6 +12,8 @@ DONE = b"data: [DONE]\n\n"
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 CODES = {ProblemCode.CONTEXT_EXCEEDED: "context_length_exceeded", ErrorCode.UNKNOWN_MODEL: "model_not_found"}
 """Where programs look for another word than ours."""
+TOO_LONG = "this model's maximum context length is exceeded"
+"""Programs that do not look at the code look for these words, to shorten a conversation and try again."""
 
 
 def openai_dialect(problem: ProblemJson) -> Refusal:
@@ -28,7 +30,10 @@ def error_of(problem: ProblemJson) -> ErrorAnswer:
     param = None if first is None else param_of(first.pointer)
     if problem.code is ErrorCode.UNKNOWN_MODEL:
         param = "model"
-    return ErrorAnswer(ErrorDetail(problem.detail, kind, param, CODES.get(code, str(code))))
+    message = problem.detail
+    if code is ProblemCode.CONTEXT_EXCEEDED:
+        message = f"{TOO_LONG}: {message}"
+    return ErrorAnswer(ErrorDetail(message, kind, param, CODES.get(code, str(code))))
 
 
 def param_of(pointer: str) -> str | None:

@@ -124,6 +124,11 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"structured_outputs": {"choice": ["a"]}}, drawn() | {"prefix_allowed_tokens": {"regex": "a"}}),
     ({"structured_outputs": {"grammar": "g"}}, drawn() | {"prefix_allowed_tokens": {"grammar": "g"}}),
     ({"prefix_allowed_tokens": {"regex": "a"}}, drawn() | {"prefix_allowed_tokens": {"regex": "a"}}),
+    ({"response_format": {"type": "text"}}, drawn()),
+    (
+        {"response_format": {"type": "json_object"}},
+        drawn() | {"prefix_allowed_tokens": {"json_schema": {"type": "object"}}},
+    ),
     # What is told
     ({"logprobs": 0}, drawn() | {"outputs": {"transition_scores": True}}),
     ({"logprobs": 2}, drawn() | {"outputs": {"transition_scores": True, "top_n_tokens": 2}}),
