@@ -14,8 +14,7 @@ TAIL_IDS = 4096
 
 def readers_of(run: Run, offered: Iterable[OfferedTool], form: TurnFormat) -> list[TurnReader]:
     """A reader for each sequence of a run. offered: the tools that may be called. form: of the turn."""
-    functions = (tool.function for tool in offered)
-    tools = {one.name: Tool(one.name, one.parameters, bool(one.strict)) for one in functions}
+    tools = {tool.function.name: Tool.of(tool) for tool in offered}
     length = None if form.tools is None else form.tools.id_len
     return [
         form.reader(tools, call_ids(f"{run.accepted.id}:{prompt}:{row}", length), begins_inside(run, prompt, form))

@@ -13,9 +13,8 @@ from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turns import readers_of
 from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
-from beamhouse.server.asking.expected_turn import begins_inside, gather_expected
+from beamhouse.server.asking.expected_turn import gather_expected
 from beamhouse.server.asking.model_name import check_model_name
-from beamhouse.server.conversation.turn_format import TurnFormat
 from beamhouse.server.doors.openai.chat_speaker import ChatSpeaker
 from beamhouse.server.doors.openai.conversations import expected_of, gather_conversation
 from beamhouse.server.doors.openai.documented import answered
@@ -50,27 +49,22 @@ async def chat(body: ChatRequest, request: StrictRequest, service: Served) -> Re
     """
     model = await service.model()
     check_model_name(service, model, body.model)
-    native = translate_chat(body, model)
-    form = expected_of(body).form(model)
-    if await begins_inside(service, model, native, form):
-        native = translate_chat(body, model, is_inside=True)
-    return await speak(request, service, native, lambda run: speaker_of(run, body, form))
+    return await speak(request, service, translate_chat(body, model), lambda run: speaker_of(run, body))
 
 
-def speaker_of(run: Run, body: ChatRequest, form: TurnFormat) -> ChatSpeaker:
+def speaker_of(run: Run, body: ChatRequest) -> ChatSpeaker:
     """Says a run. Special tokens that the client wants to see are text."""
+    expected = expected_of(body)
+    form = expected.form(run.model)
     shown = replace(form, special_ids={}) if body.skip_special_tokens is False else form
-    return ChatSpeaker(run, body, readers_of(run, expected_of(body).tools, shown))
+    return ChatSpeaker(run, body, readers_of(run, expected.callable_tools, shown))
 
 
-def translate_chat(body: ChatRequest, model: Model, *, is_inside: bool = False) -> GenerateRequest:
-    """What a body asks for in our own words. Raises InvalidRequest.
-
-    is_inside: whether its prompt begins the thoughts of the turn.
-    """
+def translate_chat(body: ChatRequest, model: Model) -> GenerateRequest:
+    """What a body asks for in our own words. Raises InvalidRequest."""
     asked = gather_sampling(body, model.config)
     gather_conversation(asked, body, model)
-    gather_expected(asked, expected_of(body), model, is_inside=is_inside)
+    gather_expected(asked, expected_of(body), model)
     asked.put(MAX_NEW_TOKENS, body.max_completion_tokens, "max_completion_tokens")
     if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
         asked.put("fill_context", True, "max_completion_tokens")

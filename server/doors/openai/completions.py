@@ -7,7 +7,7 @@ from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.openai.answers import Completion
 from beamhouse.schemas.openai.completions import DEFAULT_MAX_TOKENS, CompletionRequest
 from beamhouse.server.answering.speaking import speak
-from beamhouse.server.asking.constraint import constrain
+from beamhouse.server.asking.constraint import hold_to
 from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
 from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.doors.openai.completion_speaker import CompletionSpeaker
@@ -41,8 +41,8 @@ def translate_completion(body: CompletionRequest, file: GenerationConfig) -> Gen
     """What a body asks for in our own words. file: the model's own configuration. Raises InvalidRequest."""
     asked = gather_sampling(body, file)
     asked.put("inputs", body.prompt, "prompt")
-    answer = None if body.response_format is None else body.response_format.held()
-    constrain(asked, None if answer is None else answer.model_dump(exclude_none=True), "response_format")
+    if body.response_format is not None:
+        hold_to(asked, body.response_format.held(), "response_format")
     if body.logprobs is not None:
         gather_logprobs(asked, body, body.logprobs, "logprobs")
         if body.echo:

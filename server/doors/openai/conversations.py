@@ -6,6 +6,7 @@ from beamhouse.schemas.openai.chat import ChatRequest, NamedTool
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.expected_turn import Expected
 from beamhouse.server.asking.gathering import Gathering
+from beamhouse.server.conversation.tools import ToolChoice
 from beamhouse.server.service import Model
 
 
@@ -38,11 +39,10 @@ def known_roles(messages: list[Message], template: str | None) -> list[Message]:
 
 def expected_of(body: ChatRequest) -> Expected:
     """What is expected of the turn."""
-    choice = body.tool_choice
-    return Expected(
-        tools=[] if choice == "none" else body.tools or [],
-        is_forced=choice not in (None, "none", "auto"),
-        named=choice.function.name if isinstance(choice, NamedTool) else None,
-        is_parallel=body.parallel_tool_calls is not False,
-        answer=body.response_format,
-    )
+    return Expected(body.tools or [], choice_of(body), body.response_format)
+
+
+def choice_of(body: ChatRequest) -> ToolChoice:
+    if isinstance(body.tool_choice, NamedTool):
+        return ToolChoice.of_one(body.tool_choice.function.name)
+    return ToolChoice(body.tool_choice or "auto", is_parallel=body.parallel_tool_calls is not False)

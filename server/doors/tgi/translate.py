@@ -16,8 +16,8 @@ from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.model_rules import PREFIX
 from beamhouse.schemas.tgi.requests import Grammar, Parameters, TgiRequest
 from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.asking.constraint import constrain, schema_of
 from beamhouse.server.asking.gathering import Gathering
-from beamhouse.server.doors.openai.constraints import constrain, schema_of
 
 Mark = str | Mapping[str, Any]
 

@@ -35,9 +35,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return model_with(tmp_path_factory.mktemp("model"), TEMPLATE)
 
 
-def translated(body: dict[str, Any], model: Model, **more: Any) -> dict[str, Any]:
+def translated(body: dict[str, Any], model: Model) -> dict[str, Any]:
     request = ChatRequest.model_validate({"messages": SAID} | body)
-    return translate_chat(request, model, **more).model_dump(mode="json", exclude_none=True)
+    return translate_chat(request, model).model_dump(mode="json", exclude_none=True)
 
 
 FULL = {"fill_context": True}
@@ -81,6 +81,7 @@ HELD: list[tuple[dict[str, Any], str]] = [
     ({"tools": [STRICT]}, "tools"),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}}, "response_format"),
     ({"response_format": {"type": "json_object", "value": SCHEMA}}, "response_format"),
+    ({"response_format": {"type": "json_object"}, "tools": [TOOL]}, "response_format"),
 ]
 
 
@@ -92,10 +93,12 @@ def test_what_holds_the_turn_is_told_of_as_the_field_that_asked(model: Model, bo
 
 
 def test_a_turn_that_begins_inside_the_thoughts_is_held_behind_them(tmp_path: Path) -> None:
-    thinks = model_with(tmp_path, TEMPLATE + "<think></think>")
+    thinks = "{% if add_generation_prompt and effort %}<think>{% endif %}{# </think> #}"
+    model = model_with(tmp_path, TEMPLATE + "{{ '<think></think>' if false }}" + thinks)
     body = {"tools": [TOOL], "tool_choice": "required"}
-    outside, inside = (translated(body, thinks, is_inside=is_inside) for is_inside in (False, True))
-    assert outside["prefix_allowed_tokens"] != inside["prefix_allowed_tokens"]
+    outside = translated(body, model)["prefix_allowed_tokens"]
+    inside = translated(body | {"chat_template_kwargs": {"effort": True}}, model)["prefix_allowed_tokens"]
+    assert outside != inside
 
 
 def test_forced_calls_need_no_template_that_shows_tools(tmp_path: Path) -> None:
@@ -108,9 +111,8 @@ def test_forced_calls_need_no_template_that_shows_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "code"),
     [
-        ({"tool_choice": "required"}, "tool_choice", "conflict"),
+        ({"tool_choice": "required"}, "tool_choice", "missing"),
         ({"tools": [TOOL], "tool_choice": {**LOOK, "function": {"name": "x"}}}, "tool_choice", "unknown_name"),
-        ({"tools": [TOOL], "response_format": {"type": "json_object"}}, "response_format", "conflict"),
         ({"tools": [TOOL], "tool_choice": "required", "guided_regex": "a"}, "tool_choice", "conflict"),
         ({"response_format": {"type": "json_object"}, "guided_regex": "a"}, "response_format", "conflict"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_completion_tokens", "conflict"),
