@@ -115,14 +115,14 @@ def say_top_tokens(positions: Sequence[Sequence[TopToken]], text: Text | None) -
 
 
 def say_progress(
-    accepted: AcceptedRequest, prompt_index: int, hypotheses: Sequence[HypothesisUpdate], text: Text | None
+    accepted: AcceptedRequest, place: int, hypotheses: Sequence[HypothesisUpdate], text: Text | None
 ) -> ProgressEvent:
-    """How a beam search stands, in words."""
+    """How a beam search stands, in words. place: of its submission."""
     return ProgressEvent(
-        prompt_index=prompt_index,
+        prompt_index=place // accepted.num_copies,
         hypotheses=[
             HypothesisEvent(
-                text=None if text is None else live_text(accepted, text, prompt_index, hypothesis.token_ids),
+                text=None if text is None else live_text(accepted, text, place, hypothesis.token_ids),
                 token_ids=hypothesis.token_ids,
                 score=hypothesis.score,
             )

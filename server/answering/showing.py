@@ -11,13 +11,13 @@ from beamhouse.server.asking.translate import AcceptedRequest
 ShownText = TextStream | TextBeforeStop
 
 
-def open_text(accepted: AcceptedRequest, text: Text, prompt_index: int) -> ShownText:
-    """The text of a sequence behind one of the prompts, while it grows."""
+def open_text(accepted: AcceptedRequest, text: Text, place: int) -> ShownText:
+    """The text of a sequence while it grows. place: of its submission."""
     stop, skips_special = accepted.config.stop_strings, skips_special_tokens(accepted)
     if stop is None or accepted.outputs.include_stop_string is not False:
         return text.stream(skips_special)
     stop_strings = [stop] if isinstance(stop, str) else stop
-    return text.stream_before(stop_strings, accepted.submissions[prompt_index].prompt_ids, skips_special)
+    return text.stream_before(stop_strings, accepted.submissions[place].prompt_ids, skips_special)
 
 
 def rest_of(shown: ShownText, reason: FinishReason) -> str:
@@ -25,9 +25,9 @@ def rest_of(shown: ShownText, reason: FinishReason) -> str:
     return shown.finish(reason.stop_string) if isinstance(shown, TextBeforeStop) else shown.finish()
 
 
-def live_text(accepted: AcceptedRequest, text: Text, prompt_index: int, token_ids: Sequence[int]) -> str:
+def live_text(accepted: AcceptedRequest, text: Text, place: int, token_ids: Sequence[int]) -> str:
     """The text of a hypothesis that has not ended."""
-    shown = open_text(accepted, text, prompt_index)
+    shown = open_text(accepted, text, place)
     if isinstance(shown, TextBeforeStop):
         return shown.push(token_ids)
     return text.decode([*token_ids], skips_special_tokens(accepted))

@@ -104,3 +104,11 @@ async def test_a_model_without_tokenizer_tells_progress_in_ids(connect, engine):
     progress = [data for name, data in events if name == "progress"]
     assert progress
     assert all("text" not in item for data in progress for item in data["hypotheses"])
+
+
+async def test_the_progress_of_a_copy_is_that_of_its_prompt(client):
+    events = await stream(client, inputs=[[97], [107]], copies=2, outputs={"progress": True})
+    told = [data for name, data in events if name == "progress"]
+    assert {data["prompt_index"] for data in told} == {0, 1}
+    firsts = {0: 98, 1: 108}
+    assert all(data["hypotheses"][0]["token_ids"][0] == firsts[data["prompt_index"]] for data in told)
