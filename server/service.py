@@ -136,9 +136,11 @@ def open_model(info: ModelInfo, settings: Settings) -> Model:
 
 
 def turn_format(info: ModelInfo, settings: Settings, text: Text | None) -> TurnFormat:
-    """The form of the model's turns: as set, else as its chat template tells."""
+    """The form of the model's turns: as set, else as its chat templates tell."""
     special_ids = {} if text is None else text.special_ids
-    return TurnFormat.of(info.chat_template, special_ids, settings.model.tool_format, settings.model.reasoning_format)
+    templates = [info.tokenizer_switches.tool_template, info.chat_template]
+    told = "\n".join(template for template in templates if template is not None)
+    return TurnFormat.of(told, special_ids, settings.model.tool_format, settings.model.reasoning_format)
 
 
 def limits_of(settings: Settings) -> Limits:
