@@ -202,9 +202,12 @@ async def test_tokens_that_add_nothing_are_special_and_named(engine, settings, t
     async with client_of(engine, settings) as client:
         plain = await ask(client, "/generate", {"max_new_tokens": 9, "details": True})
         events = await stream(client, {"max_new_tokens": 9})
+        shown = {"max_new_tokens": 9, "details": True, "outputs": {"skip_special_tokens": False}}
+        whole = await ask(client, "/generate", shown)
     end = {"id": 256, "text": "<end>", "logprob": -0.1, "special": True}
     assert plain["details"]["tokens"][-1] == events[-1]["token"] == end
     assert plain["generated_text"] == events[-1]["generated_text"] == "c"
+    assert whole["generated_text"] == "".join(token["text"] for token in whole["details"]["tokens"]) == "c<end>"
 
 
 async def test_a_text_may_end_before_its_stop_string(client, engine, encode):
@@ -221,3 +224,11 @@ async def test_a_text_may_end_before_its_stop_string(client, engine, encode):
     assert "".join(token["text"] for token in plain["details"]["tokens"]) == "abc"
     assert "".join(event["token"]["text"] for event in events) == "abc"
     assert len(events) == plain["details"]["generated_tokens"] == 5
+
+
+async def test_a_prompt_alone_can_be_read(client, engine):
+    engine.script = lambda submission: [Tokens(0, finish_reason=FinishReason(FinishType.LENGTH))]
+    parameters = {"decoder_input_details": True, "outputs": {"prompt_only": True}}
+    answer = await ask(client, "/generate", parameters)
+    assert (answer["generated_text"], answer["details"]["tokens"]) == ("", [])
+    assert [token["text"] for token in answer["details"]["prefill"]] == ["a", "b"]

@@ -79,6 +79,11 @@ async def test_a_ping_tells_whether_requests_are_answered(client, engine):
             {"inputs": "ab", "generation_config": {"max_new_tokens": 1}},
             lambda answer: answer["sequences"][0]["text"],
         ),
+        ({"prompt": "ab", "max_tokens": 1}, lambda answer: answer["choices"][0]["text"]),
+        (
+            {"messages": [{"role": "user", "content": "ab"}], "max_tokens": 1},
+            lambda answer: answer["choices"][0]["message"]["content"],
+        ),
     ],
 )
 async def test_an_invocation_is_answered_as_its_body_is(client, body, found):
@@ -90,6 +95,11 @@ async def test_an_invocation_is_answered_as_its_body_is(client, body, found):
 async def test_an_invocation_that_is_wrong_is_refused_in_the_words_of_its_protocol(client):
     problems = [
         (await client.post("/invocations", json=body)).json()
-        for body in ({"inputs": "ab", "parameters": {"top_k": 0}}, {"inputs": "ab", "generation_config": {"top_k": -1}})
+        for body in (
+            {"inputs": "ab", "parameters": {"top_k": 0}},
+            {"inputs": "ab", "generation_config": {"top_k": -1}},
+            {"prompt": "ab", "top_k": -2},
+        )
     ]
-    assert [next(iter(problem)) for problem in problems] == ["error", "type"]
+    assert [next(iter(problem)) for problem in problems] == ["error", "type", "error"]
+    assert (problems[0]["error_type"], problems[2]["error"]["param"]) == ("validation", "top_k")

@@ -19,6 +19,7 @@ from beamhouse.schemas.words import FinishType
 from beamhouse.server.answering.answer import OutputRow
 from beamhouse.server.answering.answer_json import encode_json, listed
 from beamhouse.server.answering.run import Run
+from beamhouse.server.answering.showing import skips_special_tokens
 from beamhouse.server.doors.tgi.dialect import tgi_dialect
 from beamhouse.server.doors.tgi.token_texts import TokenTexts
 from beamhouse.server.doors.tgi.translate import NOTHING
@@ -112,14 +113,13 @@ class TgiSpeaker:
 
     def tokens_of(self, event: TokenEvent | TokensEvent) -> list[Token]:
         """Each with what it adds to the text."""
-        row, is_one = self.run.rows[event.sequence], isinstance(event, TokenEvent)
-        ids = [event.token_id] if isinstance(event, TokenEvent) else event.token_ids
-        scores = [event.score] if isinstance(event, TokenEvent) else event.scores or [None] * len(ids)
-        if is_one:
-            pieces = [event.text or ""]
-        else:
-            texts = self._texts.setdefault(event.sequence, TokenTexts(self.text))
-            pieces = texts.of(event.index, row.gained.token_ids[: event.index + len(ids)], event.text or "")
+        if isinstance(event, TokenEvent):
+            return [self.token(event.token_id, event.text or "", event.score)]
+        ids, scores = event.token_ids, event.scores or [None] * len(event.token_ids)
+        if event.sequence not in self._texts:
+            self._texts[event.sequence] = TokenTexts(self.text.stream(skips_special_tokens(self.run.accepted)))
+        so_far = self.run.rows[event.sequence].gained.token_ids[: event.index + len(ids)]
+        pieces = self._texts[event.sequence].of(event.index, so_far, event.text or "")
         return [self.token(*each) for each in zip(ids, pieces, scores, strict=True)]
 
     def token(self, token_id: int, piece: str, logprob: float | None) -> Token:

@@ -24,7 +24,9 @@ Mark = str | Mapping[str, Any]
 OUTER = "parameters."
 DO_SAMPLE = f"{PREFIX}do_sample"
 NUM_RETURNED = f"{PREFIX}num_return_sequences"
-LENGTHS = ("max_new_tokens", "max_length")
+PROMPT_ONLY = "outputs.prompt_only"
+ENDS = (f"{PREFIX}max_new_tokens", f"{PREFIX}max_length", PROMPT_ONLY)
+"""What says where to end; without them a request goes on until the context is full."""
 DRAWING = tuple(only_with("do_sample"))
 """Fields of `generate()` that act on draws alone: each of them, where it is set, asks for one."""
 FROM_ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "typical_p": 1.0}
@@ -89,7 +91,7 @@ def gather_outputs(asked: Gathering, body: TgiRequest, parameters: Parameters) -
     scoring = {"stream": body.stream, "best_of": (parameters.best_of or 1) > 1, "details": parameters.details}
     scoring["decoder_input_details"] = parameters.decoder_input_details
     for name, is_asked in scoring.items():
-        if is_asked:
+        if is_asked and not asked.get(PROMPT_ONLY):
             asked.put("outputs.transition_scores", True, name if name == "stream" else OUTER + name)
     asked.put("outputs.top_n_tokens", parameters.top_n_tokens or None, f"{OUTER}top_n_tokens")
     asked.put("outputs.prompt_logprobs", parameters.decoder_input_details or None, f"{OUTER}decoder_input_details")
@@ -166,7 +168,7 @@ def decide_rest(asked: Gathering) -> None:
     """What TGI takes where its body says nothing, whatever the model's file says."""
     if asked.get(f"{PREFIX}repetition_penalty") is None:
         asked.settle(f"{PREFIX}repetition_penalty", 1.0, f"{OUTER}repetition_penalty")
-    if all(asked.get(PREFIX + name) is None for name in LENGTHS):
+    if all(asked.get(place) is None for place in ENDS):
         asked.settle("fill_context", True, f"{OUTER}max_new_tokens")
         asked.given_names[f"{PREFIX}max_length"] = f"{OUTER}max_new_tokens"
 
@@ -186,7 +188,7 @@ def check_number(asked: Gathering, body: TgiRequest, parameters: Parameters) -> 
         "num_return_sequences": (asked.get(NUM_RETURNED) or 1) > 1,
         "decoder_input_details": parameters.decoder_input_details,
         "outputs.progress": asked.get("outputs.progress"),
-        "outputs.prompt_only": asked.get("outputs.prompt_only"),
+        PROMPT_ONLY: asked.get(PROMPT_ONLY),
     }
     for name, is_asked in streamed.items():
         if is_asked:

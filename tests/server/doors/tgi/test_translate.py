@@ -101,6 +101,10 @@ TABLE: list[tuple[dict[str, Any] | None, dict[str, Any]]] = [
         {"negative_prompt": "no", "guidance_scale": 2.0},
         becomes(negative_prompt="no", generation_config={"guidance_scale": 2.0}),
     ),
+    (
+        {"outputs": {"prompt_only": True}, "decoder_input_details": True},
+        becomes(fill_context=None, outputs={"prompt_only": True, "prompt_logprobs": True}),
+    ),
     ({"outputs": {"config": True}}, becomes(outputs={"config": True})),
     ({"deadline_s": 2.0, "priority": 1, "cache_salt": "x"}, becomes(deadline_s=2.0, priority=1, cache_salt="x")),
     ({"generation_config": {"num_beams": 2}}, becomes(generation_config={"num_beams": 2})),
@@ -168,6 +172,7 @@ def test_every_mode_can_be_asked_for(parameters: dict[str, Any], mode: Generatio
         ({"best_of": 2, "do_sample": True}, {"stream": True}, "parameters.best_of"),
         ({"decoder_input_details": True}, {"stream": True}, "parameters.decoder_input_details"),
         ({"num_beams": 2, "num_return_sequences": 2}, {"stream": True}, "parameters.num_return_sequences"),
+        ({"outputs": {"prompt_only": True}}, {"stream": True}, "parameters.outputs.prompt_only"),
         ({"num_beams": 2, "outputs": {"progress": True}}, {"stream": True}, "parameters.outputs.progress"),
         ({"grammar": {"type": "json", "value": "{"}}, {}, "parameters.grammar.value"),
         ({"grammar": {"type": "json_schema", "value": {"name": "a"}}}, {}, "parameters.grammar.value"),
