@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.terminal import terminal
 from tests.deploy.processes import ROOT
 from tests.server.command.hub import COMMIT, FILES, MODEL, hub
 
@@ -19,10 +20,14 @@ def address() -> Iterator[str]:
         yield url
 
 
+def environment(address: str) -> dict[str, str]:
+    return {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
 def download(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-m", "beamhouse.server", "download", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    own = os.environ | environment(address)
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
 
 
 def test_a_model_is_fetched_without_its_code_and_told_on_the_way(address: str, tmp_path: Path):
@@ -38,6 +43,17 @@ def test_a_model_is_fetched_without_its_code_and_told_on_the_way(address: str, t
     assert shares == sorted(shares)
     assert shares[-1] == 100
     assert lines[-1] == "1 safetensors, 2.9 MiB"
+
+
+def test_a_terminal_shows_a_bar(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in environment(address).items():
+        monkeypatch.setenv(name, value)
+    with terminal("-m", "beamhouse.server", "download", MODEL, "--cache-dir", str(tmp_path)) as shown:
+        said = shown.until("1 safetensors, 2.9 MiB")
+        assert "download ━" in said
+        assert "100%" in said
+        shown.until(COMMIT)
+        assert shown.ended() == 0
 
 
 @pytest.mark.parametrize(
