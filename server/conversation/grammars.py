@@ -3,6 +3,7 @@
 Each is for `prefix_allowed_tokens` of a request, and leaves room for the reasoning that stands before in a turn.
 """
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.conversation.families import harmony
 from beamhouse.server.conversation.families.family import Family
 from beamhouse.server.conversation.lark import BLANKS, TEXT, Rules, either
-from beamhouse.server.conversation.notations import json_arguments
+from beamhouse.server.conversation.notations import json_arguments, plain_name
 from beamhouse.server.conversation.tools import Tool, ToolChoice
 from beamhouse.server.conversation.turn_format import TurnFormat
 
@@ -133,7 +134,9 @@ def _body(rules: Rules, family: Family, tool: Tool) -> str:
     """A call of this tool, from its name on."""
     form = family.form
     arguments = form.arguments(rules, tool)
-    return rules.add(f"{rules.text(tool.name + form.middle)} {arguments} {rules.text(form.end)}")
+    is_json = form.begin.endswith('"')
+    name = json.dumps(tool.name, ensure_ascii=False)[1:-1] if is_json else plain_name(tool, tool.name)
+    return rules.add(f"{rules.text(name + form.middle)} {arguments} {rules.text(form.end)}")
 
 
 def _calls(rules: Rules, family: Family, bodies: list[str], is_parallel: bool, is_begun: bool = False) -> str:

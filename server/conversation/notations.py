@@ -5,6 +5,7 @@ can be obeyed, and any other is refused by its name.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ NO_PARAMETERS: Schema = {"type": "object", "properties": {}, "additionalProperti
 _WORDS = "title description default examples example deprecated readOnly writeOnly $comment $schema $id strict"
 _SAYING_NOTHING = frozenset(_WORDS.split())
 _KINDS = {"properties": Mapping, "required": list, "enum": list, "anyOf": list, "items": Mapping}
+_PLAIN_NAME = re.compile(r"[\w.$@/-]+")
 _OBJECT = ("type", "properties", "required", "additionalProperties")
 _NUMBER = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
@@ -34,6 +36,13 @@ def schema_of(tool: Tool) -> Schema:
 
 def refused(tool: Tool, path: str, message: str) -> InvalidRequest:
     return invalid("tools", ProblemCode.NOT_SUPPORTED, f"{path} of the tool {tool.name}: {message}")
+
+
+def plain_name(tool: Tool, name: str) -> str:
+    """A name that stands without quotes around it. Raises InvalidRequest where it could be taken for more than that."""
+    if not _PLAIN_NAME.fullmatch(name):
+        raise refused(tool, "parameters", f"{name!r} is no name that can be written without quotes")
+    return name
 
 
 def json_arguments(rules: Rules, tool: Tool) -> str:
@@ -52,7 +61,7 @@ def tagged_arguments(rules: Rules, tool: Tool, begin: tuple[str, str], end: str)
     written = []
     for name, inner in properties_of(schema).items():
         value = _tagged_value(rules, tool, name, inner, shared, end)
-        member = f"{rules.text(begin[0] + name + begin[1])} {value}"
+        member = f"{rules.text(begin[0] + plain_name(tool, name) + begin[1])} {value}"
         written.append(member if name in schema.get("required", ()) else f"({member})?")
     return " ".join(written)
 
@@ -126,7 +135,7 @@ class Notation:
         first, later = "", ""
         for name, inner in reversed(list(properties.items())):
             value = self._value(rules, tool, inner, f"{path}/properties/{name}")
-            member = rules.add(f"{rules.text(around[0] + name + around[1])} {value}")
+            member = rules.add(f"{rules.text(around[0] + plain_name(tool, name) + around[1])} {value}")
             first, later = (
                 self._next(rules, f"{begin} {member} {later}", skipped, name in required)
                 for begin, skipped in (("", first), (rules.text(self.comma), later))

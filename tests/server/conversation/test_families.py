@@ -5,10 +5,13 @@ from typing import get_args
 
 import pytest
 
-from beamhouse.config.settings import ModelSettings
+from beamhouse.config.settings import ModelSettings, Settings
+from beamhouse.schemas.model_info import TokenizerSwitches
 from beamhouse.server.conversation.deltas import Turn
 from beamhouse.server.conversation.reasoning import THINKING
 from beamhouse.server.conversation.turn_format import AUTO, FAMILIES, NONE, TurnFormat, detect_tool_format
+from beamhouse.server.service import turn_format
+from tests.fakes import fake_info
 from tests.server.conversation.cutting import turn
 
 OSLO = '{"city": "Oslo", "days": 2}'
@@ -276,3 +279,14 @@ def test_every_form_can_be_set() -> None:
 
     assert choices("tool_format") == {AUTO, NONE, *FAMILIES}
     assert choices("reasoning_format") == {AUTO, NONE, *THINKING}
+
+
+def test_both_templates_of_a_model_tell_the_form_of_its_turns() -> None:
+    info = fake_info(
+        None, chat_template="<think>", tokenizer_switches=TokenizerSwitches(tool_template="[TOOL_CALLS] [ARGS]")
+    )
+    form = turn_format(info, Settings(), None)
+    assert (form.tools, form.reasoning) == (FAMILIES["mistral_named"], THINKING["think"])
+    settings = Settings(model={"tool_format": "hermes", "reasoning_format": "none"})
+    form = turn_format(info, settings, None)
+    assert (form.tools, form.reasoning) == (FAMILIES["hermes"], None)

@@ -233,6 +233,8 @@ def test_a_choice_that_the_tools_do_not_allow_is_refused(tools: list[Tool], choi
         ("qwen_coder", {"properties": {"a": {"type": "string", "maxLength": 3}}}, "maxLength"),
         ("qwen_coder", {"properties": {}, "patternProperties": {}}, "patternProperties"),
         ("qwen_coder", {"properties": 7}, "properties"),
+        ("qwen_coder", {"properties": {"a>": {"type": "string"}}}, "quotes"),
+        ("gemma4", {"properties": {"a:b": {"type": "string"}}}, "quotes"),
     ],
 )
 def test_what_a_notation_cannot_hold_to_is_refused_by_its_name(family: str, parameters: Any, words: str) -> None:
@@ -244,7 +246,20 @@ def test_what_a_notation_cannot_hold_to_is_refused_by_its_name(family: str, para
 @pytest.mark.parametrize(
     ("keyword", "schema"), [("uniqueItems", {"type": "array", "uniqueItems": True}), ("nullable", {"nullable": True})]
 )
-def test_keywords_that_no_grammar_holds_to_are_named_when_it_is_compiled(keyword: str, schema: Any) -> None:
+def test_keywords_that_no_grammar_holds_to_are_named_when_it_is_compiled(
+    writer: Writer, keyword: str, schema: Any
+) -> None:
     rule = forced_calls(TurnFormat(), [Tool("f", {"properties": {"a": schema}})])
     with pytest.raises(InvalidRequest, match=keyword):
-        Writer().allows(rule, "")
+        writer.allows(rule, "")
+
+
+def test_names_are_written_so_that_they_are_read_again(writer: Writer) -> None:
+    odd = Tool('say "\\"')
+    rule = forced_calls(TurnFormat(), [odd])
+    text = '{"name": "say \\"\\\\\\"", "arguments": {}}'
+    assert writer.allows(rule, text)
+    reader = TurnFormat().with_calls().reader({odd.name: odd}, call_ids("a"))
+    assert [call.name for call in joined(reader.push(text) + reader.finish()).calls] == [odd.name]
+    with pytest.raises(InvalidRequest, match="quotes"):
+        forced_calls(turns_of(writer, "mistral_named"), [odd])
