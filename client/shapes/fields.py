@@ -106,6 +106,7 @@ class Outputs(TypedDict, total=False):
 
     transition_scores: bool | TransitionScores | None
     top_n_tokens: int | None
+    logprobs: Literal["processed", "raw"] | None
     prompt_logprobs: bool | None
     prompt_top_n_tokens: int | None
     prompt_only: bool | None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from beamhouse.engine.decoding.hypotheses import EMPTY, IMPOSSIBLE, UNREACHABLE, Floats, Path, Pool
-from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
+from beamhouse.engine.decoding.requested_outputs import Chosen, keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.strategy import Step, newest
 from beamhouse.engine.link.messages import FinishReason, HypothesisUpdate, Tokens
 from beamhouse.engine.logits.bad_rows import why_closed
@@ -130,12 +130,13 @@ class Search:
 
     def path(self, candidate: Candidate) -> Path:
         """The path of a candidate, with what was asked for about its token."""
-        wanted, row = self.request.submission.wanted, self.scores[candidate.beam : candidate.beam + 1]
+        wanted, row = self.request.submission.wanted, slice(candidate.beam, candidate.beam + 1)
+        given = Chosen(self.logits[row], self.scores[row], are_logprobs=True)
         return Path(
             self.beams.paths[candidate.beam],
             self.beams.first_index + candidate.beam,
-            token_scores(wanted, [candidate.token], row, are_logprobs=True),
-            top_tokens(wanted, row),
+            token_scores(wanted, [candidate.token], given),
+            top_tokens(wanted, given),
         )
 
     def finish(self, candidate: Candidate, reason: FinishReason) -> None:

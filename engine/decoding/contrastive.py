@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from beamhouse.engine.decoding.requested_outputs import Chosen
 from beamhouse.engine.decoding.strategy import Scored, Step, Strategy, gain_of, kept_of
 from beamhouse.engine.logits.bad_rows import bad_rows, fail_bad
 from beamhouse.engine.logits.sparse_scores import largest
@@ -126,7 +127,7 @@ def _won(request: Request, winner: Sequence, step: Step) -> Advance:
     assert recall is not None
     choice = Choice(winner, winner.token_ids[-1:], 0)
     ended = step.stopping.check(request, winner.token_ids[:-1], choice.token_ids, step.now, winner.memory)
-    gain = gain_of(request, choice, recall.scores, None if ended is None else ended[1])
+    gain = gain_of(request, choice, Chosen(recall.logits, recall.scores), None if ended is None else ended[1])
     return Advance([], [gain], list(kept_of(request, choice, Scored([], recall.logits, recall.scores), 0)))
 
 

@@ -22,25 +22,37 @@ POSITIONS = 16
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16", torch.int64: "int64"}
 
 
-def token_scores(wanted: Wanted, token_ids: list[int], scores: Tensor, *, are_logprobs: bool) -> list[float | None]:
-    """The transition score of each token, if asked for; -inf is None.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What some tokens were chosen from. logits, scores: (n, V), before and after the processors.
 
-    scores: (n, V) the processed scores each token was chosen from. are_logprobs: whether they are what a beam search
-    adds up, so that they stand for themselves unless normalised scores are asked for.
+    are_logprobs: whether the scores are what a beam search adds up, so that they stand for themselves unless normalised
+    ones are asked for. Logits are always normalised where nobody says.
     """
+
+    logits: Tensor
+    scores: Tensor
+    are_logprobs: bool = False
+
+
+def token_scores(wanted: Wanted, token_ids: list[int], given: Chosen) -> list[float | None]:
+    """The transition score of each token, if asked for; -inf is None."""
     if not wanted.transition_scores:
         return []
-    is_normalized = not are_logprobs if wanted.normalize_logits is None else wanted.normalize_logits
-    chosen = _normalized(scores) if is_normalized else scores
+    told = _told(wanted, given)
+    stand_alone = given.are_logprobs and not wanted.raw
+    is_normalized = not stand_alone if wanted.normalize_logits is None else wanted.normalize_logits
+    chosen = _normalized(told) if is_normalized else told
     picked = chosen[torch.arange(len(token_ids)), torch.tensor(token_ids, dtype=torch.int64)]
     return [value if value > -torch.inf else None for value in picked.tolist()]
 
 
-def top_tokens(wanted: Wanted, scores: Tensor) -> list[list[TopToken]]:
-    """The likeliest tokens of each position, if asked for. scores: (n, V), processed."""
+def top_tokens(wanted: Wanted, given: Chosen) -> list[list[TopToken]]:
+    """The likeliest tokens of each position, if asked for."""
     if not wanted.top_n_tokens:
         return []
-    best = _normalized(scores).topk(min(wanted.top_n_tokens, scores.shape[-1]))
+    told = _told(wanted, given)
+    best = _normalized(told).topk(min(wanted.top_n_tokens, told.shape[-1]))
     return [
         [TopToken(token, value) for token, value in zip(tokens, values, strict=True) if value > -torch.inf]
         for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -52,6 +64,10 @@ def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
     return (
         list(range(num_steps)) if wanted.positions is None else [step for step in wanted.positions if step < num_steps]
     )
+
+
+def _told(wanted: Wanted, given: Chosen) -> Tensor:
+    return given.logits if wanted.raw else given.scores
 
 
 def _normalized(scores: Tensor) -> Tensor:

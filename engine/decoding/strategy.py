@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from beamhouse.engine.decoding.requested_outputs import keeps_rows, token_scores, top_tokens
+from beamhouse.engine.decoding.requested_outputs import Chosen, keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
@@ -117,7 +117,8 @@ def advanced(request: Request, picked: Seq[tuple[int, Choice]], given: Scored, s
         else:
             size, reason = ended
             choice = replace(choice, token_ids=choice.token_ids[:size])
-        advance.gains.append(gain_of(request, choice, given.scores[at : at + len(choice.token_ids)], reason))
+        rows = slice(at, at + len(choice.token_ids))
+        advance.gains.append(gain_of(request, choice, Chosen(given.logits[rows], given.scores[rows]), reason))
         advance.kept.extend(kept_of(request, choice, given, at))
     return advance
 
@@ -128,14 +129,14 @@ def ended(request: Request) -> Advance:
     return Advance([], [Tokens(index, finish_reason=reason) for index in range(len(request.outputs))])
 
 
-def gain_of(request: Request, choice: Choice, scores: torch.Tensor, reason: FinishReason | None) -> Tokens:
-    """The tokens that stay of a row, with what was asked for about them. scores: what each was chosen from, (n, V)."""
+def gain_of(request: Request, choice: Choice, given: Chosen, reason: FinishReason | None) -> Tokens:
+    """The tokens that stay of a row, with what was asked for about them. given: what each was chosen from."""
     wanted, token_ids = request.submission.wanted, choice.token_ids
     return Tokens(
         choice.number,
         token_ids,
-        token_scores(wanted, token_ids, scores, are_logprobs=False),
-        top_tokens(wanted, scores),
+        token_scores(wanted, token_ids, given),
+        top_tokens(wanted, given),
         reason,
     )
 

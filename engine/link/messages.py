@@ -47,15 +47,17 @@ class Wanted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to return beside the tokens. Tensors are named by the configuration's own `output_*` fields.
 
     normalize_logits: whether transition scores are log-probabilities over the processed scores; None: where these are
-    logits they are, where a beam search adds them up they are what it added. prompt_top_n_tokens: likeliest tokens at
-    each position of the prompt. prompt_only: nothing is generated. progress: live hypotheses, step by step. positions:
-    generated positions to keep of tensors (None: all). layers: layers to keep of hidden states and attentions (None:
-    all; negative ones count from the last).
+    logits they are, where a beam search adds them up they are what it added. raw: tell scores and likeliest tokens from
+    the model's own logits, as `output_logits` has them. prompt_top_n_tokens: likeliest tokens at each position of the
+    prompt. prompt_only: nothing is generated. progress: live hypotheses, step by step. positions: generated positions
+    to keep of tensors (None: all). layers: layers to keep of hidden states and attentions (None: all; negative ones
+    count from the last).
     """
 
     transition_scores: bool = False
     normalize_logits: bool | None = None
     top_n_tokens: int = 0
+    raw: bool = False
     prompt_logprobs: bool = False
     prompt_top_n_tokens: int = 0
     prompt_only: bool = False
@@ -128,7 +130,7 @@ class FinishReason(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TopToken(msgspec.Struct, frozen=True, array_like=True):
-    """One of the likeliest tokens of a position, by the processed scores."""
+    """One of the likeliest tokens of a position."""
 
     token_id: int
     logprob: float

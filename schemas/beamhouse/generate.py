@@ -140,6 +140,11 @@ class Outputs(Body):
         description="Score of each chosen token; `true` means log-probabilities, of a beam search those it added up.",
     )
     top_n_tokens: int | None = Field(default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens per step.")
+    logprobs: Literal["processed", "raw"] | None = Field(
+        default=None,
+        description="What transition scores and likeliest tokens are told from: the scores that tokens are chosen by, "
+        "which is meant if not set, or the model's own logits before anything acted on them.",
+    )
     prompt_logprobs: bool | None = Field(default=None, description="Log-probability of each prompt token.")
     prompt_top_n_tokens: int | None = Field(
         default=None, ge=0, le=MAX_TOP_TOKENS, description="Likeliest tokens at each position of the prompt."

@@ -25,11 +25,13 @@ def warnings(asked: Asked, facts: Facts) -> list[str]:
 
 
 def idle_outputs(asked: Asked) -> Iterator[str]:
-    """What `outputs` asks of tensors that nothing returns."""
+    """What `outputs` asks of tensors and scores that nothing returns."""
     idle = [name for name in ("tensors", "positions", "layers") if getattr(asked.outputs, name) is not None]
     if idle and not any(getattr(asked.config, field) for field in TENSOR_FIELDS):
         named = ", ".join(f"outputs.{name}" for name in idle)
         yield f"without an output_* field in generation_config these have no effect: {named}"
+    if asked.outputs.logprobs is not None and not (asked.outputs.transition_scores or asked.outputs.top_n_tokens):
+        yield "without transition_scores and top_n_tokens outputs.logprobs has no effect"
 
 
 def idle_beside_prompts(asked: Asked) -> Iterator[str]:

@@ -196,6 +196,7 @@ def wanted(outputs: Outputs) -> Wanted:
         transition_scores=bool(asked),
         normalize_logits=asked.normalize_logits if isinstance(asked, TransitionScores) else None,
         top_n_tokens=outputs.top_n_tokens or 0,
+        raw=outputs.logprobs == "raw",
         prompt_logprobs=outputs.prompt_logprobs or False,
         prompt_top_n_tokens=outputs.prompt_top_n_tokens or 0,
         prompt_only=outputs.prompt_only or False,

@@ -121,6 +121,7 @@ def _terms(dice: Dice, mode: str) -> dict[str, Any]:
         "wanted": Wanted(
             transition_scores=dice.maybe(0.6),
             top_n_tokens=dice.choice([0, 0, 3]),
+            raw=dice.maybe(0.3),
             prompt_logprobs=dice.maybe(0.15),
             prompt_top_n_tokens=dice.choice([0, 0, 0, 0, 4]),
             progress=dice.maybe(0.1),

@@ -171,6 +171,16 @@ async def test_scores_and_alternatives_come_if_asked(client):
     assert answer["prompt_logprobs"] == [[None, -1.0]]
 
 
+async def test_scores_may_be_told_from_the_logits(client, engine):
+    for logprobs in ("raw", "processed", None):
+        await generate(client, inputs=[3], outputs={"transition_scores": True, "logprobs": logprobs})
+    assert [submission.wanted.raw for submission in engine.submissions] == [True, False, False]
+    refused = await client.post("/generate", json={"inputs": [3], "outputs": {"logprobs": "cooked"}})
+    assert refused.status_code == 422
+    answer = await generate(client, inputs=[3], outputs={"logprobs": "raw"})
+    assert answer["warnings"] == ["without transition_scores and top_n_tokens outputs.logprobs has no effect"]
+
+
 async def test_fields_without_effect_are_warned_about(client):
     answer = await generate(client, inputs=[3], generation_config={"temperature": 0.5}, outputs={"layers": [0]})
     assert any("temperature" in warning for warning in answer["warnings"])
