@@ -7,9 +7,9 @@ import torch
 
 from beamhouse.engine.link.messages import TopToken, Wanted
 from tests.fuzz.library import engine_of
+from tests.parity.every_mode import FAMILY, MODES, PENALTIES, asked
 from tests.parity.rounding import assert_close
 from tests.parity.running import Answer, alone, submission
-from tests.parity.test_occurrences import FAMILY, MODES, PENALTIES, asked
 
 SHAPED = PENALTIES | {"output_logits": True, "output_scores": True}
 GUIDED_BEAMS = {"num_beams": 2, "num_return_sequences": 2, "guidance_scale": 1.6, "max_new_tokens": 9}
