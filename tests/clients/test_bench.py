@@ -36,7 +36,7 @@ def test_every_mode_is_measured_and_drawn(server: Replica, tmp_path: Path):
     assert drawn.startswith("<?xml")
 
 
-@pytest.mark.parametrize("door", ["openai-completions", "openai-chat", "tgi"])
+@pytest.mark.parametrize("door", ["openai-completions", "openai-chat", "tgi", "anthropic"])
 def test_every_door_gives_the_tokens_of_a_mode(server: Replica, door: str):
     modes = ("--mode", "greedy_search", "--mode", "sample", "--mode", "beam_search", "--mode", "guidance")
     rows = rows_of(server.url, "--door", door, *modes)
