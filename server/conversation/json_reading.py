@@ -10,6 +10,9 @@ from beamhouse.server.conversation.tools import Calls
 ARGUMENTS = ("arguments", "parameters")
 """Keys under which the families put the arguments of a call."""
 
+PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+"""What models write in Python's words where JSON has others."""
+
 _OUTSIDE = re.compile(r'["{}\[\]]')
 _INSIDE = re.compile(r'\\.|"', re.DOTALL)
 _SCALAR_END = re.compile(r"[\s,}\]]")

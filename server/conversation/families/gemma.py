@@ -15,8 +15,6 @@ from beamhouse.server.conversation.tools import Calls
 
 CALL = "call:"
 
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
-
 
 def read(source: Source, calls: Calls, marks: tuple[str, str, str]) -> Reading[None]:
     """marks: before and behind a call, and on both sides of a string."""
@@ -111,7 +109,7 @@ def _string(source: Source, quote: str) -> Pieces[None]:
 
 
 def _word(text: str) -> str:
-    written = _PYTHON_WORDS.get(text, text)
+    written = json_reading.PYTHON_WORDS.get(text, text)
     try:
         json.loads(written)
     except ValueError:

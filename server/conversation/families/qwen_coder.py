@@ -25,8 +25,6 @@ FUNCTION, FUNCTION_END = "<function=", "</function>"
 PARAMETER, PARAMETER_END = "<parameter=", "</parameter>"
 TAG_END = ">"
 
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
-
 
 def read(source: Source, calls: Calls) -> Reading[None]:
     def read_call(source: Source, marker: str) -> Reading[None]:
@@ -93,7 +91,7 @@ def _is_text(schema: Mapping[str, Any]) -> bool:
 def _as_json(text: str, schema: Mapping[str, Any]) -> str:
     """A value that may be something else than a string; what is no JSON is one, and so is what is neither a string nor
     null in JSON where the schema allows strings too."""
-    written = _PYTHON_WORDS.get(text.strip(), text.strip())
+    written = json_reading.PYTHON_WORDS.get(text.strip(), text.strip())
     kinds = schema.get("type")
     try:
         value = json.loads(written)
