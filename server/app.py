@@ -16,7 +16,7 @@ from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.anthropic import messages
 from beamhouse.server.doors.anthropic.errors import anthropic_dialect
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
-from beamhouse.server.doors.openai import chat, completions, models
+from beamhouse.server.doors.openai import chat, completions, models, responses
 from beamhouse.server.doors.openai.errors import openai_dialect
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.doors.tgi import invocations
@@ -41,6 +41,7 @@ ROUTERS = (
     models.router,
     completions.router,
     chat.router,
+    responses.router,
     messages.router,
     loading.router,
     tgi.router,

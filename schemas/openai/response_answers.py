@@ -6,6 +6,7 @@ Plain structures that one call encodes. The events themselves are put together w
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
@@ -92,7 +93,10 @@ class IncompleteDetails(msgspec.Struct, frozen=True):
 
 
 class ResponseAnswer(msgspec.Struct, tag="response", tag_field="object", kw_only=True):
-    """A response. What the client said of it is told back."""
+    """A response. What the client said of it is told back.
+
+    warnings: what of the request has no effect. native: the answer of `/generate`, for a request with `outputs`.
+    """
 
     id: str
     created_at: int
@@ -123,3 +127,12 @@ class ResponseAnswer(msgspec.Struct, tag="response", tag_field="object", kw_only
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    warnings: list[str] | UnsetType = UNSET
+    native: msgspec.Raw | UnsetType = UNSET
+
+
+class ResponseEvent(msgspec.Struct, frozen=True):
+    """What all events of the stream have; the rest goes by `type`."""
+
+    type: str
+    sequence_number: int

@@ -4,7 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from beamhouse.engine.link.errors import invalid
+from beamhouse.schemas.beamhouse.conversation import Tool
+from beamhouse.schemas.words import ProblemCode
+from beamhouse.server.asking.gathering import Gathering
+
 BETWEEN_THOUGHTS = "\n\n"
+VARIABLES = "chat_template_kwargs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,13 @@ def answer_turn(call_id: str, texts: list[str], given: str, before: Iterable[Tur
     return Turn("tool", given, texts, beside={"tool_call_id": call_id, **name})
 
 
+def offered_tool(name: str, description: str | None, parameters: dict[str, Any] | None, strict: bool | None) -> Tool:
+    """A tool of ours."""
+    given = {"name": name, "description": description, "parameters": parameters, "strict": strict}
+    stated = {key: value for key, value in given.items() if value is not None}
+    return Tool.model_validate({"type": "function", "function": stated})
+
+
 def message_names(turns: Sequence[Turn]) -> dict[str, str]:
     """Paths of what the client gave, by those of our messages."""
     names: dict[str, str] = {}
@@ -65,3 +78,13 @@ def message_names(turns: Sequence[Turn]) -> dict[str, str]:
         names[f"messages.{number}"] = turn.given
         names |= {f"messages.{number}.tool_calls.{place}": call.given for place, call in enumerate(turn.calls)}
     return names
+
+
+def put_variable(asked: Gathering, variable: str, value: object, name: str) -> None:
+    """A variable of the chat template. Raises InvalidRequest where the client has set it to something else."""
+    variables: dict[str, Any] = asked.get(VARIABLES) or {}
+    if variables.get(variable, value) != value:
+        message = f"{name} and {VARIABLES}.{variable} differ; give one of them"
+        raise invalid(name, ProblemCode.CONFLICT, message)
+    asked.settle(VARIABLES, {**variables, variable: value}, VARIABLES)
+    asked.given_names[f"{VARIABLES}.{variable}"] = name

@@ -1,5 +1,6 @@
 """The `anthropic` package against a real server."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,3 +91,42 @@ def test_problems_have_the_types_of_the_client(client: Anthropic) -> None:
 def test_the_beta_routes_answer_too(client: Anthropic) -> None:
     message = client.beta.messages.create(betas=["context-management-2025-06-27"], **given(temperature=0, max_tokens=3))
     assert message.content[0].text == ask(client, temperature=0, max_tokens=3).content[0].text
+
+
+WEATHER = {
+    "name": "weather",
+    "description": "Tells the weather of a city.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    },
+}
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}])
+def test_a_call_that_is_forced_is_made_as_its_schema_says(client: Anthropic, choice: dict[str, str]) -> None:
+    once = {**choice, "disable_parallel_tool_use": True}
+    fields = {"tools": [WEATHER], "tool_choice": once, "temperature": 0, "max_tokens": 80}
+    plain = ask(client, **fields)
+    with client.messages.stream(**given(**fields)) as stream:
+        streamed = stream.get_final_message()
+    assert plain.stop_reason == "tool_use"
+    for message in (plain, streamed):
+        (call,) = message.content
+        assert (call.type, call.name) == ("tool_use", "weather")
+        assert call.input["city"] in ("Oslo", "Rome")
+        assert 1 <= call.input["days"] <= 9
+    assert plain.content[0].input == streamed.content[0].input
+    said = [*STORY, {"role": "assistant", "content": plain.content}]
+    result = {"type": "tool_result", "tool_use_id": plain.content[0].id, "content": "rain"}
+    with pytest.raises(anthropic.BadRequestError, match="tool"):  # the template of this model shows no tools
+        ask(client, messages=[*said, {"role": "user", "content": [result]}], tools=[WEATHER])
+
+
+def test_a_form_of_the_answer_is_held(client: Anthropic) -> None:
+    schema = {"type": "object", "properties": {"fox": {"type": "boolean"}}, "required": ["fox"]}
+    held = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
+    message = ask(client, output_config=held, temperature=0, max_tokens=40)
+    assert list(json.loads(message.content[0].text)) == ["fox"]

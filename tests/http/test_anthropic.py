@@ -246,3 +246,37 @@ async def test_a_strict_server_knows_its_model_by_one_name(connect):
         body = {"model": "claude", "messages": SAID} | ({"max_tokens": 2} if path == "/v1/messages" else {})
         response = await client.post(path, json=body)
         assert (response.status_code, response.json()["error"]["type"]) == (404, "not_found_error")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [TOOL], "tool_choice": {"type": "any"}},
+        {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "look", "disable_parallel_tool_use": True}},
+        {"tools": [{**TOOL, "strict": True}]},
+        {"tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+    ],
+    ids=str,
+)
+async def test_what_the_turn_is_held_to_is_a_grammar(tokenizer_file, fields):
+    engine = FakeEngine(fake_info(tokenizer_file, chat_template=HERMES, context_len=1024, reads_tools=True))
+    async with client_of(engine, make_settings()) as client:
+        await ask(client, **fields)
+    assert engine.submissions[0].constraint is not None
+    assert engine.calls["compile"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tool_choice": {"type": "any"}}, "tool_choice: a call is required"),
+        ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice: x is not among the tools"),
+        ({"tools": [TOOL], "tool_choice": {"type": "maybe"}}, "tool_choice: "),
+    ],
+    ids=str,
+)
+async def test_a_choice_that_cannot_be_made_is_refused(client, fields, said):
+    response = await client.post("/v1/messages", json={"max_tokens": 2, "messages": SAID} | fields)
+    assert response.status_code == 400
+    assert said in response.json()["error"]["message"]

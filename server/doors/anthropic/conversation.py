@@ -1,10 +1,10 @@
 """What a conversation of Anthropic's protocol is as one of ours: pure functions."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from beamhouse.schemas.anthropic.blocks import AnyTool, Message, TextBlock, Texts, ToolResultBlock, ToolUseBlock
-from beamhouse.server.asking.turns import Called, Turn, answer_turn
+from beamhouse.schemas.beamhouse.conversation import Tool as OfferedTool
+from beamhouse.server.asking.turns import Called, Turn, answer_turn, offered_tool
 
 FAILED = "Error: "
 """Before what a tool answered to a call that failed: chat templates have no other word for it."""
@@ -57,18 +57,9 @@ def texts_of(given: Texts | None) -> list[str]:
     return [block.text for block in given]
 
 
-def tools_of(tools: Sequence[AnyTool]) -> list[dict[str, Any]]:
+def tools_of(tools: Sequence[AnyTool]) -> list[OfferedTool]:
     """Our tools."""
-    made = []
-    for tool in tools:
-        function: dict[str, Any] = {"name": tool.name}
-        if tool.description is not None:
-            function["description"] = tool.description
-        function["parameters"] = tool.input_schema
-        if tool.strict is not None:
-            function["strict"] = tool.strict
-        made.append({"type": "function", "function": function})
-    return made
+    return [offered_tool(tool.name, tool.description, tool.input_schema, tool.strict) for tool in tools]
 
 
 def tool_names(number: int) -> dict[str, str]:

@@ -18,9 +18,7 @@ from beamhouse.schemas.anthropic.answers import (
     Progress,
     TokenCount,
 )
-from beamhouse.schemas.anthropic.blocks import NoChoice
 from beamhouse.schemas.anthropic.messages import CountTokensRequest, MessagesRequest
-from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
@@ -29,7 +27,7 @@ from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.asking.prompts import encode_chat
 from beamhouse.server.doors.anthropic.errors import AnthropicRoute
 from beamhouse.server.doors.anthropic.speaker import MessageSpeaker
-from beamhouse.server.doors.anthropic.translation import translate_count, translate_messages
+from beamhouse.server.doors.anthropic.translation import expected_of, translate_count, translate_messages
 from beamhouse.server.edge.document import EVENTS_TYPE, JSON_TYPE, events, examples, schema_without_names
 from beamhouse.server.edge.strict_json import Served, StrictRequest
 
@@ -75,16 +73,16 @@ async def create_message(body: MessagesRequest, request: StrictRequest, service:
     """
     model = await service.model()
     check_model_name(service, model, body.model)
-    native = translate_messages(body, model)
-    return await speak(request, service, native, lambda run: speaker_of(run, body, native))
+    return await speak(request, service, translate_messages(body, model), lambda run: speaker_of(run, body))
 
 
-def speaker_of(run: Run, body: MessagesRequest, native: GenerateRequest) -> MessageSpeaker:
+def speaker_of(run: Run, body: MessagesRequest) -> MessageSpeaker:
     """Says a run. Special tokens that the client wants to see are text."""
-    offered = [] if isinstance(body.tool_choice, NoChoice) else native.tools or []
+    expected = expected_of(body)
+    form = expected.form(run.model)
     shows_special = body.outputs is not None and body.outputs.skip_special_tokens is False
-    form = replace(run.model.turns, special_ids={}) if shows_special else run.model.turns
-    return MessageSpeaker(run, body, readers_of(run, offered, form)[0])
+    shown = replace(form, special_ids={}) if shows_special else form
+    return MessageSpeaker(run, body, readers_of(run, expected.callable_tools, shown)[0])
 
 
 @router.post("/v1/messages/count_tokens", responses=answered(TokenCount), openapi_extra=examples(a_conversation=HELLO))

@@ -1,11 +1,20 @@
 """What a body of Anthropic's protocol asks for in our own words: pure functions."""
 
-from typing import Any
+from typing import Literal
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.anthropic.blocks import FreeChoice, NoChoice, ThinkingConfig, ThinkingOff, ThinkingOn
+from beamhouse.schemas.anthropic.blocks import (
+    FreeChoice,
+    NamedChoice,
+    NoChoice,
+    ThinkingConfig,
+    ThinkingOff,
+    ThinkingOn,
+)
+from beamhouse.schemas.anthropic.blocks import ToolChoice as GivenChoice
 from beamhouse.schemas.anthropic.messages import Asked, MessagesRequest
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
+from beamhouse.schemas.beamhouse.response_format import SchemaFormat
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.drawing import (
     MAX_NEW_TOKENS,
@@ -15,28 +24,27 @@ from beamhouse.server.asking.drawing import (
     decide_stop_string,
     gather_own,
 )
+from beamhouse.server.asking.expected_turn import Expected, gather_expected
 from beamhouse.server.asking.gathering import Gathering
-from beamhouse.server.asking.turns import message_names
+from beamhouse.server.asking.turns import VARIABLES, message_names, put_variable
+from beamhouse.server.conversation.tools import ToolChoice
 from beamhouse.server.doors.anthropic.conversation import conversation_of, tool_names, tools_of
 from beamhouse.server.service import Model
 
 SWITCHES = ("enable_thinking", "thinking")
 """Variables by which chat templates are told to let the model think, or not to."""
 BUDGET = "thinking_budget"
-VARIABLES = "chat_template_kwargs"
 
 
 def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
     """Raises InvalidRequest."""
-    refuse_held(body)
     asked = Gathering()
     gather_own(asked, body)
     gather_conversation(asked, body, model)
     asked.put(MAX_NEW_TOKENS, body.max_tokens, "max_tokens")
     asked.put(STOP_STRINGS, body.stop_sequences or None, "stop_sequences")
     decide_stop_string(asked, "stop_sequences")
-    if model.turns.needs_special_tokens and asked.get("outputs.skip_special_tokens") is None:
-        asked.settle("outputs.skip_special_tokens", False, "messages")
+    gather_expected(asked, expected_of(body), model)
     decide_drawing(asked, body, model.config)
     if (asked.get(NUM_RETURNED) or 1) > 1:
         message = f"num_return_sequences is {asked.get(NUM_RETURNED)}; allowed: 1, the one message of the answer"
@@ -48,24 +56,34 @@ def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
     return asked.request()
 
 
-def refuse_held(body: MessagesRequest) -> None:
-    """Turns are not held to calls or to a form yet. Raises InvalidRequest."""
-    choice = body.tool_choice
-    is_free = isinstance(choice, FreeChoice) and choice.type == "auto" and not choice.disable_parallel_tool_use
-    asking = {
-        "tool_choice": choice is not None and not (is_free or isinstance(choice, NoChoice)),
-        "tools": any(tool.strict for tool in body.tools or ()),
-        "output_config.format": body.output_config is not None and body.output_config.format is not None,
-    }
-    for name, is_asked in asking.items():
-        if is_asked:
-            raise invalid(name, ProblemCode.NOT_SUPPORTED, f"not supported: {name} that holds the answer to a form")
+def expected_of(body: Asked) -> Expected:
+    """What is expected of the turn."""
+    held = None if body.output_config is None else body.output_config.format
+    return Expected(
+        tools_of(body.tools or ()),
+        choice_of(body.tool_choice),
+        None if held is None else SchemaFormat(type="json_schema", schema=held.json_schema),
+        "output_config.format",
+    )
+
+
+def choice_of(given: GivenChoice | None) -> ToolChoice:
+    match given:
+        case NamedChoice():
+            return ToolChoice("required", (given.name,), is_parallel=not given.disable_parallel_tool_use)
+        case FreeChoice():
+            kind: Literal["required", "auto"] = "required" if given.type == "any" else "auto"
+            return ToolChoice(kind, is_parallel=not given.disable_parallel_tool_use)
+        case NoChoice():
+            return ToolChoice("none")
+    return ToolChoice()
 
 
 def translate_count(body: Asked, model: Model) -> GenerateRequest:
-    """The conversation alone. Raises InvalidRequest."""
+    """The conversation, as it would be shown to the model. Raises InvalidRequest."""
     asked = Gathering()
     gather_conversation(asked, body, model)
+    gather_expected(asked, expected_of(body), model)
     return asked.request()
 
 
@@ -105,13 +123,3 @@ def gather_thinking(asked: Gathering, thinking: ThinkingConfig, model: Model) ->
             raise invalid("thinking.type", ProblemCode.NOT_SUPPORTED, "this model does not think before it answers")
     if isinstance(thinking, ThinkingOn) and model.text is not None and model.text.reads_variable(BUDGET):
         put_variable(asked, BUDGET, thinking.budget_tokens, "thinking.budget_tokens")
-
-
-def put_variable(asked: Gathering, variable: str, value: object, name: str) -> None:
-    """A variable of the chat template. Raises InvalidRequest where the client has set it to something else."""
-    variables: dict[str, Any] = asked.get(VARIABLES) or {}
-    if variables.get(variable, value) != value:
-        message = f"{name} and {VARIABLES}.{variable} differ; give one of them"
-        raise invalid(name, ProblemCode.CONFLICT, message)
-    asked.settle(VARIABLES, {**variables, variable: value}, VARIABLES)
-    asked.given_names[f"{VARIABLES}.{variable}"] = name

@@ -17,9 +17,7 @@ from beamhouse.schemas.openai.answers import (
     ChatCompletion,
     ChatLogprobs,
     ChatMessage,
-    ChatToken,
     FunctionCall,
-    TokenLikelihood,
     ToolCall,
 )
 from beamhouse.schemas.openai.chat import ChatRequest
@@ -37,7 +35,7 @@ from beamhouse.server.conversation.deltas import (
 )
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.doors.openai.errors import DONE, failure
-from beamhouse.server.doors.openai.telling import Gained, Telling, finite, usage_of
+from beamhouse.server.doors.openai.telling import Gained, Telling, usage_of
 from beamhouse.server.edge.event_stream import as_data
 
 
@@ -160,21 +158,7 @@ class ChatSpeaker:
     def _logprobs(self, gained: Gained) -> ChatLogprobs | None:
         if not self.body.logprobs or not gained.token_ids:
             return None
-        names, tops = self.told.names, gained.top_tokens
-        return ChatLogprobs(
-            [
-                ChatToken(
-                    names.name(token_id),
-                    finite(score),
-                    names.bytes_of(token_id),
-                    [
-                        TokenLikelihood(names.name(top.token_id), finite(top.logprob), names.bytes_of(top.token_id))
-                        for top in (tops[place] if tops else ())
-                    ],
-                )
-                for place, (token_id, score) in enumerate(zip(gained.token_ids, gained.scores, strict=True))
-            ]
-        )
+        return ChatLogprobs(self.told.names.likelihoods(gained))
 
     def _chunk(self, choice: ChatChunkChoice, prompt_token_ids: list[int] | UnsetType = UNSET) -> bytes:
         chunk = self._unwritten([choice], usage=self.told.usage_so_far(), prompt_token_ids=prompt_token_ids)

@@ -6,6 +6,7 @@ from beamhouse.schemas.openai.chat import ChatRequest, NamedTool
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.expected_turn import Expected
 from beamhouse.server.asking.gathering import Gathering
+from beamhouse.server.asking.turns import put_variable
 from beamhouse.server.conversation.tools import ToolChoice
 from beamhouse.server.service import Model
 
@@ -18,23 +19,21 @@ def gather_conversation(asked: Gathering, body: ChatRequest, model: Model) -> No
         asked.put(name, getattr(body, name), name)
     asked.settle("messages", known_roles(body.messages, model.info.chat_template), "messages")
     if body.reasoning_effort is not None:
-        place = "chat_template_kwargs"
-        variables = {"reasoning_effort": body.reasoning_effort} | (body.chat_template_kwargs or {})
-        if variables["reasoning_effort"] != body.reasoning_effort:
-            message = "reasoning_effort and chat_template_kwargs.reasoning_effort differ; give one of them"
-            raise invalid("reasoning_effort", ProblemCode.CONFLICT, message)
-        asked.settle(place, variables, place)
-        asked.given_names[f"{place}.reasoning_effort"] = "reasoning_effort"
+        put_variable(asked, "reasoning_effort", body.reasoning_effort, "reasoning_effort")
 
 
 def known_roles(messages: list[Message], template: str | None) -> list[Message]:
     """A developer is the system to a template that knows none."""
-    if "developer" in (template or ""):
+    if knows_developers(template):
         return messages
     return [
         message.model_copy(update={"role": "system"}) if message.role == "developer" else message
         for message in messages
     ]
+
+
+def knows_developers(template: str | None) -> bool:
+    return "developer" in (template or "")
 
 
 def expected_of(body: ChatRequest) -> Expected:

@@ -12,15 +12,20 @@ from beamhouse.schemas.openai.response_items import (
 )
 from beamhouse.server.asking.turns import Called, Turn, answer_turn
 
+MERGED = ("assistant", "system")
+"""What the model thought, said and called, one after another, is one turn; so is what the system says."""
 
-def conversation_of(instructions: str | None, given: Input) -> list[Turn]:
-    """The instructions first. What the model thought, said and called, one after another, is one turn."""
+
+def conversation_of(instructions: str | None, given: Input, has_developers: bool = True) -> list[Turn]:
+    """The instructions first. has_developers: whether they are somebody else than the system."""
     turns = [Turn("system", "instructions", [instructions])] if instructions else []
     if isinstance(given, str):
         return [*turns, Turn("user", "input", [given])]
     for index, item in enumerate(given):
         turn = turn_of(item, f"input.{index}", turns)
-        if turns and turns[-1].role == turn.role == "assistant":
+        if turn.role == "developer" and not has_developers:
+            turn.role = "system"
+        if turns and turns[-1].role == turn.role and turn.role in MERGED:
             turns[-1].add(turn)
         else:
             turns.append(turn)

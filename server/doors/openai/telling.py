@@ -14,10 +14,12 @@ from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import TokenEvent, TokensEvent, TopTokenEvent
 from beamhouse.schemas.openai.answers import (
     LOWEST,
+    ChatToken,
     CompletionDetails,
     PromptDetails,
     PromptLogprobs,
     PromptToken,
+    TokenLikelihood,
     Usage,
 )
 from beamhouse.schemas.openai.sampling import SamplingFields
@@ -71,6 +73,22 @@ class TokenNames:
     def bytes_of(self, token_id: int) -> list[int]:
         """Of the token's own text, which may be a part of a character."""
         return [] if self.text is None else list(self.text.token_bytes_of(token_id))
+
+    def likelihoods(self, gained: Gained) -> list[ChatToken]:
+        """Of what was gained each token, and the likeliest ones in its place."""
+        tops = gained.top_tokens
+        return [
+            ChatToken(
+                self.name(token_id),
+                finite(score),
+                self.bytes_of(token_id),
+                [
+                    TokenLikelihood(self.name(top.token_id), finite(top.logprob), self.bytes_of(top.token_id))
+                    for top in (tops[place] if tops else ())
+                ],
+            )
+            for place, (token_id, score) in enumerate(zip(gained.token_ids, gained.scores, strict=True))
+        ]
 
 
 @dataclass(slots=True)

@@ -109,7 +109,7 @@ def test_tools_become_ours():
         {"type": "custom", "name": "time", "input_schema": {"type": "object"}, "strict": True},
     ]
     body = CountTokensRequest.model_validate({"model": "m", "messages": [user("hi")], "tools": given})
-    assert tools_of(body.tools) == [
+    assert [tool.as_given() for tool in tools_of(body.tools)] == [
         {"type": "function", "function": {"name": "weather", "description": "Asks.", "parameters": schema}},
         {"type": "function", "function": {"name": "time", "parameters": {"type": "object"}, "strict": True}},
     ]
