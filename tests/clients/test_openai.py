@@ -67,6 +67,7 @@ CASES: dict[str, dict[str, Any]] = {
     "echo": {"temperature": 0, "echo": True},
     "log-probabilities": {"temperature": 0, "logprobs": 3},
     "echo with log-probabilities": {"temperature": 0, "echo": True, "logprobs": 2},
+    "prompt alone": {"max_tokens": 0, "echo": True, "logprobs": 1},
     "beams": {"n": 2, "extra_body": {"num_beams": 4}},
     "beams of vLLM": {"n": 2, "best_of": 3, "logprobs": 1, "extra_body": {"use_beam_search": True}},
     "contrastive": {"extra_body": {"penalty_alpha": 0.6, "top_k": 4}},

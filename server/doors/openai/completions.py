@@ -43,14 +43,15 @@ def translate_completion(body: CompletionRequest, file: GenerationConfig) -> Gen
     asked.put("inputs", body.prompt, "prompt")
     if body.response_format is not None:
         hold_to(asked, body.response_format.held(), "response_format")
-    if body.logprobs is not None:
-        gather_logprobs(asked, body, body.logprobs, "logprobs")
-        if body.echo:
-            asked.put("outputs.prompt_logprobs", True, "logprobs")
-            asked.put("outputs.prompt_top_n_tokens", body.logprobs or None, "logprobs")
     if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
         asked.put(MAX_NEW_TOKENS, DEFAULT_MAX_TOKENS, "max_tokens")
-    if asked.get(MAX_NEW_TOKENS) == 0:
+    is_prompt_alone = asked.get(MAX_NEW_TOKENS) == 0
+    if is_prompt_alone:
         asked.drop(MAX_NEW_TOKENS)
         asked.put("outputs.prompt_only", True, "max_tokens")
+    if body.logprobs is not None and not is_prompt_alone:
+        gather_logprobs(asked, body, body.logprobs, "logprobs")
+    if body.logprobs is not None and body.echo:
+        asked.put("outputs.prompt_logprobs", True, "logprobs")
+        asked.put("outputs.prompt_top_n_tokens", body.logprobs or None, "logprobs")
     return asked.request()

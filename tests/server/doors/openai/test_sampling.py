@@ -51,6 +51,7 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"max_tokens": 5}, drawn(max_new_tokens=5)),
     ({"max_new_tokens": 5}, drawn(max_new_tokens=5)),
     ({"max_length": 40}, drawn(max_length=40, max_new_tokens=None)),
+    ({"max_tokens": 0}, drawn(max_new_tokens=None) | {"outputs": {"prompt_only": True}}),
     ({"min_tokens": 3}, drawn(min_new_tokens=3)),
     ({"stop": "x"}, drawn(stop_strings="x")),
     ({"stop": ["x", "y"]}, drawn(stop_strings=["x", "y"])),
