@@ -75,4 +75,6 @@ def as_data(data: bytes) -> bytes:
 
 def one_line(data: bytes) -> bytes:
     """JSON that no reader of lines takes for several. data: JSON in UTF-8, which escapes all of ASCII's breaks."""
+    if data.isascii():
+        return data
     return ANY_LINE_BREAK.sub(lambda found: LINE_BREAKS[found[0]], data)

@@ -47,6 +47,10 @@ class TgiSpeaker:
     _texts: dict[int, TokenTexts] = field(default_factory=dict)
     _held: StreamEvent | None = None
     _num_said: int = 0
+    _is_search: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._is_search = self.run.accepted.config.mode.spec.is_search
 
     def begin(self) -> bytes:
         return b""
@@ -54,6 +58,12 @@ class TgiSpeaker:
     def say(self, event: TokenEvent | TokensEvent | ProgressEvent) -> bytes:
         """The last event waits for what stands at its end; in a search, the newest might be the last."""
         assert not isinstance(event, ProgressEvent), "progress is refused for streams of this protocol"
+        waits = self._is_search or self.run.is_last(event)
+        if isinstance(event, TokenEvent) and not waits:  # nearly all of them
+            self._num_said += 1
+            token = self.token(event.token_id, event.text or "", event.score)
+            likeliest = UNSET if event.top_tokens is None else self.likeliest(event.top_tokens)
+            return as_data(encode_json(StreamEvent(self._num_said, token, top_tokens=likeliest)))
         tokens, tops = self.tokens_of(event), top_tokens_of(event)
         events = [] if self._held is None else [self._held]
         for place, token in enumerate(tokens):
@@ -62,7 +72,6 @@ class TgiSpeaker:
             events.append(StreamEvent(self._num_said, token, top_tokens=likeliest))
         if not tokens and events:
             events[-1] = structs.replace(events[-1], token=with_more(events[-1].token, event.text or ""))
-        waits = self.run.is_last(event) or self.run.accepted.config.mode.spec.is_search
         self._held = events.pop() if waits and events else None
         return b"".join(as_data(encode_json(item)) for item in events)
 
