@@ -1,23 +1,26 @@
-"""The curl commands of the README, run as they stand there: they answer what is printed below them."""
+"""The commands of the README, run as they stand there: they answer what is printed below them."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.processes import Replica
+from tests.deploy.processes import LONG_S, ROOT, Replica
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```sh\n# (.+)\n(curl [^`]+)```\n\n```\w*\n([^`]+)```", README)
+PROGRAMS = re.findall(r"```python\n# (.+?)\n(.+?)\n# → (.+?)\n```", README, flags=re.DOTALL)
 
 
-def test_there_are_eight() -> None:
-    assert len(EXAMPLES) == 8
-    assert README.count("\ncurl ") == 8
+def test_all_are_found() -> None:
+    assert len(EXAMPLES) == README.count("\ncurl ") == 8
+    assert len(PROGRAMS) == README.count("```python") == 6
 
 
 def assert_holds(actual: Any, printed: Any, where: str) -> None:
@@ -44,3 +47,14 @@ def test_the_example_answers_as_printed(server: Replica, title: str, command: st
         assert answer.startswith(printed.removesuffix("...\n"))
     else:
         assert_holds(json.loads(answer), json.loads(printed), "answer")
+
+
+@pytest.mark.parametrize(("title", "program", "printed"), PROGRAMS, ids=[title for title, _, _ in PROGRAMS])
+def test_a_client_prints_what_stands_below_it(server: Replica, title: str, program: str, printed: str) -> None:
+    code = program.replace("http://127.0.0.1:8000", server.url)
+    offline = {"HF_HUB_OFFLINE": "0", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | offline, capture_output=True, text=True, timeout=LONG_S
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == printed
