@@ -44,6 +44,8 @@ class Without:
         self._source = Source()
 
     def push(self, text: str) -> str:
+        if not self._tokens:
+            return text
         self._source.push(text)
         return "".join(self._kept())
 
