@@ -1,7 +1,7 @@
 """What the HTTP process costs: its CPU time per streamed token, and the tokens/s that are left of the engine's.
 
     python -m benchmarks.http_cost [--streams 1 8 32] [--step-ms 20 0] [--rounds 3] [--json FILE]
-    python -m benchmarks.http_cost --doors [--streams 32] [--rounds 7]
+    python -m benchmarks.http_cost --doors [NAME ...] [--streams 32] [--rounds 7]
 
 First against an engine that gives tokens at a set pace and does nothing else, with and without what a request can ask
 for beside its tokens. Then the built-in model, behind HTTP and alone in this process, alternating; the server has its
@@ -30,7 +30,7 @@ from beamhouse.engine.loading.files import BUILTIN_FILES
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.server.command.bench.doors import DOORS
+from beamhouse.server.command.bench.doors import DOORS, NATIVE, Door
 from benchmarks.cases.loads import Ask, Lanes
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
@@ -75,7 +75,7 @@ class HttpCostOptions:
     prompt_tokens: int
     rounds: int
     seed: int
-    doors: bool
+    doors: list[str] | None
     json: Path | None
 
 
@@ -109,8 +109,10 @@ class DoorCost:
 
 def main() -> None:
     options = read_options()
-    if options.doors:
-        show_doors(options)
+    if options.doors is not None:
+        show_doors(
+            options, [door for door in DOORS if not options.doors or door is NATIVE or door.name in options.doors]
+        )
     else:
         show_http(options)
 
@@ -131,9 +133,9 @@ def show_http(options: HttpCostOptions) -> None:
     tell(options, {"CPU share at rest": idle}, table(costs), costs)
 
 
-def show_doors(options: HttpCostOptions) -> None:
+def show_doors(options: HttpCostOptions, doors: Sequence[Door]) -> None:
     with started_module(*serve_module({}), wait_s=WAIT_S) as running:
-        costs = [cost for number in options.streams for cost in compare_doors(options, running, number)]
+        costs = [cost for number in options.streams for cost in compare_doors(options, running, doors, number)]
     tell(options, {}, door_table(costs), costs)
 
 
@@ -153,7 +155,8 @@ def read_options(arguments: Sequence[str] | None = None) -> HttpCostOptions:
     parser.add_argument("--prompt-tokens", type=positive, default=16)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
-    parser.add_argument("--doors", action="store_true", help="only what each door costs")
+    names = [door.name for door in DOORS]
+    parser.add_argument("--doors", nargs="*", choices=names, help="only what these doors cost, or all of them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     return HttpCostOptions(**vars(parser.parse_args(arguments)))
 
@@ -191,23 +194,25 @@ def compare(options: HttpCostOptions, running: Running, alone: Engine, num_strea
     return Cost("built-in", "text", num_streams, served, median(costs[1:]) * 1e6, per_request * 1e3, own)
 
 
-def compare_doors(options: HttpCostOptions, running: Running, num_streams: int) -> list[DoorCost]:
+def compare_doors(
+    options: HttpCostOptions, running: Running, doors: Sequence[Door], num_streams: int
+) -> list[DoorCost]:
     """Every door once in each round, on prompts of its own, another one first each time; round 0 does not count."""
     tokenizer = Tokenizer.from_file(str(BUILTIN_FILES / "tokenizer.json"))
     rounds: list[dict[str, tuple[float, float]]] = []
     for number in range(options.rounds + 1):
         found: dict[str, tuple[float, float]] = {}
-        for place in range(len(DOORS)):
-            index = (number + place) % len(DOORS)
-            asked = lanes(options, num_streams, number * len(DOORS) + index, options.new_tokens)
-            found[DOORS[index].name] = one_round(running, AtDoor(DOORS[index], tokenizer), asked)
+        for place in range(len(doors)):
+            index = (number + place) % len(doors)
+            asked = lanes(options, num_streams, number * len(doors) + index, options.new_tokens)
+            found[doors[index].name] = one_round(running, AtDoor(doors[index], tokenizer), asked)
         rounds.append(found)
-    return [door_cost(door.name, num_streams, rounds[1:]) for door in DOORS]
+    return [door_cost(door.name, num_streams, rounds[1:]) for door in doors]
 
 
 def door_cost(name: str, num_streams: int, rounds: Sequence[Mapping[str, tuple[float, float]]]) -> DoorCost:
     """rounds: by door tokens/s, and the CPU seconds of the HTTP process for each token."""
-    native = DOORS[0].name
+    native = NATIVE.name
     rates, costs = zip(*(found[name] for found in rounds), strict=True)
     shares = [found[name][0] / found[native][0] for found in rounds]
     cpu_shares = [found[name][1] / found[native][1] for found in rounds]
