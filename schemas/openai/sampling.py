@@ -111,6 +111,8 @@ class SamplingFields(OwnFields):
     """Keep the last so many tokens of each prompt."""
     prompt_logprobs: NumTop | None = None
     """Log-probability of each token of the prompt, and so many of the likeliest ones in its place."""
+    logprobs_mode: Literal["raw", "processed"] | None = None
+    """Whether log-probabilities are those of the model (the default) or those that were drawn from."""
     return_token_ids: bool | None = None
     """Tell the ids of the prompt and of each choice."""
     return_tokens_as_token_ids: bool | None = None

@@ -19,6 +19,8 @@ MAX_NEW_TOKENS, MAX_LENGTH = f"{PREFIX}max_new_tokens", f"{PREFIX}max_length"
 STOP_STRINGS = f"{PREFIX}stop_strings"
 OWN_MEANING = ("temperature", "top_k")
 """Fields of `generate()` that mean something else in the body."""
+FROM_ALL = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+"""What a draw is where nothing is said of it."""
 DRAWING = frozenset(only_with("do_sample"))
 PLAIN = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE, GenerationMode.ASSISTED_GENERATION)
 DRAWN = (GenerationMode.SAMPLE, GenerationMode.BEAM_SAMPLE, GenerationMode.ASSISTED_GENERATION)
@@ -63,8 +65,8 @@ def decide_drawing(asked: Gathering, body: OwnFields, file: GenerationConfig) ->
     if asked.get(DO_SAMPLE) is None and (is_drawn := draws(asked, body, file)) is not None:
         asked.settle(DO_SAMPLE, is_drawn, "do_sample")
     if asked.get(DO_SAMPLE):
-        for name, value in (("temperature", 1.0), ("top_p", 1.0), ("top_k", file.top_k or 0)):
-            if asked.get(PREFIX + name) is None:
+        for name, value in (("top_k", file.top_k), *FROM_ALL.items()):
+            if value is not None and asked.get(PREFIX + name) is None:
                 asked.settle(PREFIX + name, value, name)
 
 

@@ -69,15 +69,22 @@ def gather_outputs(asked: Gathering, body: SamplingFields) -> None:
     """What is to be told. A stop string is no part of the text unless it is asked for."""
     asked.put("outputs.include_stop_string", body.include_stop_str_in_output, "include_stop_str_in_output")
     decide_stop_string(asked, "include_stop_str_in_output")
+    asked.put("outputs.logprobs", body.logprobs_mode, "logprobs_mode")
     if body.prompt_logprobs is not None:
         asked.put("outputs.prompt_logprobs", True, "prompt_logprobs")
         asked.put("outputs.prompt_top_n_tokens", body.prompt_logprobs or None, "prompt_logprobs")
 
 
 def gather_logprobs(asked: Gathering, body: SamplingFields, num_top: int, name: str) -> None:
-    """Log-probabilities of what is generated, and of the likeliest tokens. name: of the field that asks for them."""
+    """Log-probabilities of what is generated, and of the likeliest tokens; those of the model itself unless others are
+    asked for.
+
+    name: of the field that asks for them.
+    """
     asked.put("outputs.transition_scores", True, name)
     asked.put("outputs.top_n_tokens", num_top or None, name)
+    if asked.get("outputs.logprobs") is None:
+        asked.settle("outputs.logprobs", "raw", "logprobs_mode")
 
 
 def gather_ends(asked: Gathering, body: SamplingFields, file: GenerationConfig) -> None:

@@ -211,7 +211,7 @@ class Telling:
 def wanted_of(body: SamplingFields) -> int:
     """Choices for each prompt, by whatever name they were asked for."""
     within = body.generation_config.num_return_sequences if body.generation_config is not None else None
-    return body.n or body.num_return_sequences or within or 1
+    return next((number for number in (body.n, body.num_return_sequences, within) if number is not None), 1)
 
 
 def fingerprint(run: Run) -> str:

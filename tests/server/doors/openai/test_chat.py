@@ -46,10 +46,10 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"max_tokens": 5}, {"generation_config": CONFIG | {"max_new_tokens": 5}}),
     ({"max_completion_tokens": 5}, {"generation_config": CONFIG | {"max_new_tokens": 5}}),
     ({"max_length": 50}, {"generation_config": CONFIG | {"max_length": 50}}),
-    ({"logprobs": True}, FULL | {"outputs": OUTPUTS | {"transition_scores": True}}),
+    ({"logprobs": True}, FULL | {"outputs": OUTPUTS | {"transition_scores": True, "logprobs": "raw"}}),
     (
         {"logprobs": True, "top_logprobs": 3},
-        FULL | {"outputs": OUTPUTS | {"transition_scores": True, "top_n_tokens": 3}},
+        FULL | {"outputs": OUTPUTS | {"transition_scores": True, "top_n_tokens": 3, "logprobs": "raw"}},
     ),
     ({"logprobs": False}, FULL),
     ({"tools": [TOOL]}, FULL | {"tools": [TOOL]}),

@@ -36,6 +36,7 @@ def greedy(**fields: Any) -> dict[str, Any]:
     return config(do_sample=False, **fields)
 
 
+RAW = {"logprobs": "raw"}
 # A body, and what of our own request differs from that of a silent one.
 TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, drawn()),
@@ -131,14 +132,19 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
         drawn() | {"prefix_allowed_tokens": {"json_schema": {"type": "object"}}},
     ),
     # What is told
-    ({"logprobs": 0}, drawn() | {"outputs": {"transition_scores": True}}),
-    ({"logprobs": 2}, drawn() | {"outputs": {"transition_scores": True, "top_n_tokens": 2}}),
+    ({"logprobs": 0}, drawn() | {"outputs": {"transition_scores": True} | RAW}),
+    ({"logprobs": 2}, drawn() | {"outputs": {"transition_scores": True, "top_n_tokens": 2} | RAW}),
+    (
+        {"logprobs": 0, "logprobs_mode": "processed"},
+        drawn() | {"outputs": {"transition_scores": True, "logprobs": "processed"}},
+    ),
     ({"echo": True}, drawn()),
     (
         {"logprobs": 1, "echo": True},
         drawn()
         | {
             "outputs": {"transition_scores": True, "top_n_tokens": 1, "prompt_logprobs": True, "prompt_top_n_tokens": 1}
+            | RAW
         },
     ),
     ({"prompt_logprobs": 2}, drawn() | {"outputs": {"prompt_logprobs": True, "prompt_top_n_tokens": 2}}),
