@@ -58,6 +58,8 @@ async def generate(body: GenerateRequest, request: StrictRequest, service: Serve
 
     A stream has `token` and `tokens` events, and ends with exactly one `done` (the whole answer) or `error`. A beam
     search says what all its live hypotheses agree on, and with `outputs.progress` how they stand (`progress` events).
+
+    A body with `parameters` is one of text-generation-inference, and is answered in its words.
     """
     if body.stream is None:
         body.stream = EVENTS_TYPE in request.headers.get("accept", "")

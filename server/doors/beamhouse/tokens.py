@@ -26,7 +26,10 @@ router = APIRouter(route_class=TokensRoute, tags=["tokens"])
 
 @router.post("/tokenize", response_model=TokenizeAnswer, openapi_extra=examples(a_text={"inputs": "Once upon a time"}))
 async def tokenize(body: TokenizeRequest, service: Served) -> Response:
-    """Token ids of texts or of a conversation, and the text of each token."""
+    """Token ids of texts or of a conversation, and the text of each token.
+
+    A body with `parameters` is one of text-generation-inference, and is answered in its words.
+    """
     with service.gate.entered():
         model = await service.model()
         if body.messages is not None:
