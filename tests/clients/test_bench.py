@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from beamhouse.server.command.bench.doors import DOORS, NATIVE
 from beamhouse.server.command.bench.modes import MODES
 from tests.deploy.processes import ROOT, Replica
 
@@ -36,7 +37,7 @@ def test_every_mode_is_measured_and_drawn(server: Replica, tmp_path: Path):
     assert drawn.startswith("<?xml")
 
 
-@pytest.mark.parametrize("door", ["openai-completions", "openai-chat", "tgi", "anthropic"])
+@pytest.mark.parametrize("door", [door.name for door in DOORS if door is not NATIVE])
 def test_every_door_gives_the_tokens_of_a_mode(server: Replica, door: str):
     modes = ("--mode", "greedy_search", "--mode", "sample", "--mode", "beam_search", "--mode", "guidance")
     rows = rows_of(server.url, "--door", door, *modes)

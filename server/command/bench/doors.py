@@ -13,6 +13,8 @@ Prompt = str | list[int]
 """Token ids are for the native door alone."""
 GREEDY: Fields = {"generation_config": {"do_sample": False}}
 CONFIG = "generation_config"
+ENDS_OF_RESPONSES = ("response.completed", "response.incomplete")
+"""An answer that the number of its tokens ends is an incomplete one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def usage_of(data: Fields, name: str) -> int | None:
 
 
 def told_by_responses(data: Fields) -> int | None:
-    return usage_of(data["response"], "output_tokens") if data["type"] == "response.completed" else None
+    return usage_of(data["response"], "output_tokens") if data["type"] in ENDS_OF_RESPONSES else None
 
 
 def told_by_tgi(data: Fields) -> int | None:

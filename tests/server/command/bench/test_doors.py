@@ -84,6 +84,8 @@ def test_drawing_is_said_by_the_temperature():
         ("openai-chat", {"choices": [{"delta": {"reasoning_content": "a"}}]}, 1, None),
         ("openai-responses", {"type": "response.output_text.delta", "delta": "a"}, 1, None),
         ("openai-responses", {"type": "response.completed", "response": {"usage": {"output_tokens": 9}}}, 0, 9),
+        ("openai-responses", {"type": "response.incomplete", "response": {"usage": {"output_tokens": 9}}}, 0, 9),
+        ("openai-responses", {"type": "response.created", "response": {"usage": None}}, 0, None),
         ("tgi", {"token": {"id": 3, "text": "a"}, "details": None}, 1, None),
         ("tgi", {"token": {"id": 3}, "details": {"generated_tokens": 9}}, 1, 9),
         ("anthropic", {"type": "content_block_delta", "delta": {"text": "a"}}, 1, None),
