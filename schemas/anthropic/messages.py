@@ -16,7 +16,7 @@ from beamhouse.schemas.anthropic.blocks import (
 from beamhouse.schemas.beamhouse.body import Body
 from beamhouse.schemas.beamhouse.conversation import MAX_MESSAGES, MAX_TOOLS
 from beamhouse.schemas.beamhouse.own_fields import ClientName, OwnFields
-from beamhouse.schemas.generation.bounds import MAX_STOP_STRINGS, AtLeastOne, StopString
+from beamhouse.schemas.generation.bounds import MAX_STOP_STRINGS, AtLeastZero, StopString
 
 HOSTED = frozenset(
     {
@@ -87,8 +87,8 @@ class MessagesRequest(Asked, OwnFields):
 
     not_supported: ClassVar[frozenset[str]] = HOSTED | OwnFields.not_supported
 
-    max_tokens: AtLeastOne
-    """Most tokens of the answer."""
+    max_tokens: AtLeastZero
+    """Most tokens of the answer, which ends earlier where the context is full; 0 computes the prompt alone."""
     stop_sequences: Annotated[list[StopString], Field(fail_fast=True, max_length=MAX_STOP_STRINGS)] | None = None
     """Texts before which the answer ends."""
     metadata: Metadata | None = None

@@ -266,7 +266,7 @@ class GenerateRequest(Beside, Conversation):
     fill_context: bool | None = Field(
         default=None,
         description="Instead of a maximum length: go on until the context is full, or as far as the cache and the "
-        "limits of a request allow.",
+        "limits of a request allow. Beside `max_new_tokens`: at most so many, and no further than that.",
     )
     stream: bool | None = Field(
         default=None, description="Answer with server-sent events; also by `Accept: text/event-stream`."

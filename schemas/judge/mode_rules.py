@@ -103,10 +103,9 @@ def negative_prompts(asked: Asked, facts: Facts) -> Iterator[Problem]:
 
 def lengths(asked: Asked, facts: Facts) -> Iterator[Problem]:
     """Whether the context is to be filled, or a length to be kept."""
-    for name in ("max_new_tokens", "max_length"):
-        if asked.body.fill_context and getattr(asked.own, name) is not None:
-            message = f"fill_context and {name} exclude each other; give one of them"
-            yield Problem("fill_context", ProblemCode.CONFLICT, message)
+    if asked.body.fill_context and asked.own.max_length is not None:
+        message = "fill_context and max_length exclude each other; give one of them"
+        yield Problem("fill_context", ProblemCode.CONFLICT, message)
 
 
 def outputs(asked: Asked, facts: Facts) -> Iterator[Problem]:

@@ -13,11 +13,13 @@ Resolve = Callable[[GenerationConfig, Prompt], Resolved]
 
 
 def filled(asked: Asked, facts: Facts, resolved: Resolve) -> Asked:
-    """The same with the most new tokens that the context, the cache and the budget of a request allow; at least one.
+    """The same with the most new tokens that the request, the context, the cache and the budget allow; at least one.
 
     resolved: what a configuration means after a prompt.
     """
     rooms = [room(config, prompt, facts) for config, prompt in zip(asked.configs, asked.prompts, strict=True)]
+    if asked.own.max_new_tokens is not None:
+        rooms = [min(asked.own.max_new_tokens, place) for place in rooms]
 
     def up_to(most: int) -> Asked:
         lengths = [min(most, place) for place in rooms]

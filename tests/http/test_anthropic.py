@@ -161,6 +161,19 @@ async def test_why_a_message_ended_is_told(says, end, reason, sequence):
     assert {name: message[name] for name in ending} == delta["delta"] == ending
 
 
+async def test_a_message_ends_at_the_latest_where_the_context_does(client):
+    message = await ask(client, max_tokens=32_000)
+    *_, delta, _ = await stream(client, max_tokens=32_000)
+    assert message["stop_reason"] == delta["delta"]["stop_reason"] == "model_context_window_exceeded"
+    assert message["usage"]["output_tokens"] == 128 - len("<user>ab")
+
+
+async def test_0_tokens_compute_the_prompt_alone(client, engine):
+    engine.script = lambda submission: []
+    message = await ask(client, max_tokens=0)
+    assert (message["content"], message["stop_reason"], message["usage"]["output_tokens"]) == ([], "max_tokens", 0)
+
+
 async def test_our_own_outputs_come_beside_the_message(client):
     message = await ask(client, outputs={"config": True})
     *_, delta, _ = await stream(client, outputs={"config": True})
@@ -186,7 +199,12 @@ async def test_tokens_are_counted_without_generating(client, engine):
     [
         ({"max_tokens": None}, "invalid_request_error", 400, "max_tokens: max_tokens is missing"),
         ({"max_tokens": 1, "top_p": 2}, "invalid_request_error", 400, "top_p: "),
-        ({"max_tokens": 10_000}, "invalid_request_error", 400, "max_tokens: "),
+        (
+            {"messages": [{"role": "user", "content": "a" * 200}]},
+            "invalid_request_error",
+            400,
+            "prompt is too long: prompt has 206",
+        ),
         ({"messages": []}, "invalid_request_error", 400, "messages: "),
         ({"max_tokenz": 1}, "invalid_request_error", 400, "max_tokenz: max_tokenz is not a field"),
         ({"mcp_servers": []}, "invalid_request_error", 400, "mcp_servers: not supported"),

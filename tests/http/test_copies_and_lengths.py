@@ -76,10 +76,15 @@ async def test_a_prompt_that_fills_the_context_alone_is_refused(client):
     assert (problem["pointer"], problem["code"]) == ("/inputs", "context_exceeded")
 
 
-@pytest.mark.parametrize("name", ["max_length", "max_new_tokens"])
-async def test_a_length_and_a_full_context_exclude_each_other(client, name):
+@pytest.mark.parametrize(("number", "length"), [(9, 12), (1000, 128)])
+async def test_as_many_tokens_as_were_asked_for_and_no_more_than_there_is_room_for(engine, number, length):
+    config = {"max_new_tokens": number}
+    assert await lengths(engine, {"inputs": "abc", "fill_context": True, "generation_config": config}) == [length]
+
+
+async def test_a_length_and_a_full_context_exclude_each_other(client):
     response = await client.post(
-        "/generate", json={"inputs": "a", "fill_context": True, "generation_config": {name: 9}}
+        "/generate", json={"inputs": "a", "fill_context": True, "generation_config": {"max_length": 9}}
     )
     (problem,) = response.json()["errors"]
     assert (problem["pointer"], problem["code"]) == ("/fill_context", "conflict")

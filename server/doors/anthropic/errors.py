@@ -1,7 +1,8 @@
 """How Anthropic's protocol writes a problem."""
 
 from beamhouse.schemas.anthropic.answers import ErrorAnswer, ErrorDetail
-from beamhouse.schemas.beamhouse.problem_json import ProblemJson
+from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
+from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.edge.dialects import Refusal
 from beamhouse.server.edge.strict_json import StrictRoute
@@ -18,6 +19,9 @@ TYPES = {
     529: "overloaded_error",
 }
 
+TOO_LONG = "prompt is too long"
+"""By these words agents know that they have to shorten their conversation."""
+
 
 def anthropic_dialect(problem: ProblemJson) -> Refusal:
     return Refusal(status_of(problem), encode_json(error_of(problem)))
@@ -31,13 +35,16 @@ def error_of(problem: ProblemJson) -> ErrorAnswer:
     """The message begins with the field, as the API's own messages do."""
     status = status_of(problem)
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    named = "; ".join(f"{path_of(error.pointer)}: {error.message}".removeprefix(": ") for error in problem.errors)
+    named = "; ".join(f"{start_of(error)}{error.message}" for error in problem.errors)
     return ErrorAnswer(ErrorDetail(kind, named or problem.detail), problem.request_id)
 
 
-def path_of(pointer: str) -> str:
-    """`/messages/0/content` as `messages.0.content`."""
-    return ".".join(part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
+def start_of(error: FieldProblem) -> str:
+    """What the API's messages begin with: `/messages/0/content` as `messages.0.content: `."""
+    if error.code is ProblemCode.CONTEXT_EXCEEDED:
+        return f"{TOO_LONG}: "
+    path = ".".join(part.replace("~1", "/").replace("~0", "~") for part in error.pointer.split("/")[1:])
+    return f"{path}: " if path else ""
 
 
 class AnthropicRoute(StrictRoute):

@@ -92,8 +92,11 @@ class MessageSpeaker:
 
     def _reason(self) -> tuple[StopReason, str | None]:
         """Why the turn ended, and the stop sequence that did it. One that calls tools waits for them."""
-        reason = self.run.rows[0].gained.finish_reason or FinishReason(FinishType.LENGTH)
+        row = self.run.rows[0]
+        reason = row.gained.finish_reason or FinishReason(FinishType.LENGTH)
         stop_reason = REASONS[reason.type]
+        if stop_reason == "max_tokens" and row.num_tokens < self.body.max_tokens:
+            return "model_context_window_exceeded", None
         if stop_reason == "end_turn" and any(isinstance(block, SaidToolUse) for block in self._blocks.content):
             return "tool_use", None
         return stop_reason, reason.stop_string

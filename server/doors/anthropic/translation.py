@@ -17,6 +17,7 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.response_format import SchemaFormat
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.drawing import (
+    MAX_LENGTH,
     MAX_NEW_TOKENS,
     NUM_RETURNED,
     STOP_STRINGS,
@@ -41,7 +42,7 @@ def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
     asked = Gathering()
     gather_own(asked, body)
     gather_conversation(asked, body, model)
-    asked.put(MAX_NEW_TOKENS, body.max_tokens, "max_tokens")
+    gather_length(asked, body)
     asked.put(STOP_STRINGS, body.stop_sequences or None, "stop_sequences")
     decide_stop_string(asked, "stop_sequences")
     gather_expected(asked, expected_of(body), model)
@@ -54,6 +55,16 @@ def translate_messages(body: MessagesRequest, model: Model) -> GenerateRequest:
         message = f"budget_tokens is {body.thinking.budget_tokens}; allowed: less than max_tokens, {body.max_tokens}"
         raise invalid("thinking.budget_tokens", ProblemCode.OUT_OF_RANGE, message)
     return asked.request()
+
+
+def gather_length(asked: Gathering, body: MessagesRequest) -> None:
+    """As many tokens as were asked for, and no more than there is room for; of 0 the prompt is computed alone."""
+    asked.put(MAX_NEW_TOKENS, body.max_tokens, "max_tokens")
+    if body.max_tokens == 0:
+        asked.drop(MAX_NEW_TOKENS)
+        asked.put("outputs.prompt_only", True, "max_tokens")
+    elif asked.get(MAX_LENGTH) is None:
+        asked.put("fill_context", True, "max_tokens")
 
 
 def expected_of(body: Asked) -> Expected:

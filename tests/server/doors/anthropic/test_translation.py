@@ -12,6 +12,7 @@ from tests.fakes import fake_info
 from tests.http.conftest import make_settings
 
 SAID = [{"role": "user", "content": "ab"}]
+BESIDE = {"messages": SAID, "outputs": {"include_stop_string": False}, "fill_context": True}
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 THINKS = TEMPLATE + "<think></think>"
 SWITCHED = THINKS + "{{ enable_thinking }}{{ thinking_budget }}{{ reasoning_effort }}"
@@ -63,13 +64,20 @@ def test_a_field_changes_what_it_says_and_nothing_else(change):
     fields, changed = CHANGES[change]
     asked = ask(model_of(None), **fields)
     config = asked.pop("generation_config")
-    assert asked == {"messages": SAID, "outputs": {"include_stop_string": False}}
+    assert asked == BESIDE
     assert {name: value for name, value in config.items() if value is not None} == DRAWN | changed
 
 
 def test_temperature_0_takes_the_likeliest():
     config = ask(model_of(None), temperature=0)["generation_config"]
     assert config == {"max_new_tokens": 5, "do_sample": False, "num_return_sequences": 1}
+
+
+def test_0_tokens_compute_the_prompt_alone():
+    asked = ask(model_of(None), max_tokens=0)
+    assert asked["outputs"] == {"prompt_only": True, "include_stop_string": False}
+    assert "max_new_tokens" not in asked["generation_config"]
+    assert "fill_context" not in asked
 
 
 def test_the_models_file_says_what_the_api_has_no_word_for():
@@ -101,7 +109,7 @@ def test_the_models_file_says_what_the_api_has_no_word_for():
 def test_what_stands_beside_the_configuration(fields, expected):
     asked = ask(model_of(None), **fields)
     del asked["generation_config"]
-    assert asked == {"messages": SAID, "outputs": {"include_stop_string": False}} | expected
+    assert asked == BESIDE | expected
 
 
 ON, OFF = {"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}
