@@ -39,7 +39,7 @@ REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gained:
     """What a choice gained, whether it came as one token or as several."""
 

@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.schemas.beamhouse.generate import Beside
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.fields import DeclaredFields
 from beamhouse.schemas.openai.completions import CompletionRequest
+from beamhouse.server.asking.drawing import gather_own
+from beamhouse.server.asking.gathering import Gathering
 from beamhouse.server.doors.openai.completions import translate_completion
+from tests.schemas.generation.strategies import configs
 
 FILE = GenerationConfig(eos_token_id=2, top_k=20, temperature=0.6, top_p=0.9, do_sample=True, repetition_penalty=1.1)
 DRAWN = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 20}
@@ -182,9 +186,17 @@ def test_no_shared_field_is_left_out_of_the_table() -> None:
     assert own <= told | {"stream_options"}
 
 
-@pytest.mark.parametrize("name", DeclaredFields.model_fields)
-def test_every_field_of_the_library_may_stand_in_the_body(name: str) -> None:
-    assert name in CompletionRequest.model_fields
+@given(fields=configs())
+def test_every_field_of_generate_may_stand_in_the_body_or_in_the_configuration(fields: dict[str, Any]) -> None:
+    """Each comes to its own place; that they need not go together is the judge's affair."""
+    beside = CompletionRequest.model_validate(fields)
+    within = CompletionRequest.model_validate({"generation_config": fields})
+    assert beside.set_fields() == (within.generation_config or GenerationConfig()).set_fields()
+    for body in (beside, within):
+        asked = Gathering()
+        gather_own(asked, body)
+        places = asked.within("generation_config")
+        assert places.keys() >= fields.keys() - {"temperature"}
 
 
 @pytest.mark.parametrize(
