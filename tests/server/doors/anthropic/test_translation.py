@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaMessageCreateParamsBase
+from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from beamhouse.engine.link.errors import InvalidRequest
 from beamhouse.schemas.anthropic.messages import MessagesRequest
@@ -47,6 +49,16 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
     ),
 }
+
+
+HEADERS = {"betas", "user_profile_id", "workspace_id"}
+"""What the package takes as arguments and sends as headers."""
+
+
+@pytest.mark.parametrize("params", [MessageCreateParamsBase, BetaMessageCreateParamsBase])
+def test_every_field_of_the_package_is_answered_or_refused_by_name(params):
+    known = MessagesRequest.model_fields.keys() | MessagesRequest.not_supported
+    assert params.__annotations__.keys() - known - HEADERS == set()
 
 
 def model_of(tokenizer_file: str | None, template: str = TEMPLATE, **config: Any) -> Model:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from beamhouse.config.settings import Settings
 from beamhouse.schemas.openai.responses import ResponsesRequest
@@ -27,7 +28,7 @@ WHOLE = {
     "outputs": {"include_stop_string": False},
     "fill_context": True,
 }
-LOGPROBS = {"outputs": {"include_stop_string": False, "transition_scores": True}}
+LOGPROBS = {"outputs": {"include_stop_string": False, "transition_scores": True, "logprobs": "raw"}}
 TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"input": SAID}, {}),
@@ -78,6 +79,11 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"messages": [*SAID, {"role": "assistant", "content": "so"}], "continue_final_message": True},
     ),
 ]
+
+
+def test_every_field_of_the_package_is_answered_or_refused_by_name():
+    known = ResponsesRequest.model_fields.keys() | ResponsesRequest.not_supported
+    assert ResponseCreateParamsBase.__annotations__.keys() - known == set()
 
 
 @pytest.fixture(scope="module")
