@@ -30,13 +30,13 @@ from beamhouse.engine.loading.files import BUILTIN_FILES
 from beamhouse.engine.loop.engine import Engine
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.resolved import Resolved
-from beamhouse.server.command.bench.doors import DOORS, NATIVE, Door
+from beamhouse.server.command.bench.doors import NATIVE, Door
 from benchmarks.cases.loads import Ask, Lanes
 from benchmarks.machine.facts import cpu_name
 from benchmarks.report.options import positive
 from benchmarks.report.tables import markdown, show, write_json
 from benchmarks.serving.dialects import Native
-from benchmarks.serving.doors import AtDoor
+from benchmarks.serving.doors import MEASURED, AtDoor
 from benchmarks.serving.processes import Running, family, serve_module, started_module
 from benchmarks.serving.wire import Dialect, drive
 
@@ -111,7 +111,7 @@ def main() -> None:
     options = read_options()
     if options.doors is not None:
         show_doors(
-            options, [door for door in DOORS if not options.doors or door is NATIVE or door.name in options.doors]
+            options, [door for door in MEASURED if not options.doors or door is NATIVE or door.name in options.doors]
         )
     else:
         show_http(options)
@@ -155,7 +155,7 @@ def read_options(arguments: Sequence[str] | None = None) -> HttpCostOptions:
     parser.add_argument("--prompt-tokens", type=positive, default=16)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts, which are random tokens")
-    names = [door.name for door in DOORS]
+    names = [door.name for door in MEASURED]
     parser.add_argument("--doors", nargs="*", choices=names, help="only what these doors cost, or all of them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     return HttpCostOptions(**vars(parser.parse_args(arguments)))

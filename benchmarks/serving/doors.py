@@ -3,14 +3,22 @@
 What a stream gained counts as arrived where its protocol tells it, at the end.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
-from beamhouse.server.command.bench.doors import GREEDY, Door, Fields, failure_in
+from beamhouse.server.command.bench.doors import DOORS, GREEDY, NATIVE, Door, Fields, failure_in
 from benchmarks.cases.loads import Ask
 from benchmarks.serving.dialects import UNKNOWN
 from benchmarks.serving.wire import BadAnswer
+
+SCORED = replace(
+    NATIVE,
+    name="native-with-scores",
+    asked=lambda text, number, fields: NATIVE.asked(text, number, {**fields, "outputs": {"transition_scores": True}}),
+)
+"""What TGI's streams always tell costs the engine as well, so this is what they are to be held against."""
+MEASURED = (*DOORS, SCORED)
 
 
 @dataclass(frozen=True, slots=True)
