@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.functional_validators import PlainValidator
 from pydantic_core import PydanticCustomError
 
-from beamhouse.schemas.beamhouse.body import Body, text_kind
+from beamhouse.schemas.beamhouse.body import Body, tag_of, text_kind
 from beamhouse.schemas.beamhouse.conversation import MAX_PARTS, CallId, FunctionName
 from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
@@ -61,14 +61,6 @@ class ThinkingBlock(Body):
     type: Literal["thinking"]
     thinking: str
     signature: str | None = None
-
-
-def tag_of(known: tuple[str, ...], value: object) -> str:
-    """By its `type`, and unlike any key; what is of no kind at all is left to the check of the first one."""
-    kind = value.get("type") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind not in known:
-        return "kind:other"
-    return f"kind:{kind if isinstance(kind, str) else known[0]}"
 
 
 def refuse_block(value: dict[str, Any]) -> NoReturn:

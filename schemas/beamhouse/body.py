@@ -47,6 +47,14 @@ def refuse_media(_: object) -> NoReturn:
     raise PydanticCustomError(ProblemCode.NOT_SUPPORTED, "not supported yet: inputs other than text and token ids")
 
 
+def tag_of(known: tuple[str, ...], value: object) -> str:
+    """By its `type`, and unlike any key; what has none is of the first kind, and what is of no known one is `other`."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind not in known:
+        return "kind:other"
+    return f"kind:{kind if isinstance(kind, str) else known[0]}"
+
+
 def text_kind(value: object) -> str:
     return "texts" if isinstance(value, list) else "text"
 

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, JsonValue, Tag
 from pydantic.functional_validators import PlainValidator
 from pydantic_core import PydanticCustomError
 
-from beamhouse.schemas.beamhouse.body import Body, text_kind
+from beamhouse.schemas.beamhouse.body import Body, tag_of, text_kind
 from beamhouse.schemas.beamhouse.conversation import MAX_PARTS, CallId, FunctionName
 from beamhouse.schemas.problems import MAX_SHOWN
 from beamhouse.schemas.words import ProblemCode
@@ -28,14 +28,6 @@ def refuse_part(value: dict[str, Any]) -> NoReturn:
 
 def refuse_item(value: dict[str, Any]) -> NoReturn:
     refuse("an item", value)
-
-
-def tag_of(known: tuple[str, ...], value: object) -> str:
-    """By its `type`, and unlike any key; without one it is of the first kind."""
-    kind = value.get("type") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind not in known:
-        return "kind:other"
-    return f"kind:{kind if isinstance(kind, str) else known[0]}"
 
 
 def part_tag(value: object) -> str:

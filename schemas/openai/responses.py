@@ -5,12 +5,12 @@ from typing import Annotated, Any, ClassVar, Literal, Never
 from pydantic import Discriminator, Field, JsonValue, Tag
 from pydantic.functional_validators import PlainValidator
 
-from beamhouse.schemas.beamhouse.body import Body
+from beamhouse.schemas.beamhouse.body import Body, tag_of
 from beamhouse.schemas.beamhouse.conversation import MAX_TOOLS, FunctionName
 from beamhouse.schemas.beamhouse.generate import object_kind
 from beamhouse.schemas.beamhouse.response_format import ResponseFormat
 from beamhouse.schemas.generation.bounds import AtLeastOne
-from beamhouse.schemas.openai.response_items import Input, refuse, tag_of
+from beamhouse.schemas.openai.response_items import Input, refuse
 from beamhouse.schemas.openai.sampling import NumTop, SamplingFields
 
 LOGPROBS = "message.output_text.logprobs"
