@@ -15,6 +15,8 @@ PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 _OUTSIDE = re.compile(r'["{}\[\]]')
 _INSIDE = re.compile(r'\\.|"', re.DOTALL)
+_ENDS_IN_STRING = ('"', "\\")
+_HALF = re.compile("[\ud800-\udfff]")
 _SCALAR_END = re.compile(r"[\s,}\]]")
 
 
@@ -65,15 +67,12 @@ def string(source: Source) -> Waiting[str]:
         raise Malformed
     written = '"'
     while (yield from source.more()):
-        match = _INSIDE.search(source.ahead)
-        if match is None:
-            if source.has_ended:
-                raise Malformed
-            yield None
-            continue
-        written += source.skip(match.end())
-        if match[0] == '"':
+        piece, end = yield from source.piece(_ENDS_IN_STRING)
+        written += piece + (end or "")
+        if end == '"':
             return str(_decoded(written))
+        if end is not None and (yield from source.more()):
+            written += source.skip(1)
     raise Malformed
 
 
@@ -85,7 +84,7 @@ def value(source: Source) -> Waiting[str]:
     if source.ahead[0] in "{[":
         return (yield from whole_nested(source))
     if source.ahead[0] == '"':
-        return json.dumps((yield from string(source)), ensure_ascii=False)
+        return in_json((yield from string(source)))
     while (match := _SCALAR_END.search(source.ahead)) is None:
         if source.has_ended:
             raise Malformed
@@ -139,6 +138,8 @@ def iter_text(text: str) -> Pieces[None]:
 
 def another(source: Source, calls: Calls, separator: str) -> Reading[bool]:
     """Read one more call, with the white space and perhaps the separator before it. What is none is left as it is."""
+    if source.is_tired:
+        return False
     source.mark()
     try:
         yield from source.blanks()
@@ -186,7 +187,34 @@ def _object_text(written: str) -> str:
         written, read = read, _decoded(read)
     if not isinstance(read, dict):
         raise Malformed
-    return written
+    return _encodable(written)
+
+
+def in_json(value: Any) -> str:
+    """A value as JSON that can be sent. Raises ValueError or TypeError for what JSON has no way to write."""
+    return _encodable(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def piece_in_json(text: str) -> str:
+    """A piece of a string, without the quotes."""
+    return in_json(text)[1:-1]
+
+
+def parsed(text: str) -> Any:
+    """The value of strict JSON, all numbers as floats, since integers of any length are right. Raises Malformed."""
+    try:
+        return json.loads(text, parse_int=float, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Malformed from error
+
+
+def _refuse(constant: str) -> None:
+    raise Malformed(constant)
+
+
+def _encodable(written: str) -> str:
+    """JSON in which halves of pairs stand as escapes: no text that holds one can be sent."""
+    return _HALF.sub(lambda match: f"\\u{ord(match[0]):04x}", written)
 
 
 def _is_json(text: str) -> bool:
@@ -198,7 +226,8 @@ def _is_json(text: str) -> bool:
 
 
 def _decoded(text: str) -> Any:
+    """The value that a model means, also where it writes more than JSON allows. Raises Malformed."""
     try:
-        return json.loads(text, strict=False)
+        return json.loads(text, strict=False, parse_int=float)
     except (ValueError, RecursionError) as error:
         raise Malformed from error

@@ -1,6 +1,8 @@
 """A text that is read while it arrives."""
 
+import re
 from collections.abc import Generator, Sequence
+from functools import cache
 from typing import TypeAlias, TypeVar
 
 from beamhouse.server.conversation.deltas import Delta
@@ -14,6 +16,11 @@ Pieces: TypeAlias = Generator[str | None, None, Result]
 """The same, and yields pieces of what was read."""
 
 BLANKS = " \n\r\t"
+MOST_AGAIN = 1 << 18
+"""So many characters of a turn may be read in vain: what begins as a call a thousand times and never is one must not
+cost a thousand times the length of the turn."""
+
+_BLANKS = re.compile(f"[{BLANKS}]*")
 
 
 class Malformed(Exception):
@@ -27,6 +34,7 @@ class Source:
         self._text = ""
         self._at = 0
         self._mark: int | None = None
+        self._num_again = 0
         self.has_ended = False
 
     def push(self, text: str) -> None:
@@ -57,15 +65,27 @@ class Source:
     def back(self) -> None:
         """Return to the mark, which is gone then."""
         assert self._mark is not None
+        self._num_again += self._at - self._mark
         self._at, self._mark = self._mark, None
 
     def release(self) -> None:
         """What was read since the mark is needed no more."""
         self._mark = None
 
+    def spend(self, number: int) -> None:
+        """So many characters are read once more. Raises Malformed where that were too many by now."""
+        self._num_again += number
+        if self.is_tired:
+            raise Malformed
+
+    @property
+    def is_tired(self) -> bool:
+        """Whether so much was read in vain that all the rest is taken as it stands."""
+        return self._num_again > MOST_AGAIN
+
     def more(self) -> Waiting[bool]:
         """Wait for text ahead; False where the text ends here."""
-        while not self.ahead:
+        while self._at == len(self._text):
             if self.has_ended:
                 return False
             yield None
@@ -77,15 +97,13 @@ class Source:
         Of markers that begin at the same place the longest counts, if nothing but it can still arrive. Both empty
         and None: the text has ended.
         """
+        sought = _markers(tuple(markers))
         while True:
-            ahead = self.ahead
-            found = [(at, -len(marker), marker) for marker in markers if (at := ahead.find(marker)) >= 0]
-            begun = self._begun(ahead, markers)
-            if found and (self.has_ended or min(found)[0] < begun):
-                at, _, marker = min(found)
-                return self.skip(at + len(marker))[:at], marker
-            if begun or self.has_ended:
-                return self.skip(len(ahead) if self.has_ended else begun), None
+            found, begun = sought.pattern.search(self._text, self._at), sought.begun(self._text, self._at)
+            if found is not None and (self.has_ended or found.start() < begun):
+                return self.skip(found.end() - self._at)[: found.start() - found.end()], found[0]
+            if begun > self._at or self.has_ended:
+                return self.skip((len(self._text) if self.has_ended else begun) - self._at), None
             yield None
 
     def until(self, markers: Sequence[str]) -> Waiting[tuple[str, str]]:
@@ -98,37 +116,23 @@ class Source:
             text += piece
         return text, marker
 
-    def before(self, ends: Sequence[str]) -> Waiting[str]:
-        """All text up to the first of these characters, which is left. Raises Malformed where none comes."""
-        text, end = yield from self.until(ends)
-        self.unread(end)
-        return text
-
     def unread(self, text: str) -> None:
         """Go back over what was read last."""
         self._at -= len(text)
 
-    def _begun(self, ahead: str, markers: Sequence[str]) -> int:
-        """Where something stands at the end that more text could make a marker; the length where there is nothing."""
-        longest = max(map(len, markers), default=1)
-        for at in range(max(0, len(ahead) - longest + 1), len(ahead)):
-            if any(len(marker) > len(ahead) - at and marker.startswith(ahead[at:]) for marker in markers):
-                return at
-        return len(ahead)
-
     def blanks(self) -> Waiting[None]:
         """Read white space, as far as it goes."""
         while (yield from self.more()):
-            ahead = self.ahead
-            rest = ahead.lstrip(BLANKS)
-            self.skip(len(ahead) - len(rest))
-            if rest:
+            match = _BLANKS.match(self._text, self._at)
+            assert match is not None
+            self._at = match.end()
+            if self._at < len(self._text):
                 return
 
     def takes(self, literal: str) -> Waiting[bool]:
         """Read this text if it stands here."""
-        while not (ahead := self.ahead).startswith(literal):
-            if self.has_ended or not literal.startswith(ahead):
+        while not self._text.startswith(literal, self._at):
+            if self.has_ended or not literal.startswith(self._text[self._at : self._at + len(literal)]):
                 return False
             yield None
         self.skip(len(literal))
@@ -139,3 +143,24 @@ class Source:
         yield from self.blanks()
         if not (yield from self.takes(literal)):
             raise Malformed
+
+
+class _Markers:
+    """What is looked for in a text: the first of some markers, at one place the longest."""
+
+    def __init__(self, markers: Sequence[str]) -> None:
+        ordered = sorted(markers, key=len, reverse=True)
+        # Without any marker nothing is ever found.
+        self.pattern = re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
+        self._beginnings = frozenset(marker[:length] for marker in markers for length in range(1, len(marker)))
+        self._longest = max(map(len, markers), default=1)
+
+    def begun(self, text: str, start: int) -> int:
+        """Where something stands at the end that more text could make a marker; the length where there is nothing."""
+        places = range(max(start, len(text) - self._longest + 1), len(text))
+        return next((at for at in places if text[at:] in self._beginnings), len(text))
+
+
+@cache
+def _markers(markers: tuple[str, ...]) -> _Markers:
+    return _Markers(markers)

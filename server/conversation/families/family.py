@@ -53,7 +53,8 @@ class Family:
 def read_marked(
     source: Source, markers: Sequence[str], read_call: Callable[[Source, str], Reading[None]]
 ) -> Reading[None]:
-    """Text with calls that begin at a marker; a marker that no call follows is text, and so is what follows it.
+    """Text with calls that begin at a marker; a marker that no call follows is text, and so is what follows it, and all
+    the rest of a turn in which that happened too often.
 
     read_call: reads what stands behind the marker, and raises Malformed before it has told anything.
     """
@@ -61,7 +62,9 @@ def read_marked(
         text, marker = yield from source.piece(markers)
         if text:
             yield TextDelta(text)
-        if marker is not None:
+        if marker is not None and source.is_tired:
+            yield TextDelta(marker)
+        elif marker is not None:
             source.mark()
             try:
                 yield from read_call(source, marker)

@@ -4,7 +4,6 @@
 <|tool_call>call:weather{city:<|"|>Oslo<|"|>,days:2}<tool_call|>
 """
 
-import json
 from functools import partial
 
 from beamhouse.server.conversation import json_reading
@@ -14,6 +13,8 @@ from beamhouse.server.conversation.source import Malformed, Pieces, Reading, Sou
 from beamhouse.server.conversation.tools import Calls
 
 CALL = "call:"
+MAX_DEPTH = 100
+"""Objects and lists inside one another that are read; each is a few frames of Python's stack."""
 
 
 def read(source: Source, calls: Calls, marks: tuple[str, str, str]) -> Reading[None]:
@@ -35,12 +36,12 @@ def _arguments(source: Source, quote: str) -> Pieces[None]:
     """The arguments as JSON, from behind their first bracket, as far as they follow the notation."""
     yield "{"
     try:
-        yield from _members(source, quote)
+        yield from _members(source, quote, 1)
     except Malformed:
         return
 
 
-def _members(source: Source, quote: str) -> Pieces[None]:
+def _members(source: Source, quote: str, depth: int) -> Pieces[None]:
     """What stands in an object, up to its end. Raises Malformed."""
     yield from source.blanks()
     separator = ""
@@ -48,15 +49,15 @@ def _members(source: Source, quote: str) -> Pieces[None]:
         if separator:
             yield from source.expect(",")
             yield from source.blanks()
-        key = yield from _key(source, quote)
-        yield f"{separator}{json.dumps(key, ensure_ascii=False)}: "
-        yield from _value(source, quote)
+        key = yield from _key_or_nothing(source, quote)
+        yield f"{separator}{json_reading.in_json(key)}: "
+        yield from _value(source, quote, depth)
         yield from source.blanks()
         separator = ", "
     yield "}"
 
 
-def _items(source: Source, quote: str) -> Pieces[None]:
+def _items(source: Source, quote: str, depth: int) -> Pieces[None]:
     """What stands in a list, up to its end. Raises Malformed."""
     yield from source.blanks()
     separator = ""
@@ -64,10 +65,22 @@ def _items(source: Source, quote: str) -> Pieces[None]:
         if separator:
             yield from source.expect(",")
             yield separator
-        yield from _value(source, quote)
+        yield from _value(source, quote, depth)
         yield from source.blanks()
         separator = ", "
     yield "]"
+
+
+def _key_or_nothing(source: Source, quote: str) -> Waiting[str]:
+    """A name. Where none stands nothing is read, and Malformed is raised."""
+    source.mark()
+    try:
+        key = yield from _key(source, quote)
+    except Malformed:
+        source.back()
+        raise
+    source.release()
+    return key
 
 
 def _key(source: Source, quote: str) -> Waiting[str]:
@@ -82,19 +95,24 @@ def _key(source: Source, quote: str) -> Waiting[str]:
     return key.strip()
 
 
-def _value(source: Source, quote: str) -> Pieces[None]:
-    """A string, an object, a list, or a word: a number, true, false or null, else a string without its quotes."""
+def _value(source: Source, quote: str, depth: int) -> Pieces[None]:
+    """A string, an object, a list, or a word: a number, true, false or null, else a string without its quotes.
+
+    depth: of objects and lists around it. Raises Malformed.
+    """
     yield from source.blanks()
     if (yield from source.takes(quote)):
         yield from _string(source, quote)
+    elif depth == MAX_DEPTH and source.ahead[:1] in ("{", "["):
+        raise Malformed
     elif (yield from source.takes("{")):
         yield "{"
-        yield from _members(source, quote)
+        yield from _members(source, quote, depth + 1)
     elif (yield from source.takes("[")):
         yield "["
-        yield from _items(source, quote)
+        yield from _items(source, quote, depth + 1)
     else:
-        yield _word((yield from source.before([",", "}", "]"])).strip())
+        yield from _word(source)
 
 
 def _string(source: Source, quote: str) -> Pieces[None]:
@@ -104,17 +122,27 @@ def _string(source: Source, quote: str) -> Pieces[None]:
         text, end = yield from source.piece([quote])
         if not text and end is None:
             raise Malformed
-        yield json.dumps(text, ensure_ascii=False)[1:-1]
+        yield json_reading.piece_in_json(text)
     yield '"'
 
 
-def _word(text: str) -> str:
+def _word(source: Source) -> Pieces[None]:
+    """What stands without quotes, up to the end of its place; as far as it goes where the text ends inside it."""
+    text, end = "", None
+    while end is None and (yield from source.more()):
+        piece, end = yield from source.piece([",", "}", "]"])
+        text += piece
+    if end is None:
+        yield text.strip()
+        raise Malformed
+    source.unread(end)
+    text = text.strip()
     written = json_reading.PYTHON_WORDS.get(text, text)
     try:
-        json.loads(written)
-    except ValueError:
-        return json.dumps(text, ensure_ascii=False)
-    return written
+        json_reading.parsed(written)
+        yield written
+    except Malformed:
+        yield json_reading.in_json(text)
 
 
 def _family(name: str, marks: tuple[str, str, str]) -> Family:

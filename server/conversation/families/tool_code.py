@@ -6,7 +6,6 @@ weather(city="Oslo", days=2)
 """
 
 import ast
-import json
 import keyword
 import warnings
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ def _program(source: Source) -> Waiting[ast.Module]:
     code, program = "", None
     while program is None:
         more, end = yield from source.until([END])
+        source.spend(len(code))
         program = _parsed(code + more)
         code += more + end
     return program
@@ -67,16 +67,26 @@ def _called(node: ast.AST) -> Iterator[ast.Call]:
 
 def _read_call(node: ast.Call, calls: Calls) -> tuple[Tool, str]:
     """The tool and the arguments as JSON; those without a name are the parameters in their order. Raises Malformed."""
-    tool = calls.known(ast.unparse(node.func))
+    tool = calls.known(_name(node.func))
     names = list(tool.schemas)
     if len(node.args) > len(names) or any(one.arg is None for one in node.keywords):
         raise Malformed
     nodes = dict(zip(names, node.args, strict=False)) | {str(one.arg): one.value for one in node.keywords}
     try:
-        values = {name: ast.literal_eval(value) for name, value in nodes.items()}
-        return tool, json.dumps(values, ensure_ascii=False)
+        return tool, json_reading.in_json({name: ast.literal_eval(value) for name, value in nodes.items()})
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise Malformed from error
+
+
+def _name(node: ast.expr) -> str:
+    """A name with the dots in it. Raises Malformed."""
+    parts = list[str]()
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise Malformed
+    return ".".join([node.id, *reversed(parts)])
 
 
 NOTATION = Notation(None, ('"', '": '), ("", "="), ", ", ("True", "False", "None"))
