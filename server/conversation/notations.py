@@ -50,13 +50,15 @@ def json_arguments(rules: Rules, tool: Tool) -> str:
     return rules.value(schema_of(tool))
 
 
-def tagged_arguments(rules: Rules, tool: Tool, begin: tuple[str, str], end: str) -> str:
+def tagged_arguments(rules: Rules, tool: Tool, begin: tuple[str, str], end: tuple[str, str, str]) -> str:
     """Parameters in tags, in the order of the schema: strings as plain text, all other values as JSON.
 
-    begin: what stands before and behind the name of a parameter; end: what stands behind its value.
+    begin: what stands before and behind the name of a parameter; end: the tag behind its value, which no text can
+    hold, between what stands before it and behind it.
     """
     schema = schema_of(tool)
     _check(tool, schema, "parameters", (*_OBJECT, "$defs", "definitions"))
+    _check_required(tool, schema, "parameters")
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     written = []
     for name, inner in properties_of(schema).items():
@@ -66,14 +68,19 @@ def tagged_arguments(rules: Rules, tool: Tool, begin: tuple[str, str], end: str)
     return " ".join(written)
 
 
-def _tagged_value(rules: Rules, tool: Tool, name: str, schema: Schema, shared: Schema, end: str) -> str:
-    choices = choices_of(schema)
+def _tagged_value(
+    rules: Rules, tool: Tool, name: str, schema: Schema, shared: Schema, end: tuple[str, str, str]
+) -> str:
+    choices, path, (before, tag, behind) = choices_of(schema), f"parameters/properties/{name}", end
     if choices and all(isinstance(choice, str) for choice in choices):
-        return f"{either([rules.text(choice) for choice in choices])} {rules.text(end)}"
+        for choice in choices:
+            if tag in choice or choice.endswith("\r"):
+                raise refused(tool, path, f"{choice!r} cannot be told from what stands around it")
+        return f"{either([rules.text(choice) for choice in choices])} {rules.text(before + tag + behind)}"
     if schema.get("type") == "string":
-        _check(tool, schema, f"parameters/properties/{name}", ("type",))
-        return rules.until(end)
-    return f"{rules.value({**schema, **shared})} {rules.text(end)}"
+        _check(tool, schema, path, ("type",))
+        return f"{rules.until(tag)} {rules.text(behind)}"
+    return f"{rules.value({**schema, **shared})} {rules.text(before + tag + behind)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,7 @@ class Notation:
 
     def _value(self, rules: Rules, tool: Tool, schema: Schema, path: str) -> str:
         if choices := choices_of(schema):
-            return either([rules.text(self._literal(choice)) for choice in choices])
+            return either([rules.text(self._literal(tool, path, choice)) for choice in choices])
         if "anyOf" in schema:
             _check(tool, schema, path, ("anyOf",))
             return either([self._value(rules, tool, one, path) for one in schema["anyOf"]])
@@ -130,6 +137,7 @@ class Notation:
     def _members(self, rules: Rules, tool: Tool, schema: Schema, path: str, around: tuple[str, str]) -> str:
         """The properties in their order, parted by commas, those that are not required perhaps left out."""
         _check(tool, schema, path, _OBJECT)
+        _check_required(tool, schema, path)
         properties, required = properties_of(schema), schema.get("required", ())
         # What follows a property, at the beginning of the object and behind another one.
         first, later = "", ""
@@ -147,25 +155,42 @@ class Notation:
             return rules.add(taken)
         return rules.add(f"({taken})?" if not skipped else f"{taken} | {skipped}")
 
-    def _literal(self, value: Any) -> str:
-        """A value as it is written."""
+    def _literal(self, tool: Tool, path: str, value: Any) -> str:
+        """A value as it is written. Raises InvalidRequest where it would not be read again as it is."""
         match value:
             case True | False | None:
                 return self.words[(True, False, None).index(value)]
             case str():
-                return json.dumps(value, ensure_ascii=False) if self.quote is None else self.quote + value + self.quote
+                return self._quoted(tool, path, value)
             case list():
-                return f"[{self.comma.join(map(self._literal, value))}]"
+                return f"[{self.comma.join(self._literal(tool, path, one) for one in value)}]"
             case dict():
-                pairs = (f"{self.key[0]}{key}{self.key[1]}{self._literal(one)}" for key, one in value.items())
+                pairs = (
+                    f"{self.key[0]}{plain_name(tool, key)}{self.key[1]}{self._literal(tool, path, one)}"
+                    for key, one in value.items()
+                )
                 return f"{{{self.comma.join(pairs)}}}"
         return json.dumps(value)
+
+    def _quoted(self, tool: Tool, path: str, text: str) -> str:
+        if self.quote is None:
+            return json.dumps(text, ensure_ascii=False)
+        if self.quote in text:
+            raise refused(tool, path, f"{text!r} holds {self.quote!r}, which ends strings in calls of this model")
+        return self.quote + text + self.quote
 
 
 def choices_of(schema: Schema) -> list[Any]:
     """The values that a schema lists; empty where it lists none."""
     listed = schema.get("enum", [schema["const"]] if "const" in schema else [])
     return list(listed) if isinstance(listed, list) else []
+
+
+def _check_required(tool: Tool, schema: Schema, path: str) -> None:
+    """Raises InvalidRequest for a name that is required and of which nothing else is said: it would not be written."""
+    for name in schema.get("required", ()):
+        if name not in properties_of(schema):
+            raise refused(tool, path, f"{name!r} is required, and not among the properties")
 
 
 def _check(tool: Tool, schema: Schema, path: str, obeyed: Collection[str]) -> None:

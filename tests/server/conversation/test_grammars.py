@@ -235,6 +235,12 @@ def test_a_choice_that_the_tools_do_not_allow_is_refused(tools: list[Tool], choi
         ("qwen_coder", {"properties": 7}, "properties"),
         ("qwen_coder", {"properties": {"a>": {"type": "string"}}}, "quotes"),
         ("gemma4", {"properties": {"a:b": {"type": "string"}}}, "quotes"),
+        ("gemma4", {"properties": {"a": {"enum": ["b", 'c<|"|>']}}}, "ends strings"),
+        ("function_gemma", {"properties": {"a": {"const": ["<escape>"]}}}, "ends strings"),
+        ("gemma4", {"properties": {"a": {"const": {"b c": 1}}}}, "quotes"),
+        ("qwen_coder", {"properties": {"a": {"enum": ["</parameter>"]}}}, "told from"),
+        ("qwen_coder", {"properties": {}, "required": ["b"]}, "not among the properties"),
+        ("tool_code", {"properties": {}, "required": ["b"]}, "not among the properties"),
     ],
 )
 def test_what_a_notation_cannot_hold_to_is_refused_by_its_name(family: str, parameters: Any, words: str) -> None:
@@ -252,6 +258,15 @@ def test_keywords_that_no_grammar_holds_to_are_named_when_it_is_compiled(
     rule = forced_calls(TurnFormat(), [Tool("f", {"properties": {"a": schema}})])
     with pytest.raises(InvalidRequest, match=keyword):
         writer.allows(rule, "")
+
+
+def test_the_text_of_a_tag_cannot_hold_what_ends_it(writer: Writer) -> None:
+    turns = turns_of(writer, "qwen_coder")
+    rule = forced_calls(turns, [Tool("f", {"properties": {"a": {"type": "string"}}})])
+    text = "<tool_call>\n<function=f>\n<parameter=a>\nb{}\n</parameter>\n</function>\n</tool_call>"
+    assert writer.allows(rule, text.format(""))
+    assert writer.allows(rule, text.format("\n</param>\n"))
+    assert not writer.allows(rule, text.format("</parameter>c"))
 
 
 def test_names_are_written_so_that_they_are_read_again(writer: Writer) -> None:
