@@ -59,9 +59,16 @@ TAGS = (
         "generation",
         "Our own protocol: every field of `GenerationConfig`, every mode; for `curl` and `beamhouse.client`.",
     ),
-    ("OpenAI", "OpenAI's protocol, with what vLLM and llama.cpp add to it."),
-    ("text-generation-inference", "TGI's protocol, for `huggingface_hub` and `text-generation`."),
-    ("Anthropic", "Anthropic's protocol: messages."),
+    (
+        "OpenAI",
+        "OpenAI's protocol, with what vLLM and llama.cpp add to it; for `openai`, LangChain, LiteLLM, Open WebUI, "
+        "lm-eval, `transformers chat` and the `chat_completion` of `huggingface_hub`.",
+    ),
+    (
+        "text-generation-inference",
+        "TGI's protocol, for the `text_generation` of `huggingface_hub`, `text-generation` and SageMaker.",
+    ),
+    ("Anthropic", "Anthropic's protocol, for `anthropic` and coding agents."),
     ("scores", "Log-probabilities of given texts."),
     ("tokens", "From text to token ids and back."),
     ("watermark", "Whether a text is marked."),
