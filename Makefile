@@ -8,7 +8,7 @@
 # make bench-quick   beside model.generate() alone, in a few minutes
 # make bench-modes   every decoding mode beside model.generate(); ARGS="--legacy-python PATH" for those of transformers 4.x
 # make peers     builds the peers under PEERS=.peers; ARGS="--only openvino"
-# make lock      resolve the dependencies of pyproject.toml anew into the two lock files
+# make lock      resolve the dependencies of pyproject.toml anew into the lock files
 #
 # TORCH_INDEX=URL adds an index for other builds of torch, TORCH=2.13.0 is the version `make lock` starts from.
 
@@ -21,6 +21,7 @@ ARGS   ?=
 PEERS  ?= .peers
 
 BIN     := $(VENV)/bin
+EVALS   := $(VENV)/evals
 PIP      = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 KERNELS := engine/native/src
 SOURCES := beamhouse config schemas client engine server training benchmarks tests
@@ -44,11 +45,17 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(call PIP,$(VENV)) --no-deps -r requirements-dev.lock
 	@touch $@
 
+# What the evaluations bring is out of the way of all other tests: on the path of the one that asks for it alone.
+$(EVALS)/.installed: requirements-evals.lock $(VENV)/.installed-dev
+	rm -rf $(EVALS)
+	$(call PIP,$(VENV)) --no-deps --target $(EVALS) -r requirements-evals.lock
+	@touch $@
+
 # The kernels are compiled here rather than at the first start; without a compiler torch does their work, slower.
 install: $(VENV)/.installed
 	@$(BIN)/python -m beamhouse.engine.native.compiler >/dev/null || true
 
-install-dev: $(VENV)/.installed-dev
+install-dev: $(VENV)/.installed-dev $(EVALS)/.installed
 
 # The tests drive a real HAProxy, run the README's curl commands and compile the kernels; root on Debian gets all here.
 tools:
@@ -128,6 +135,10 @@ lock:
 	$(call PIP,.lock) --no-deps text-generation==0.7.0
 	{ echo '-r requirements.lock'; .lock/bin/python -m pip freeze --all --exclude pip --exclude beamhouse | sed 's/+[a-z0-9]*$$//' \
 	  | LC_ALL=C sort | LC_ALL=C comm -13 requirements.lock -; } > requirements-dev.lock
+	$(call PIP,.lock) --no-build-isolation --editable '.[grammar,dev,evals]'
+	LC_ALL=C sort requirements.lock requirements-dev.lock > .lock/known
+	.lock/bin/python -m pip freeze --all --exclude pip --exclude beamhouse | sed 's/+[a-z0-9]*$$//' \
+	  | LC_ALL=C sort | LC_ALL=C comm -13 .lock/known - > requirements-evals.lock
 	rm -rf .lock
 
 wheel: install

@@ -94,13 +94,13 @@ class Assisted(Strategy):
         scores = step.pipeline.process(rows, logits)  # (R, V), all positions of all requests
         spans = _spans(rows)
         checks = [Check(one, drafting_of(one).draft, scores[spans[one].start : spans[one].stop]) for one in requests]
-        advances: dict[Request, Advance] = {}
+        given, advances = Scored(rows, logits, scores), dict[Request, Advance]()
         for request, verdict in zip(requests, verify(checks), strict=True):
             span = spans[request]
             used = slice(span.start, min(span.start + verdict.num_accepted + 1, span.stop))
             fail_bad(rows[used], verdict.is_bad[: len(rows[used])])
             if request.failure is None:
-                choice, given = _accepted(rows[used], verdict), Scored(rows, logits, scores)
+                choice = _accepted(rows[used], verdict)
                 advances[request] = advanced(request, [(span.start, choice)], given, step)
                 _draft_on(request, verdict, len(advances[request].gains[0].token_ids))
         return advances

@@ -27,22 +27,31 @@ class Chosen:
     """What some tokens were chosen from. logits, scores: (n, V), before and after the processors.
 
     are_logprobs: whether the scores are what a beam search adds up, so that they stand for themselves unless normalised
-    ones are asked for. Logits are always normalised where nobody says.
+    ones are asked for. Logits are always normalised where nobody says. logprobs: the normalised form of what is told
+    of, (n, V), where it is known already.
     """
 
     logits: Tensor
     scores: Tensor
     are_logprobs: bool = False
+    logprobs: Tensor | None = None
+
+    def told(self, wanted: Wanted) -> Tensor:
+        """What is told of, (n, V)."""
+        return self.logits if wanted.raw else self.scores
+
+    def normalized(self, wanted: Wanted) -> Tensor:
+        """Log-probabilities of what is told of, (n, V)."""
+        return normalized(self.told(wanted)) if self.logprobs is None else self.logprobs
 
 
 def token_scores(wanted: Wanted, token_ids: list[int], given: Chosen) -> list[float | None]:
     """The transition score of each token, if asked for; -inf is None."""
     if not wanted.transition_scores:
         return []
-    told = _told(wanted, given)
     stand_alone = given.are_logprobs and not wanted.raw
     is_normalized = not stand_alone if wanted.normalize_logits is None else wanted.normalize_logits
-    chosen = _normalized(told) if is_normalized else told
+    chosen = given.normalized(wanted) if is_normalized else given.told(wanted)
     picked = chosen[torch.arange(len(token_ids)), torch.tensor(token_ids, dtype=torch.int64)]
     return [value if value > -torch.inf else None for value in picked.tolist()]
 
@@ -51,8 +60,8 @@ def top_tokens(wanted: Wanted, given: Chosen) -> list[list[TopToken]]:
     """The likeliest tokens of each position, if asked for."""
     if not wanted.top_n_tokens:
         return []
-    told = _told(wanted, given)
-    best = _normalized(told).topk(min(wanted.top_n_tokens, told.shape[-1]))
+    logprobs = given.normalized(wanted)
+    best = logprobs.topk(min(wanted.top_n_tokens, logprobs.shape[-1]))
     return [
         [TopToken(token, value) for token, value in zip(tokens, values, strict=True) if value > -torch.inf]
         for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -66,11 +75,12 @@ def positions_of(wanted: Wanted, num_steps: int) -> list[int]:
     )
 
 
-def _told(wanted: Wanted, given: Chosen) -> Tensor:
-    return given.logits if wanted.raw else given.scores
+def tells_logprobs(wanted: Wanted) -> bool:
+    """Whether log-probabilities of the tokens a sequence gains are asked for."""
+    return wanted.top_n_tokens > 0 or (wanted.transition_scores and wanted.normalize_logits is not False)
 
 
-def _normalized(scores: Tensor) -> Tensor:
+def normalized(scores: Tensor) -> Tensor:
     """Log-probabilities, (n, V), summed up along columns as `compute_transition_scores` does it."""
     return scores.T.log_softmax(0).T
 

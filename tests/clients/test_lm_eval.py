@@ -12,6 +12,8 @@ import pytest
 from beamhouse.engine.loading.files import BUILTIN_FILES
 from tests.deploy.processes import LONG_S, ROOT, Replica
 
+EVALS = Path(sys.prefix) / "evals"
+"""Where lm-eval is installed, out of the way of all other tests."""
 TASKS = Path(__file__).parent / "lm_eval_tasks"
 EXACT = 1e-4
 """Log-probabilities of whole texts, summed in another order and by other kernels."""
@@ -26,7 +28,7 @@ def found(server: Replica, tmp_path_factory: pytest.TempPathFactory) -> Found:
     result = subprocess.run(
         command,
         cwd=TASKS,
-        env=os.environ | quiet | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | quiet | {"PYTHONPATH": f"{EVALS}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
         timeout=2 * LONG_S,
