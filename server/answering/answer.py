@@ -10,6 +10,7 @@ from beamhouse.schemas.beamhouse.events import HypothesisEvent, ProgressEvent, T
 from beamhouse.schemas.words import FinishType
 from beamhouse.server.answering.showing import ShownText, live_text, open_text, rest_of
 from beamhouse.server.asking.translate import AcceptedRequest
+from beamhouse.server.asking.translated import in_given_words
 
 
 @dataclass(slots=True)
@@ -147,6 +148,7 @@ def make_rows(accepted: AcceptedRequest, text: Text | None) -> list[OutputRow]:
 
 def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: Sequence[Finished]) -> Answer:
     """The answer without its tensors and likeliest tokens. finished: the last message of each prompt, in order."""
+    warnings = [*accepted.warnings, *(text for message in finished for text in message.warnings)]
     has_logprobs, by_prompt = accepted.outputs.prompt_logprobs, finished[:: accepted.num_copies]
     return Answer(
         id=accepted.id,
@@ -162,9 +164,7 @@ def make_answer(accepted: AcceptedRequest, rows: Sequence[OutputRow], finished: 
             accepted_tokens=sum(message.accepted_tokens for message in finished),
         ),
         timings=slowest([message.timings for message in finished if message.timings is not None]),
-        warnings=list(
-            dict.fromkeys([*accepted.warnings, *(text for message in finished for text in message.warnings)])
-        ),
+        warnings=[in_given_words(text, accepted.given_names) for text in dict.fromkeys(warnings)],
         prompt_logprobs=[message.prompt_logprobs for message in by_prompt] if has_logprobs else None,
         generation_config=None if accepted.shown_config is None else accepted.shown_config.to_dict(),
     )

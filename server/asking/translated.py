@@ -13,6 +13,11 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
 
+KEPT = ("do_sample",)
+"""Words of ours that stay in sentences about other fields: what decides on drawing means more than that."""
+
+NOTHING: Mapping[str, str] = {}
+
 
 def translated(fields: dict[str, Any], given_names: Mapping[str, str]) -> GenerateRequest:
     """The request that `fields`, the JSON of one, stand for.
@@ -47,7 +52,21 @@ def by_given_name(problem: Problem, given_names: Mapping[str, str]) -> Problem:
     for length in range(len(parts), 0, -1):
         given = given_names.get(".".join(parts[:length]))
         if given is not None:
-            own_word, given_word = parts[length - 1], given.rpartition(".")[2]
-            message = re.sub(rf"\b{re.escape(own_word)}\b", given_word, problem.message)
+            own = {parts[length - 1]: given.rpartition(".")[2]}
+            message = in_given_words(problem.message, given_names, own)
             return replace(problem, field=".".join([given, *parts[length:]]), message=message)
-    return problem
+    return replace(problem, message=in_given_words(problem.message, given_names))
+
+
+def in_given_words(sentence: str, given_names: Mapping[str, str], own: Mapping[str, str] = NOTHING) -> str:
+    """A sentence with the client's names for fields that it calls by ours.
+
+    own: words of ours that surely mean fields. Others do as whole paths, or if they are spelt as no word is.
+    """
+    words = {path.rpartition(".")[2]: given.rpartition(".")[2] for path, given in given_names.items()}
+    known = {word: given for word, given in words.items() if "_" in word and word not in {*words.values(), *KEPT}}
+    known |= {path: given for path, given in given_names.items() if "." in path or path in known} | own
+    if not known:
+        return sentence
+    longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w.])({longest_first})(?!\w)", lambda found: known[found[1]], sentence)

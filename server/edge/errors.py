@@ -123,6 +123,11 @@ def pointer(parts: Sequence[str | int]) -> str:
     return "".join(f"/{str(part)[:MAX_SHOWN].replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
+def parts_of(pointer: str) -> list[str]:
+    """The path that a JSON pointer stands for."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
 def cut(text: str, size: int) -> str:
     """The text in at most `size` bytes of UTF-8, with an ellipsis where it was cut."""
     data = text.encode("utf-8", "replace")

@@ -135,6 +135,21 @@ async def test_a_search_tells_its_log_probabilities_with_the_end(client, engine)
     assert [logprobs for logprobs in told if logprobs is not None] == [plain["logprobs"]] == told[-1:]
 
 
+async def test_log_probabilities_of_the_prompt_come_with_the_end_of_each_choice(client):
+    (plain,) = (await ask(client, prompt_logprobs=1))["choices"]
+    ends = [
+        one for chunk in await stream(client, prompt_logprobs=1) for one in chunk["choices"] if one["finish_reason"]
+    ]
+    assert [end["prompt_logprobs"] for end in ends] == [plain["prompt_logprobs"]]
+    assert len(plain["prompt_logprobs"]) == 2
+
+
+async def test_where_nothing_is_generated_there_are_no_log_probabilities(client):
+    assert (await ask(client, max_tokens=0, logprobs=1))["choices"][0]["logprobs"] is None
+    told = [one for chunk in await stream(client, max_tokens=0, logprobs=1) for one in chunk["choices"]]
+    assert [(one["logprobs"], one["finish_reason"]) for one in told] == [(None, "length")]
+
+
 async def test_ids_stand_for_tokens_where_they_are_asked_for(client, encode):
     (choice,) = (await ask(client, logprobs=0, return_tokens_as_token_ids=True, return_token_ids=True))["choices"]
     third, fourth = encode("cd")
@@ -190,6 +205,11 @@ async def test_a_search_tells_how_it_stands_where_that_is_asked_for(client, engi
     engine.script = search
     chunks = await stream(client, num_beams=2, max_tokens=3, outputs={"progress": True})
     assert [len(chunk["progress"]["hypotheses"]) for chunk in chunks if "progress" in chunk] == [2, 2]
+
+
+async def test_what_has_no_effect_is_said_in_the_words_of_the_client(client):
+    answer = await ask(client, max_tokens=0, stop=".")
+    assert answer["warnings"] == ["max_tokens generates nothing, so that these have no effect: stop, do_sample"]
 
 
 async def test_what_has_no_effect_is_said(client):

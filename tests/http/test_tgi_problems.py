@@ -39,6 +39,9 @@ async def test_a_fault_while_it_runs_is_one_of_generation(client, engine, error)
     [
         ({"temperature": -1}, "temperature is -1"),
         ({"nonsense": 1}, "nonsense is not a field"),
+        ({"outputs": {"nonsense": 1}}, "outputs.nonsense: nonsense is not a field"),
+        ({"grammar": {"type": "regex"}}, "grammar.value: value is missing"),
+        ({"assistant_model": "nobody"}, "assistant_model: nobody is not registered"),
         ({"adapter_id": "lora"}, "adapter_id"),
         ({"best_of": 2}, "best_of above 1"),
         ({"max_new_tokens": 4000}, "max_new_tokens is 4000"),

@@ -5,6 +5,7 @@ from beamhouse.schemas.beamhouse.problem_json import FieldProblem, ProblemJson
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.edge.dialects import Refusal
+from beamhouse.server.edge.errors import parts_of
 from beamhouse.server.edge.strict_json import StrictRoute
 
 STATUSES = {422: 400, 503: 529}
@@ -43,7 +44,7 @@ def start_of(error: FieldProblem) -> str:
     """What the API's messages begin with: `/messages/0/content` as `messages.0.content: `."""
     if error.code is ProblemCode.CONTEXT_EXCEEDED:
         return f"{TOO_LONG}: "
-    path = ".".join(part.replace("~1", "/").replace("~0", "~") for part in error.pointer.split("/")[1:])
+    path = ".".join(parts_of(error.pointer))
     return f"{path}: " if path else ""
 
 

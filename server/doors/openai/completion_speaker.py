@@ -47,7 +47,7 @@ class Offsets:
 class CompletionSpeaker:
     """Says choices as they grow, and the end of each in a chunk of its own.
 
-    Log-probabilities that are known only at the end, those of a search and of an echoed prompt, come whole with it.
+    Log-probabilities that are known only at the end, those of a search and of a prompt, come whole with it.
     """
 
     run: Run
@@ -78,7 +78,8 @@ class CompletionSpeaker:
         choice, said = self._piece(gained), b""
         if choice.text or choice.logprobs is not None or choice.token_ids is not UNSET:
             said = self._chunk(choice)
-        if not self.is_late and self.told.is_ended(event):
+        waits = self.is_late or self.body.prompt_logprobs is not None
+        if not waits and self.told.is_ended(event):
             said += self._chunk(self._ending(self.run.rows[gained.sequence]))
         return said
 
@@ -128,7 +129,7 @@ class CompletionSpeaker:
     def _piece(self, gained: Gained) -> CompletionChoice:
         """What a choice gained. The end of its text is not told yet."""
         choice = CompletionChoice(gained.sequence, gained.text, token_ids=self.told.token_ids(gained))
-        if self.body.logprobs is not None and not self.is_late:
+        if self.body.logprobs is not None and gained.token_ids and not self.is_late:
             if gained.sequence not in self._offsets:
                 self._offsets[gained.sequence] = self._begin(0)
             offsets = self._offsets[gained.sequence]

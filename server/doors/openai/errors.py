@@ -5,6 +5,7 @@ from beamhouse.schemas.openai.answers import ErrorAnswer, ErrorDetail
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.edge.dialects import Refusal
+from beamhouse.server.edge.errors import parts_of
 from beamhouse.server.edge.event_stream import as_data
 from beamhouse.server.edge.strict_json import StrictRoute
 
@@ -38,8 +39,8 @@ def error_of(problem: ProblemJson) -> ErrorAnswer:
 
 def param_of(pointer: str) -> str | None:
     """`/messages/0/content` as `messages[0].content`."""
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-    return "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in parts).removeprefix(".") or None
+    steps = (f"[{part}]" if part.isdecimal() else f".{part}" for part in parts_of(pointer))
+    return "".join(steps).removeprefix(".") or None
 
 
 def failure(problem: ProblemJson) -> bytes:

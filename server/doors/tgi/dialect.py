@@ -5,6 +5,7 @@ import orjson
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.words import ErrorCode, ProblemCode
 from beamhouse.server.edge.dialects import Refusal
+from beamhouse.server.edge.errors import parts_of, summary
 from beamhouse.server.edge.event_stream import as_data
 
 BY_CODE = {
@@ -23,13 +24,24 @@ BY_CODE = {
 
 def tgi_dialect(problem: ProblemJson) -> Refusal:
     status, kind, beginning = words_of(problem)
-    content = {"error": f"{beginning}: {problem.detail}", "error_type": kind}
+    content = {"error": f"{beginning}: {sentence_of(problem)}", "error_type": kind}
     return Refusal(status, orjson.dumps(content))
 
 
 def streaming_tgi_dialect(problem: ProblemJson) -> Refusal:
     """A stream has status 200 whatever happens, and what was wrong is its only event."""
     return Refusal(200, as_data(tgi_dialect(problem).content), "text/event-stream")
+
+
+def sentence_of(problem: ProblemJson) -> str:
+    """What is wrong; the protocol has no place for fields, so that each sentence tells its own."""
+    return summary([named(error.pointer, error.message) for error in problem.errors]) or problem.detail
+
+
+def named(pointer: str, message: str) -> str:
+    """A sentence about a field; where it does not speak of the outermost one, with the whole path before it."""
+    path = ".".join(parts_of(pointer)).removeprefix("parameters.")
+    return message if path.partition(".")[0] in message else f"{path}: {message}"
 
 
 def words_of(problem: ProblemJson) -> tuple[int, str, str]:

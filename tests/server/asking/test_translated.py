@@ -4,7 +4,7 @@ import pytest
 
 from beamhouse.engine.link.errors import InvalidRequest, invalid
 from beamhouse.schemas.words import ProblemCode
-from beamhouse.server.asking.translated import in_given_names, translated
+from beamhouse.server.asking.translated import in_given_names, in_given_words, translated
 
 NAMES = {"inputs": "prompt", "generation_config.max_new_tokens": "max_tokens", "prefix_allowed_tokens": "format.value"}
 
@@ -44,3 +44,19 @@ def test_without_given_names_a_problem_stays_as_it_is():
     with pytest.raises(InvalidRequest) as caught, in_given_names({}):
         raise invalid("inputs", ProblemCode.EMPTY, "inputs has no tokens")
     assert caught.value.problems[0].message == "inputs has no tokens"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("min_length is 6; allowed: at most max_new_tokens, 5", "min_length is 6; allowed: at most max_tokens, 5"),
+        ("outputs.prompt_only generates nothing", "max_tokens generates nothing"),
+        ("prefix_allowed_tokens.json_schema is no schema", "format.value.json_schema is no schema"),
+        ("top_p has no effect: do_sample is not set", "top_p has no effect: do_sample is not set"),
+        ("too many inputs for one request", "too many inputs for one request"),
+        ("at most max_new_tokens_of_all", "at most max_new_tokens_of_all"),
+    ],
+)
+def test_a_sentence_calls_other_fields_as_the_client_did(sentence: str, told: str):
+    names = NAMES | {"outputs.prompt_only": "max_tokens", "generation_config.do_sample": "temperature"}
+    assert in_given_words(sentence, names) == told
