@@ -1,8 +1,11 @@
 """What the bodies of OpenAI's protocol have in common: how to continue a prompt, in its words and in ours."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from beamhouse.schemas.beamhouse.body import Body, text_kind
 from beamhouse.schemas.beamhouse.generate import (
@@ -18,11 +21,12 @@ from beamhouse.schemas.generation.bounds import (
     AtLeastOne,
     AtLeastZero,
     Beams,
-    Bias,
     SomeTokenIds,
     StopString,
     TokenIds,
 )
+from beamhouse.schemas.problems import MAX_SHOWN
+from beamhouse.schemas.words import ProblemCode
 
 StopStrings = Annotated[
     Annotated[StopString, Tag("text")]
@@ -39,7 +43,19 @@ Choices = Annotated[
 ]
 GrammarText = Annotated[str, Field(max_length=MAX_GRAMMAR_CHARS)]
 NumTop = Annotated[int, Field(ge=0, le=MAX_TOP_TOKENS)]
-TokenNumber = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
+
+
+def check_number(key: str) -> str:
+    """Each id has one spelling, so that no two keys of an object are the same token."""
+    if re.fullmatch(TOKEN_NUMBER, key) is None:
+        message = f"{key[:MAX_SHOWN]} is not a token id; it is a whole number in digits, without zeros before it"
+        raise PydanticCustomError(ProblemCode.OUT_OF_RANGE, "{message}", {"message": message})
+    return key
+
+
+TOKEN_NUMBER = r"^(0|[1-9][0-9]{0,9})$"
+TokenNumber = Annotated[str, AfterValidator(check_number), Field(json_schema_extra={"pattern": TOKEN_NUMBER})]
+Weight = Annotated[float, Field(ge=-100, le=100)]
 
 
 class StreamOptions(Body):
@@ -77,8 +93,8 @@ class SamplingFields(OwnFields):
     """Draw so many, and answer with the `n` of the highest mean log-probability; with `use_beam_search`, the beams."""
     stop: StopStrings | None = None
     """Text, or texts, before which a choice ends."""
-    logit_bias: Annotated[dict[TokenNumber, Bias], Field(max_length=MAX_PHRASES)] | None = None
-    """Added to the score of a token, by its id."""
+    logit_bias: Annotated[dict[TokenNumber, Weight], Field(max_length=MAX_PHRASES)] | None = None
+    """Added to the score of a token, by its id; -100 to 100."""
     user: ClientName | None = None
     """Changes nothing, and is written down nowhere."""
     safety_identifier: ClientName | None = None

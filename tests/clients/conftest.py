@@ -1,12 +1,15 @@
 """One real server with the built-in model, which all clients of this folder talk to."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.deploy.processes import Replica
 
-MARK = ("--tgi-watermark", '{"greenlist_ratio": 0.5, "bias": 4.0}')
+GREEN: dict[str, Any] = {"greenlist_ratio": 0.5, "bias": 4.0}
+MARK = ("--tgi-watermark", json.dumps(GREEN))
 """What `watermark` of TGI's clients means here."""
 
 
