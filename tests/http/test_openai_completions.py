@@ -226,7 +226,7 @@ async def test_what_has_no_effect_is_said(client):
         ({"temperature": -1}, "temperature", "out_of_range"),
         ({"stop": ["x", ""]}, "stop[1]", "out_of_range"),
         ({"logit_bias": {"a": 1}}, "logit_bias.a", "out_of_range"),
-        ({"logit_bias": {"05": 1}}, "logit_bias.05", "out_of_range"),
+        ({"logit_bias": {"05": 1}}, "logit_bias[05]", "out_of_range"),
         ({"logit_bias": {"5": 101}}, "logit_bias[5]", "out_of_range"),
         ({"logit_bias": {"300": 1}}, "logit_bias", "out_of_range"),
         ({"n": 3, "num_beams": 2}, "n", "conflict"),
