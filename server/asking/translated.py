@@ -65,7 +65,8 @@ def in_given_words(sentence: str, given_names: Mapping[str, str], own: Mapping[s
     """
     words = {path.rpartition(".")[2]: given.rpartition(".")[2] for path, given in given_names.items()}
     known = {word: given for word, given in words.items() if "_" in word and word not in {*words.values(), *KEPT}}
-    known |= {path: given for path, given in given_names.items() if "." in path or path in known} | own
+    known |= {path: given for path, given in given_names.items() if "." in path or path in known}
+    known |= own
     if not known:
         return sentence
     longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
