@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from beamhouse.engine.link.errors import InvalidRequest
+from beamhouse.engine.link.errors import InvalidRequest, RequestFailed
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.problems import Problem
 from beamhouse.schemas.pydantic_problems import explain
@@ -37,9 +37,11 @@ def translated(fields: dict[str, Any], given_names: Mapping[str, str]) -> Genera
 
 @contextmanager
 def in_given_names(given_names: Mapping[str, str]) -> Iterator[None]:
-    """An InvalidRequest of what is done here tells its problems in the client's names."""
+    """An InvalidRequest of what is done here tells its problems in the client's names, as does a RequestFailed."""
     try:
         yield
+    except RequestFailed as error:
+        raise RequestFailed(in_given_words(str(error), given_names)) from None
     except InvalidRequest as error:
         if not given_names:
             raise

@@ -115,6 +115,58 @@ def chat(dice: Dice) -> Fields:
     return fields
 
 
+def one_turn(dice: Dice) -> Fields:
+    """What responses and messages have in common: one answer to a text."""
+    fields = {name: value for name, value in sampling(dice, 1).items() if name not in CHOICES}
+    inner = fields.get("generation_config")
+    if inner is not None:
+        fields["generation_config"] = {name: value for name, value in inner.items() if name != "num_return_sequences"}
+    return fields
+
+
+CHOICES = ("n", "num_return_sequences", "return_token_ids", "return_tokens_as_token_ids", "stream_options", "user")
+
+
+def response(dice: Dice) -> Fields:
+    fields = {"input": dice.choice(TEXTS[:5])} | one_turn(dice)
+    fields["max_output_tokens"] = dice.choice([1, 6, 14, 30])
+    if dice.maybe(0.4):
+        fields |= {"include": ["message.output_text.logprobs"], "top_logprobs": dice.choice([None, 0, 2])}
+    if dice.maybe(0.35):
+        flat = [{"type": "function"} | tool["function"] for tool in TOOLS]
+        named = {"type": "function", "name": "remember"}
+        fields |= {"tools": flat, "tool_choice": dice.choice(["required", named]), "max_output_tokens": 70}
+    elif dice.maybe(0.2):
+        fields["text"] = {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA}}
+    return fields
+
+
+def message(dice: Dice) -> Fields:
+    unknown = ("stop", "frequency_penalty", "presence_penalty", *OPENAI_WORDS)
+    fields = {name: value for name, value in one_turn(dice).items() if name not in unknown}
+    fields |= {"model": "any", "messages": [{"role": "user", "content": dice.choice(TEXTS[:5])}]}
+    fields["max_tokens"] = dice.choice([1, 6, 14, 30])
+    if dice.maybe(0.3):
+        fields["stop_sequences"] = dice.choice([[".", " the"], ["a"]])
+    if dice.maybe(0.3):
+        fields["system"] = "Be kind."
+    if dice.maybe(0.35):
+        own = [{"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in TOOLS]
+        chosen = dice.choice([{"type": "any"}, {"type": "tool", "name": "remember"}])
+        fields |= {"tools": own, "tool_choice": chosen, "max_tokens": dice.choice([20, 70])}
+    return fields
+
+
+OPENAI_WORDS = (
+    "logit_bias",
+    "ignore_eos",
+    "min_tokens",
+    "stop_token_ids",
+    "include_stop_str_in_output",
+    "skip_special_tokens",
+)
+
+
 def tgi(dice: Dice) -> Fields:
     parameters: Fields = {"max_new_tokens": dice.choice([1, 5, 12, 25]), "seed": dice.choice([0, 7, 2**40])}
     if dice.maybe(0.5):

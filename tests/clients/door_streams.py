@@ -4,17 +4,22 @@ import json
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 Shape = dict[str, Any]
+NAMES = ("id", "call_id", "created_at", "completed_at")
 
 
 def data_of(response: httpx.Response) -> list[Any]:
     """The JSON of every event."""
     assert response.headers["content-type"].startswith("text/event-stream"), response.text
     blocks = [block for block in response.text.split("\n\n") if block and not block.startswith(":")]
-    assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
-    said = [block.removeprefix("data: ") for block in blocks]
-    return [json.loads(block) for block in said if block != "[DONE]"]
+    *names, data = zip(*(block.rpartition("\n")[::2] for block in blocks), strict=True)
+    assert all(line.startswith("data: ") for line in data)
+    said = [json.loads(line.removeprefix("data: ")) for line in data if line != "data: [DONE]"]
+    for name, event in zip(names[0], said, strict=False):
+        assert name in ("", f"event: {event.get('type')}")
+    return said
 
 
 def add(choice: Shape, name: str, piece: Any) -> None:
@@ -93,9 +98,69 @@ def tgi_plain(answer: Shape) -> Shape:
     return answer | {"details": details}
 
 
+def response_joined(events: list[Shape]) -> Shape:
+    """The response of the last event, and beside it what the others come to."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    said: list[Shape] = []
+    for event in events[:-1]:
+        kind = event["type"].removeprefix("response.")
+        if kind == "output_item.added":
+            assert event["output_index"] == len(said)
+            said.append({"type": event["item"]["type"], "name": event["item"].get("name"), "text": "", "logprobs": []})
+        elif kind.endswith(".delta"):
+            said[event["output_index"]]["text"] += event["delta"]
+            said[event["output_index"]]["logprobs"] += event.get("logprobs", [])
+        elif kind == "output_text.done" and event.get("logprobs"):
+            said[event["output_index"]]["logprobs"] = event["logprobs"]
+    return events[-1]["response"] | {"said": said}
+
+
+def response_plain(answer: Shape) -> Shape:
+    said = []
+    for item in answer["output"]:
+        (part,) = item.get("content") or [{"text": item.get("arguments")}]
+        told = {"type": item["type"], "name": item.get("name"), "text": part["text"]}
+        said.append(told | {"logprobs": part.get("logprobs", [])})
+    return answer | {"said": said}
+
+
+def message_joined(events: list[Shape]) -> Shape:
+    message: Shape = events[0]["message"]
+    pieces: list[str] = []
+    for event in events[1:]:
+        match event["type"]:
+            case "content_block_start":
+                assert event["index"] == len(message["content"])
+                message["content"].append(event["content_block"])
+                pieces = []
+            case "content_block_delta":
+                delta = event["delta"]
+                add_piece(message["content"][event["index"]], delta, pieces)
+            case "message_delta":
+                message |= event["delta"] | {name: event[name] for name in event if name not in ("type", "delta")}
+    assert events[-1] == {"type": "message_stop"}
+    return message_plain(message)
+
+
+def add_piece(block: Shape, delta: Shape, pieces: list[str]) -> None:
+    if delta["type"] == "input_json_delta":
+        pieces.append(delta["partial_json"])
+        block["input"] = from_json("".join(pieces), allow_partial=True)
+    else:
+        name = delta["type"].removesuffix("_delta")
+        block[name] += delta[name]
+
+
+def message_plain(answer: Shape) -> Shape:
+    """The cache holds more of a prompt the second time."""
+    usage = answer["usage"]
+    num_prompt = usage["input_tokens"] + usage["cache_read_input_tokens"]
+    return answer | {"usage": {"prompt_tokens": num_prompt, "completion_tokens": usage["output_tokens"]}}
+
+
 def cleaned(shape: Any) -> Any:
     """Without what differs from one run to the next: names, times, what the cache held; null equals absent."""
     if isinstance(shape, dict):
-        left_out = ("id", "timings", "prompt_tokens_details", "cached_prompt_tokens")
+        left_out = ("timings", "prompt_tokens_details", "cached_prompt_tokens", "input_tokens_details", *NAMES)
         return {key: cleaned(value) for key, value in shape.items() if key not in left_out and value is not None}
     return [cleaned(one) for one in shape] if isinstance(shape, list) else shape

@@ -258,6 +258,14 @@ async def test_a_failure_within_a_stream_is_its_last_chunk(client, engine):
     }
 
 
+async def test_a_failure_calls_fields_as_the_client_did(client, engine):
+    engine.script = lambda submission: [RequestFailed("prefix_allowed_tokens: no token fits")]
+    body = {"prompt": "ab", "guided_regex": "x", "max_tokens": 2}
+    (plain,) = (await client.post("/v1/completions", json=body)).json().values()
+    *_, last = chunks_of(await client.post("/v1/completions", json=body | {"stream": True}))
+    assert plain["message"] == last["error"]["message"] == "guided_regex: no token fits"
+
+
 async def test_a_failure_of_a_plain_answer_has_its_status(client, engine):
     engine.script = lambda submission: [RequestFailed("a row of NaN")]
     response = await client.post("/v1/completions", json={"prompt": "ab"})
