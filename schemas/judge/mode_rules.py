@@ -133,8 +133,9 @@ def prompts_alone(asked: Asked, facts: Facts) -> Iterator[Problem]:
     named = [name for name in OF_NEW_TOKENS if getattr(asked.body, name) not in (None, False)]
     named += [f"outputs.{name}" for name in OUTPUTS_OF_NEW_TOKENS if getattr(asked.outputs, name)]
     named += [PREFIX + name for name in CONFIG_OF_NEW_TOKENS if not is_neutral(name, set_fields.get(name))]
+    asks_for_none = asked.body.given_names.get("outputs.prompt_only", "outputs.prompt_only")
     for name in named:
-        message = f"outputs.prompt_only generates nothing; {name.rpartition('.')[2]} needs new tokens"
+        message = f"{asks_for_none} asks for no new tokens; {name.rpartition('.')[2]} needs some"
         yield Problem(name, ProblemCode.CONFLICT, message)
 
 

@@ -18,21 +18,21 @@ def constrain(asked: Gathering, kind: str, value: Any, name: str) -> None:
     Raises InvalidRequest where another field of the client's says it already.
     """
     if value is not None:
-        hold(asked, {kind: value}, name)
+        hold(asked, {kind: value}, name, name)
 
 
-def hold_to(asked: Gathering, allowed: PrefixAllowedTokens | None, name: str) -> None:
-    """As `constrain`, to all of it; None holds to nothing."""
+def hold_to(asked: Gathering, allowed: PrefixAllowedTokens | None, name: str, told: str = "") -> None:
+    """As `constrain`, to all of it; None holds to nothing. told: the client's field that says to what, if another."""
     if allowed is not None:
-        hold(asked, allowed.model_dump(exclude_none=True), name)
+        hold(asked, allowed.model_dump(exclude_none=True), name, told or name)
 
 
-def hold(asked: Gathering, fields: dict[str, Any], name: str) -> None:
+def hold(asked: Gathering, fields: dict[str, Any], name: str, told: str) -> None:
     if CONSTRAINT in asked.values:
         message = f"{name} and {asked.given_names[CONSTRAINT]} both say what the text must follow; give one of them"
         raise invalid(name, ProblemCode.CONFLICT, message)
     asked.put(CONSTRAINT, fields, name)
-    asked.given_names |= {f"{CONSTRAINT}.{kind}": name for kind in fields}
+    asked.given_names |= {f"{CONSTRAINT}.{kind}": told for kind in fields}
 
 
 def schema_of(given: dict[str, Any] | str | None, name: str) -> dict[str, Any] | None:

@@ -46,8 +46,8 @@ def gather_expected(asked: Gathering, expected: Expected, model: Model) -> None:
     answer = None if expected.answer is None else expected.answer.held()
     tools = [Tool.of(tool) for tool in expected.tools]
     held = held_turn(form, tools, expected.choice, answer, is_inside=begins_inside(asked, form, model))
-    is_answer = answer is not None and not is_forced
-    hold_to(asked, held, expected.answer_field if is_answer else "tool_choice" if is_forced else "tools")
+    told = "tools" if answer is None or is_forced else expected.answer_field
+    hold_to(asked, held, "tool_choice" if is_forced else told, told)
 
 
 def begins_inside(asked: Gathering, form: TurnFormat, model: Model) -> bool:

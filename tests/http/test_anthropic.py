@@ -291,6 +291,7 @@ async def test_what_the_turn_is_held_to_is_a_grammar(tokenizer_file, fields):
         ({"tool_choice": {"type": "any"}}, "tool_choice: a call is required"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice: x is not among the tools"),
         ({"tools": [TOOL], "tool_choice": {"type": "maybe"}}, "tool_choice: "),
+        ({"max_tokens": 0, "tools": [TOOL], "tool_choice": {"type": "any"}}, "tool_choice: max_tokens asks for no new"),
     ],
     ids=str,
 )

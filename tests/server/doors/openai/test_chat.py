@@ -92,6 +92,12 @@ def test_what_holds_the_turn_is_told_of_as_the_field_that_asked(model: Model, bo
     assert native.given_names["prefix_allowed_tokens"] == field
 
 
+def test_a_schema_that_cannot_be_held_to_is_told_of_as_the_tools(model: Model) -> None:
+    forced = {"tools": [TOOL], "tool_choice": "required"}
+    native = translate_chat(ChatRequest.model_validate({"messages": SAID} | forced), model)
+    assert native.given_names["prefix_allowed_tokens.grammar"] == "tools"
+
+
 def test_a_turn_that_begins_inside_the_thoughts_is_held_behind_them(tmp_path: Path) -> None:
     thinks = "{% if add_generation_prompt and effort %}<think>{% endif %}{# </think> #}"
     model = model_with(tmp_path, TEMPLATE + "{{ '<think></think>' if false }}" + thinks)
