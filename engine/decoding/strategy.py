@@ -2,19 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
 
-from beamhouse.engine.decoding.requested_outputs import (
-    Chosen,
-    keeps_rows,
-    normalized,
-    tells_logprobs,
-    token_scores,
-    top_tokens,
-)
+from beamhouse.engine.decoding.requested_outputs import Chosen, keeps_rows, token_scores, top_tokens
 from beamhouse.engine.decoding.stopping import Stopping
 from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.engine.logits.pipeline import Pipeline
@@ -88,29 +81,6 @@ class Scored:
     rows: list[Row]
     logits: torch.Tensor
     scores: torch.Tensor
-    _logprobs: dict[bool, tuple[dict[int, int], torch.Tensor]] = field(default_factory=dict)
-
-    def chosen(self, rows: slice) -> Chosen:
-        """What tokens were chosen from these rows, which are of one request."""
-        wanted, logprobs = self.rows[rows.start].request.submission.wanted, None
-        if tells_logprobs(wanted):
-            places, every = self._normalized(wanted.raw)
-            first = places[rows.start]
-            logprobs = every[first : first + rows.stop - rows.start]
-        return Chosen(self.logits[rows], self.scores[rows], logprobs=logprobs)
-
-    def _normalized(self, raw: bool) -> tuple[dict[int, int], torch.Tensor]:
-        """The log-probabilities that are told of this step, and where those of each row stand.
-
-        They are made at once, since one row alone takes five times as long as among others.
-        """
-        if raw not in self._logprobs:
-            wishes = [row.request.submission.wanted for row in self.rows]
-            asking = [at for at, wanted in enumerate(wishes) if tells_logprobs(wanted) and wanted.raw is raw]
-            told = self.logits if raw else self.scores
-            every = normalized(told[torch.tensor(asking, device=told.device)])
-            self._logprobs[raw] = {at: place for place, at in enumerate(asking)}, every
-        return self._logprobs[raw]
 
 
 def scored(requests: Seq[Request], step: Step) -> Scored:
@@ -148,7 +118,7 @@ def advanced(request: Request, picked: Seq[tuple[int, Choice]], given: Scored, s
             size, reason = ended
             choice = replace(choice, token_ids=choice.token_ids[:size])
         rows = slice(at, at + len(choice.token_ids))
-        advance.gains.append(gain_of(request, choice, given.chosen(rows), reason))
+        advance.gains.append(gain_of(request, choice, Chosen(given.logits[rows], given.scores[rows]), reason))
         advance.kept.extend(kept_of(request, choice, given, at))
     return advance
 

@@ -237,6 +237,6 @@ def test_a_prompt_alone_may_be_as_long_as_the_cache_however_often_it_is_told() -
 def test_top_tokens_are_the_likeliest_of_each_step() -> None:
     fields = {"max_new_tokens": 4, "output_scores": True}
     answer = alone(engine_of("llama"), submission("llama", PROMPT, fields, wanted=Wanted(top_n_tokens=3)))
-    best = answer.tensor("scores")[:, 0, :, None].log_softmax(1)[..., 0].topk(3)
+    best = answer.tensor("scores")[:, 0].log_softmax(-1).topk(3)
     assert [[top.token_id for top in step] for step in answer.top_tokens[0]] == best.indices.tolist()
     assert [[top.logprob for top in step] for step in answer.top_tokens[0]] == best.values.tolist()
