@@ -14,10 +14,10 @@ from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.pydantic_problems import schema_of
 from beamhouse.server.doors.anthropic import messages
-from beamhouse.server.doors.anthropic.errors import anthropic_dialect
+from beamhouse.server.doors.anthropic.dialect import anthropic_dialect
 from beamhouse.server.doors.beamhouse import generate, generation_config, scores, tokens, watermark
 from beamhouse.server.doors.openai import chat, completions, models, responses
-from beamhouse.server.doors.openai.errors import openai_dialect
+from beamhouse.server.doors.openai.dialect import openai_dialect
 from beamhouse.server.doors.operations import docs, health, info, metrics
 from beamhouse.server.doors.tgi import invocations
 from beamhouse.server.doors.tgi import routes as tgi

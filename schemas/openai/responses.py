@@ -13,8 +13,6 @@ from beamhouse.schemas.generation.bounds import AtLeastOne
 from beamhouse.schemas.openai.response_items import Input, refuse
 from beamhouse.schemas.openai.sampling import NumTop, SamplingFields
 
-LOGPROBS = "message.output_text.logprobs"
-
 
 def refuse_tool(value: dict[str, Any]) -> Never:
     refuse("a tool", value)
@@ -117,3 +115,8 @@ class ResponsesRequest(SamplingFields):
     """Prompts are kept for as long as there is room, in memory."""
     chat_template_kwargs: dict[str, JsonValue] | None = None
     """Further variables that the chat template reads."""
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """Whether the answer tells log-probabilities of its text; there is nothing else to include."""
+        return bool(self.include or self.top_logprobs)

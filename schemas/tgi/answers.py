@@ -44,11 +44,11 @@ class Sequence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """The answer. beamhouse: the answer of our own protocol, where `outputs` ask for what TGI's has no place for."""
+    """The answer. native: the answer of our own protocol, where `outputs` ask for what TGI's has no place for."""
 
     generated_text: str
     details: Sequence | UnsetType = UNSET
-    beamhouse: msgspec.Raw | UnsetType = UNSET
+    native: msgspec.Raw | UnsetType = UNSET
 
 
 class StreamDetails(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class StreamEvent(msgspec.Struct, frozen=True):
     generated_text: str | None = None
     details: StreamDetails | None = None
     top_tokens: list[Token] | UnsetType = UNSET
-    beamhouse: msgspec.Raw | UnsetType = UNSET
+    native: msgspec.Raw | UnsetType = UNSET
 
 
 class SimpleToken(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ class TgiAnswer(BaseModel):
 
     generated_text: str
     details: TgiDetailsAnswer | None = None
-    beamhouse: dict[str, Any] | None = Field(
+    native: dict[str, Any] | None = Field(
         default=None, description="The answer of our own protocol, if `parameters.outputs` were given."
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from beamhouse.engine.link.messages import Finished, FinishReason, HypothesisUpdate, Timings, Tokens, TopToken
 from beamhouse.engine.text.tokenizer import Text
@@ -74,6 +75,17 @@ class OutputRow:
         ranking = self.gained.ranking
         return self.gained.scores if ranking is None else ranking.scores
 
+    @property
+    def mean_logprob(self) -> float:
+        """Of all tokens; minus infinity where one could not be chosen at all, and where there is none."""
+        scores = [-inf if score is None else score for score in self.scores]
+        return sum(scores) / len(scores) if scores else -inf
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Why it ended; once all is over, what has no reason did not end as it should."""
+        return self.gained.finish_reason or FinishReason(FinishType.ERROR)
+
     def retold(self, text: Text | None) -> TokensEvent:
         """All of it as one event."""
         return TokensEvent(
@@ -93,7 +105,7 @@ class OutputRow:
             text=None if self.text_stream is None else "".join(self.pieces),
             token_ids=gained.token_ids,
             num_tokens=self.num_tokens,
-            finish_reason=FinishReasonAnswer.model_validate(gained.finish_reason or FinishReason(FinishType.ERROR)),
+            finish_reason=FinishReasonAnswer.model_validate(self.finish_reason),
             score=None if ranking is None else ranking.score,
             beam_indices=None if ranking is None else ranking.beam_indices,
             transition_scores=self.scores if accepted.outputs.transition_scores else None,

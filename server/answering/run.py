@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import structlog
+from msgspec import UNSET, Raw, UnsetType
 
 from beamhouse.engine.link.errors import EngineError, invalid
 from beamhouse.engine.link.messages import (
@@ -23,6 +24,7 @@ from beamhouse.engine.link.messages import (
 )
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
+from beamhouse.schemas.beamhouse.generate import Outputs
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.admission import Pass
@@ -176,6 +178,10 @@ class Run:
         outputs = self.accepted.outputs
         tensors = {} if outputs.tensors == "safetensors" else self.tensors
         return answer_json(answer, outputs, self.rows, tensors, self.prompt_top_tokens, self.model.text)
+
+    def native(self, answer: Answer, asked: Outputs | None) -> Raw | UnsetType:
+        """Our own answer within that of another protocol, whose body asks by `outputs` for what it has no word for."""
+        return UNSET if asked is None else Raw(self.answer_json(answer))
 
     def _check_size(self) -> None:
         """What the widths of a model did not foretell is still not sent beyond the limit."""

@@ -1,9 +1,9 @@
 """How the text of a run is read where it is an assistant's turn; protocols with conversations say what this tells."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 
-from beamhouse.schemas.beamhouse.conversation import Tool as OfferedTool
 from beamhouse.server.answering.run import Run
+from beamhouse.server.asking.expected_turn import Expected
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.conversation.tools import Tool, call_ids
 from beamhouse.server.conversation.turn_format import TurnFormat
@@ -12,9 +12,12 @@ TAIL_IDS = 4096
 """So many tokens of a prompt say whether it has begun the thoughts of the turn."""
 
 
-def readers_of(run: Run, offered: Iterable[OfferedTool], form: TurnFormat) -> list[TurnReader]:
-    """A reader for each sequence of a run. offered: the tools that may be called. form: of the turn."""
-    tools = {tool.function.name: Tool.of(tool) for tool in offered}
+def readers_of(run: Run, expected: Expected, shows_special: bool) -> list[TurnReader]:
+    """A reader for each sequence of a run. shows_special: special tokens that mark nothing are text to the client."""
+    form = expected.form(run.model)
+    if shows_special:
+        form = replace(form, special_ids={})
+    tools = {tool.function.name: Tool.of(tool) for tool in expected.callable_tools}
     length = None if form.tools is None else form.tools.id_len
     return [
         form.reader(tools, call_ids(f"{run.accepted.id}:{prompt}:{row}", length), begins_inside(run, prompt, form))

@@ -17,6 +17,7 @@ DO_SAMPLE = f"{PREFIX}do_sample"
 NUM_RETURNED = f"{PREFIX}num_return_sequences"
 MAX_NEW_TOKENS, MAX_LENGTH = f"{PREFIX}max_new_tokens", f"{PREFIX}max_length"
 STOP_STRINGS = f"{PREFIX}stop_strings"
+PROMPT_ONLY = "outputs.prompt_only"
 OWN_MEANING = ("temperature", "top_k")
 """Fields of `generate()` that mean something else in the body."""
 FROM_ALL = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
@@ -36,13 +37,23 @@ def gather_own(asked: Gathering, body: OwnFields) -> None:
     if body.generation_config is not None:
         for name, value in body.generation_config.set_fields().items():
             asked.put(PREFIX + name, value, PREFIX + name)
+    gather_beside(asked, body)
+    asked.put("stream", body.stream, "stream")
+
+
+def gather_beside(asked: Gathering, body: Beside, outer: str = "") -> None:
+    """What stands beside a configuration. outer: what the client's paths to it begin with. Raises InvalidRequest."""
     for name in Beside.model_fields:
         if name != "outputs":
-            asked.put(name, getattr(body, name), name)
-    asked.put("stream", body.stream, "stream")
+            asked.put(name, getattr(body, name), outer + name)
     if body.outputs is not None:
         for name in Outputs.model_fields:
-            asked.put(f"outputs.{name}", getattr(body.outputs, name), f"outputs.{name}")
+            asked.put(f"outputs.{name}", getattr(body.outputs, name), f"{outer}outputs.{name}")
+
+
+def names_end(asked: Gathering) -> bool:
+    """Whether the client says how long it goes on, if at all."""
+    return any(asked.get(place) is not None for place in (MAX_NEW_TOKENS, MAX_LENGTH, PROMPT_ONLY))
 
 
 def decide_stop_string(asked: Gathering, name: str) -> None:

@@ -29,6 +29,7 @@ from beamhouse.server.asking.filling import filled
 from beamhouse.server.asking.force_words import by_given_name
 from beamhouse.server.service import Model
 
+ID_PREFIX = "gen-"
 MASK = 2**64 - 1
 LENGTHS = ("max_length", "min_length", "min_new_tokens")
 """The fields in which the resolved configurations of several prompts may differ."""
@@ -53,6 +54,10 @@ class AcceptedRequest:
     warnings: list[str]
     given_names: Mapping[str, str] = field(default_factory=dict)
     num_copies: int = 1
+
+    def id_with(self, prefix: str) -> str:
+        """The id, as another protocol begins its own."""
+        return prefix + self.id.removeprefix(ID_PREFIX)
 
     @property
     def is_streamed(self) -> bool:
@@ -111,7 +116,7 @@ def accept(asked: Asked, model: Model) -> AcceptedRequest:
     first_len, assistant_model = asked.prompt_lens[0], asked.body.assistant_model
     wants_config = asked.outputs.config
     shown = shown_config(merge_for(asked.own, first_len, assistant_model, model)) if wants_config else None
-    answer_id = f"gen-{uuid.uuid4().hex}"
+    answer_id = ID_PREFIX + uuid.uuid4().hex
     return AcceptedRequest(
         id=answer_id,
         model_name=model.info.model_id,

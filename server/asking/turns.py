@@ -71,6 +71,17 @@ def offered_tool(name: str, description: str | None, parameters: dict[str, Any] 
     return Tool.model_validate({"type": "function", "function": stated})
 
 
+def gather_turns(asked: Gathering, turns: Sequence[Turn], name: str) -> None:
+    """The conversation; an answer that the client has begun goes on. name: of the field that it stands in.
+
+    Raises InvalidRequest.
+    """
+    asked.put("messages", [turn.fields() for turn in turns], name)
+    asked.given_names |= message_names(turns)
+    if turns[-1].role == "assistant":
+        asked.put("continue_final_message", True, turns[-1].given)
+
+
 def message_names(turns: Sequence[Turn]) -> dict[str, str]:
     """Paths of what the client gave, by those of our messages."""
     names: dict[str, str] = {}

@@ -42,6 +42,18 @@ def event_of(kind: type, name: str | None = None) -> JsonSchema:
     return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
 
 
+def answers(kind: type, problem: type, stream: JsonSchema | None = None) -> dict[int | str, JsonSchema]:
+    """For the `responses` of a route. kind: of its JSON. problem: of its refusals. stream: if it may be one."""
+    content = {JSON_TYPE: {"schema": schema_without_names(kind)}}
+    if stream is not None:
+        content[EVENTS_TYPE] = stream
+    failed = {
+        "description": "Why there is no answer",
+        "content": {JSON_TYPE: {"schema": schema_without_names(problem)}},
+    }
+    return {200: {"description": "The answer", "content": content}, 422: failed, "default": failed}
+
+
 def schema_without_names(kind: type) -> JsonSchema:
     """The schema of a type with everything that it refers to in place, so that no name clashes with one of another
     protocol."""

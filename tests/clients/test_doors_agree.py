@@ -20,8 +20,8 @@ from beamhouse.server.doors.anthropic.translation import translate_messages
 from beamhouse.server.doors.openai.chat import translate_chat
 from beamhouse.server.doors.openai.completions import translate_completion
 from beamhouse.server.doors.openai.responses import translate_response
-from beamhouse.server.doors.tgi.translate import Door as TgiDoor
-from beamhouse.server.doors.tgi.translate import to_native
+from beamhouse.server.doors.tgi.translation import Door as TgiDoor
+from beamhouse.server.doors.tgi.translation import translate_generation
 from beamhouse.server.service import Model, open_model
 from tests.clients import door_bodies, door_streams
 from tests.clients.conftest import GREEN
@@ -155,7 +155,7 @@ DOORS = {
         door_bodies.tgi,
         door_streams.tgi_joined,
         door_streams.tgi_plain,
-        lambda body, model: to_native(TgiRequest.model_validate(body), TgiDoor(GREEN, lambda: 0)),
+        lambda body, model: translate_generation(TgiRequest.model_validate(body), TgiDoor(GREEN, lambda: 0)),
         tgi_rows,
         lambda body, answer: [told(one) for one in answer["sequences"]],
     ),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import structlog
 from tokenizers import Tokenizer
 
 from beamhouse.config.settings import Settings
+from beamhouse.engine.link.messages import FinishReason, Submission, Tokens
+from beamhouse.schemas.words import FinishType
 from beamhouse.server.app import create_app
-from tests.fakes import FakeEngine, fake_info, save_byte_tokenizer
+from tests.fakes import FakeEngine, Said, fake_info, save_byte_tokenizer
+from tests.http.hermes import TEMPLATE
 
 
 @pytest.fixture
@@ -71,6 +74,26 @@ async def client_of(engine: FakeEngine, settings: Settings) -> AsyncIterator[htt
 async def client(engine: FakeEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(engine, settings) as opened:
         yield opened
+
+
+@pytest.fixture
+async def says(
+    tokenizer_file: str, encode: Callable[[str], list[int]]
+) -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Opens a client of a model that thinks and calls tools, and says a given text, token by token."""
+
+    def opened(
+        text: str, end: FinishReason = FinishReason(FinishType.EOS_TOKEN)
+    ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        def script(submission: Submission) -> list[Said]:
+            *ids, last = encode(text)
+            told: list[Said] = [Tokens(0, [token_id]) for token_id in ids]
+            return [*told, Tokens(0, [last], finish_reason=end)]
+
+        info = fake_info(tokenizer_file, chat_template=TEMPLATE, context_len=1024, reads_tools=True)
+        return client_of(FakeEngine(info, script=script), make_settings())
+
+    return opened
 
 
 @pytest.fixture

@@ -5,21 +5,17 @@ from typing import Any
 import pytest
 
 from beamhouse.engine.link.errors import EngineUnavailable, QueueFull, RequestFailed
-from beamhouse.engine.link.messages import FinishReason, Submission, Tokens
+from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.schemas.words import FinishType
 from beamhouse.server.doors.anthropic.blocks import signature_of
-from tests.fakes import FakeEngine, Said, fake_info, search
+from tests.fakes import FakeEngine, fake_info, search
 from tests.http.conftest import client_of, make_settings
 from tests.http.events import parse_events
+from tests.http.hermes import CALLING, TEMPLATE
 
 pytestmark = pytest.mark.anyio
 SAID = [{"role": "user", "content": "ab"}]
 TOOL = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
-HERMES = (
-    "{% if tools %}{{ tools | tojson }}<tool_call></tool_call>{% endif %}<think></think>"
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-)
-CALLING = '<think>hm</think>so\n<tool_call>\n{"name": "look", "arguments": {"at": "x"}}\n</tool_call>'
 
 
 async def ask(client, **body: Any) -> dict[str, Any]:
@@ -49,22 +45,6 @@ def joined(events: list[dict[str, Any]]) -> dict[str, Any]:
                 if name != "type":
                     block[name] = block.get(name, "") + piece
     return {**message, **last["delta"], "usage": last["usage"]}
-
-
-@pytest.fixture
-async def says(tokenizer_file, encode):
-    """A client of a model with the template of Hermes that says a text, token by token."""
-
-    def opened(text: str, end: FinishReason = FinishReason(FinishType.EOS_TOKEN)):
-        def script(submission: Submission) -> list[Said]:
-            *ids, last = encode(text)
-            told: list[Said] = [Tokens(0, [token_id]) for token_id in ids]
-            return [*told, Tokens(0, [last], finish_reason=end)]
-
-        info = fake_info(tokenizer_file, chat_template=HERMES, context_len=1024, reads_tools=True)
-        return client_of(FakeEngine(info, script=script), make_settings())
-
-    return opened
 
 
 async def test_a_message_holds_exactly_what_the_api_names(client):
@@ -168,8 +148,7 @@ async def test_a_message_ends_at_the_latest_where_the_context_does(client):
     assert message["usage"]["output_tokens"] == 128 - len("<user>ab")
 
 
-async def test_0_tokens_compute_the_prompt_alone(client, engine):
-    engine.script = lambda submission: []
+async def test_0_tokens_compute_the_prompt_alone(client):
     message = await ask(client, max_tokens=0)
     assert (message["content"], message["stop_reason"], message["usage"]["output_tokens"]) == ([], "max_tokens", 0)
 
@@ -278,7 +257,7 @@ async def test_a_strict_server_knows_its_model_by_one_name(connect):
     ids=str,
 )
 async def test_what_the_turn_is_held_to_is_a_grammar(tokenizer_file, fields):
-    engine = FakeEngine(fake_info(tokenizer_file, chat_template=HERMES, context_len=1024, reads_tools=True))
+    engine = FakeEngine(fake_info(tokenizer_file, chat_template=TEMPLATE, context_len=1024, reads_tools=True))
     async with client_of(engine, make_settings()) as client:
         await ask(client, **fields)
     assert engine.submissions[0].constraint is not None

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from beamhouse.engine.link.errors import RequestFailed
-from beamhouse.engine.link.messages import FinishReason, Submission, Tokens
+from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.schemas.words import FinishType
-from tests.fakes import FakeEngine, Said, fake_info
+from tests.fakes import FakeEngine, fake_info
 from tests.http.conftest import client_of, make_settings
 from tests.http.openai_chunks import chunks_of
 
@@ -21,10 +21,6 @@ TOOL = {
     },
 }
 IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
-HERMES = (
-    "{% if tools %}{{ tools | tojson }}<tool_call></tool_call>{% endif %}<think></think>"
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-)
 
 
 async def ask(client, **body: Any) -> dict[str, Any]:
@@ -43,22 +39,6 @@ async def refusal(client, **body: Any) -> dict[str, Any]:
     assert response.status_code == 400, response.text
     (error,) = response.json().values()
     return error
-
-
-@pytest.fixture
-async def says(tokenizer_file, encode):
-    """A client of a model with the template of Hermes that says a text, token by token."""
-
-    async def opened(text: str, end: FinishType = FinishType.EOS_TOKEN):
-        def script(submission: Submission) -> list[Said]:
-            *ids, last = encode(text)
-            told: list[Said] = [Tokens(0, [token_id]) for token_id in ids]
-            return [*told, Tokens(0, [last], finish_reason=FinishReason(end))]
-
-        info = fake_info(tokenizer_file, chat_template=HERMES, context_len=1024, reads_tools=True)
-        return client_of(FakeEngine(info, script=script), make_settings())
-
-    return opened
 
 
 async def test_an_answer_holds_exactly_what_the_api_names(client):
@@ -136,7 +116,7 @@ TURN = '<think>hm</think>I look.\n<tool_call>\n{"name": "look", "arguments": {"a
 
 
 async def test_a_turn_is_told_as_reasoning_text_and_calls(says):
-    async with await says(TURN) as client:
+    async with says(TURN) as client:
         (choice,) = (await ask(client, tools=[TOOL]))["choices"]
         message = choice["message"]
         (call,) = message["tool_calls"]
@@ -147,7 +127,7 @@ async def test_a_turn_is_told_as_reasoning_text_and_calls(says):
 
 
 async def test_the_deltas_of_a_turn_come_to_the_plain_message(says):
-    async with await says(TURN) as client:
+    async with says(TURN) as client:
         (plain,) = (await ask(client, tools=[TOOL]))["choices"]
         joined: dict[str, Any] = {"reasoning_content": "", "content": "", "calls": []}
         for chunk in await stream(client, tools=[TOOL]):
@@ -171,12 +151,12 @@ async def test_the_deltas_of_a_turn_come_to_the_plain_message(says):
 
 
 async def test_a_call_that_is_cut_off_is_no_reason_to_call(says):
-    async with await says(TURN[:-20], FinishType.LENGTH) as client:
+    async with says(TURN[:-20], FinishReason(FinishType.LENGTH)) as client:
         assert (await ask(client, tools=[TOOL]))["choices"][0]["finish_reason"] == "length"
 
 
 async def test_without_tools_a_call_is_text(says):
-    async with await says(TURN) as client:
+    async with says(TURN) as client:
         (choice,) = (await ask(client))["choices"]
         assert "<tool_call>" in choice["message"]["content"]
         assert choice["finish_reason"] == "stop"
@@ -185,7 +165,7 @@ async def test_without_tools_a_call_is_text(says):
 
 
 async def test_reasoning_can_be_left_out(says):
-    async with await says(TURN) as client:
+    async with says(TURN) as client:
         (choice,) = (await ask(client, include_reasoning=False))["choices"]
         assert "reasoning_content" not in choice["message"]
         told = [chunk["choices"][0]["delta"] for chunk in await stream(client, include_reasoning=False)]

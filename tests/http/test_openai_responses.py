@@ -5,19 +5,14 @@ from typing import Any
 import pytest
 
 from beamhouse.engine.link.errors import RequestFailed
-from beamhouse.engine.link.messages import FinishReason, Submission, Tokens
+from beamhouse.engine.link.messages import FinishReason, Tokens
 from beamhouse.schemas.words import FinishType
-from tests.fakes import FakeEngine, Said, fake_info, search
-from tests.http.conftest import client_of, make_settings
+from tests.fakes import search
 from tests.http.events import parse_events
+from tests.http.hermes import CALLING
 
 pytestmark = pytest.mark.anyio
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}}
-HERMES = (
-    "{% if tools %}{{ tools | tojson }}<tool_call></tool_call>{% endif %}<think></think>"
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
-)
-CALLING = '<think>hm</think>so\n<tool_call>\n{"name": "look", "arguments": {"at": "x"}}\n</tool_call>'
 
 
 async def ask(client, **body: Any) -> dict[str, Any]:
@@ -32,22 +27,6 @@ async def stream(client, **body: Any) -> list[dict[str, Any]]:
     assert [name for name, _ in events] == [data["type"] for _, data in events]
     assert [data["sequence_number"] for _, data in events] == list(range(len(events)))
     return [data for _, data in events]
-
-
-@pytest.fixture
-async def says(tokenizer_file, encode):
-    """A client of a model with the template of Hermes that says a text, token by token."""
-
-    def opened(text: str, end: FinishType = FinishType.EOS_TOKEN):
-        def script(submission: Submission) -> list[Said]:
-            *ids, last = encode(text)
-            told: list[Said] = [Tokens(0, [token_id]) for token_id in ids]
-            return [*told, Tokens(0, [last], finish_reason=FinishReason(end))]
-
-        info = fake_info(tokenizer_file, chat_template=HERMES, context_len=1024, reads_tools=True)
-        return client_of(FakeEngine(info, script=script), make_settings())
-
-    return opened
 
 
 async def test_a_response_holds_exactly_what_the_api_names(client):
@@ -92,7 +71,7 @@ async def test_a_response_holds_exactly_what_the_api_names(client):
 @pytest.mark.parametrize("text", ["so", "<think>hm</think>so", "<think>hm", CALLING, CALLING + "\n" + CALLING[17:]])
 @pytest.mark.parametrize("end", [FinishType.EOS_TOKEN, FinishType.LENGTH])
 async def test_the_last_event_of_a_stream_holds_the_plain_response(says, text, end):
-    async with says(text, end) as client:
+    async with says(text, FinishReason(end)) as client:
         plain, events = await ask(client, tools=[TOOL]), await stream(client, tools=[TOOL])
     last = events[-1]["response"]
     assert events[-1]["type"] == f"response.{plain['status']}"

@@ -190,9 +190,9 @@ async def test_headers_tell_times_and_counts(client):
 async def test_our_own_answer_comes_along_where_outputs_are_asked_for(client):
     parameters = {"max_new_tokens": 2, "outputs": {"config": True}, "output_scores": True}
     answer = await ask(client, "/generate", parameters)
-    assert answer["beamhouse"]["generation_config"]["max_new_tokens"] == 2
-    assert answer["beamhouse"]["tensors"]["scores"]
-    assert (await stream(client, parameters))[-1]["beamhouse"]["mode"] == "greedy_search"
+    assert answer["native"]["generation_config"]["max_new_tokens"] == 2
+    assert answer["native"]["tensors"]["scores"]
+    assert (await stream(client, parameters))[-1]["native"]["mode"] == "greedy_search"
 
 
 async def test_tokens_that_add_nothing_are_special_and_named(engine, settings, tokenizer_file):

@@ -1,8 +1,5 @@
 """`POST /v1/messages` and `POST /v1/messages/count_tokens`: conversations, in Anthropic's words."""
 
-from dataclasses import replace
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from beamhouse.schemas.anthropic.answers import (
@@ -25,10 +22,10 @@ from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turns import readers_of
 from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.asking.prompts import encode_chat
-from beamhouse.server.doors.anthropic.errors import AnthropicRoute
+from beamhouse.server.doors.anthropic.dialect import AnthropicRoute
 from beamhouse.server.doors.anthropic.speaker import MessageSpeaker
 from beamhouse.server.doors.anthropic.translation import expected_of, translate_count, translate_messages
-from beamhouse.server.edge.document import EVENTS_TYPE, JSON_TYPE, events, examples, schema_without_names
+from beamhouse.server.edge.document import JSON_TYPE, answers, events, examples
 from beamhouse.server.edge.strict_json import Served, StrictRequest
 
 router = APIRouter(route_class=AnthropicRoute, tags=["Anthropic"])
@@ -46,21 +43,9 @@ STREAM = events(
 )
 
 
-def answered(kind: type, stream: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
-    """What the API's document says of the answers of a route."""
-    content: dict[str, Any] = {JSON_TYPE: {"schema": schema_without_names(kind)}}
-    if stream is not None:
-        content[EVENTS_TYPE] = stream
-    failed = {
-        "description": "Why there is no answer",
-        "content": {JSON_TYPE: {"schema": schema_without_names(ErrorAnswer)}},
-    }
-    return {200: {"description": "The answer", "content": content}, 422: failed, "default": failed}
-
-
 @router.post(
     "/v1/messages",
-    responses=answered(Message, STREAM),
+    responses=answers(Message, ErrorAnswer, STREAM),
     openapi_extra=examples(
         stream={**HELLO, "max_tokens": 32, "stream": True}, likeliest={**HELLO, "max_tokens": 16, "temperature": 0}
     ),
@@ -77,15 +62,15 @@ async def create_message(body: MessagesRequest, request: StrictRequest, service:
 
 
 def speaker_of(run: Run, body: MessagesRequest) -> MessageSpeaker:
-    """Says a run. Special tokens that the client wants to see are text."""
-    expected = expected_of(body)
-    form = expected.form(run.model)
     shows_special = body.outputs is not None and body.outputs.skip_special_tokens is False
-    shown = replace(form, special_ids={}) if shows_special else form
-    return MessageSpeaker(run, body, readers_of(run, expected.callable_tools, shown)[0])
+    return MessageSpeaker(run, body, readers_of(run, expected_of(body), shows_special)[0])
 
 
-@router.post("/v1/messages/count_tokens", responses=answered(TokenCount), openapi_extra=examples(a_conversation=HELLO))
+@router.post(
+    "/v1/messages/count_tokens",
+    responses=answers(TokenCount, ErrorAnswer),
+    openapi_extra=examples(a_conversation=HELLO),
+)
 async def count_tokens(body: CountTokensRequest, service: Served) -> Response:
     """How many tokens the prompt of a request has: its messages, its system prompt and its tools."""
     with service.gate.entered():

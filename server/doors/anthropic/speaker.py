@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from fastapi import Response
 from msgspec import UNSET, Raw, UnsetType
 
-from beamhouse.engine.link.messages import FinishReason
 from beamhouse.schemas.anthropic.answers import (
     Ending,
     Event,
@@ -29,7 +28,7 @@ from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import Run
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.doors.anthropic.blocks import BlockEvent, Blocks
-from beamhouse.server.doors.anthropic.errors import error_of
+from beamhouse.server.doors.anthropic.dialect import error_of
 from beamhouse.server.edge.event_stream import as_event
 
 REASONS: dict[FinishType, StopReason] = {
@@ -82,7 +81,7 @@ class MessageSpeaker:
 
     def _message(self, usage: Usage) -> Message:
         accepted = self.run.accepted
-        return Message(id=f"msg_{accepted.id.removeprefix('gen-')}", model=accepted.model_name, content=[], usage=usage)
+        return Message(id=accepted.id_with("msg_"), model=accepted.model_name, content=[], usage=usage)
 
     def _tell(self, event: TokenEvent | TokensEvent) -> list[BlockEvent]:
         return list(self._blocks.tell(self.reader.push(event.text or "")))
@@ -93,19 +92,18 @@ class MessageSpeaker:
     def _reason(self) -> tuple[StopReason, str | None]:
         """Why the turn ended, and the stop sequence that did it. One that calls tools waits for them."""
         row = self.run.rows[0]
-        reason = row.gained.finish_reason or FinishReason(FinishType.LENGTH)
-        stop_reason = REASONS[reason.type]
+        stop_reason = REASONS[row.finish_reason.type]
         if stop_reason == "max_tokens" and row.num_tokens < self.body.max_tokens:
             return "model_context_window_exceeded", None
         if stop_reason == "end_turn" and any(isinstance(block, SaidToolUse) for block in self._blocks.content):
             return "tool_use", None
-        return stop_reason, reason.stop_string
+        return stop_reason, row.finish_reason.stop_string
 
     def _warnings(self, answer: Answer) -> list[str] | UnsetType:
         return answer.warnings or UNSET
 
     def _native(self, answer: Answer) -> Raw | UnsetType:
-        return UNSET if self.body.outputs is None else Raw(self.run.answer_json(answer))
+        return self.run.native(answer, self.body.outputs)
 
 
 def usage_of(answer: Answer) -> Usage:

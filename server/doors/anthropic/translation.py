@@ -20,6 +20,7 @@ from beamhouse.server.asking.drawing import (
     MAX_LENGTH,
     MAX_NEW_TOKENS,
     NUM_RETURNED,
+    PROMPT_ONLY,
     STOP_STRINGS,
     decide_drawing,
     decide_stop_string,
@@ -27,7 +28,7 @@ from beamhouse.server.asking.drawing import (
 )
 from beamhouse.server.asking.expected_turn import Expected, gather_expected
 from beamhouse.server.asking.gathering import Gathering
-from beamhouse.server.asking.turns import VARIABLES, message_names, put_variable
+from beamhouse.server.asking.turns import VARIABLES, gather_turns, put_variable
 from beamhouse.server.conversation.tools import ToolChoice
 from beamhouse.server.doors.anthropic.conversation import conversation_of, tool_names, tools_of
 from beamhouse.server.service import Model
@@ -62,7 +63,7 @@ def gather_length(asked: Gathering, body: MessagesRequest) -> None:
     asked.put(MAX_NEW_TOKENS, body.max_tokens, "max_tokens")
     if body.max_tokens == 0:
         asked.drop(MAX_NEW_TOKENS)
-        asked.put("outputs.prompt_only", True, "max_tokens")
+        asked.put(PROMPT_ONLY, True, "max_tokens")
     elif asked.get(MAX_LENGTH) is None:
         asked.put("fill_context", True, "max_tokens")
 
@@ -99,12 +100,8 @@ def translate_count(body: Asked, model: Model) -> GenerateRequest:
 
 
 def gather_conversation(asked: Gathering, body: Asked, model: Model) -> None:
-    """What the model is shown. An answer that the client has begun goes on. Raises InvalidRequest."""
-    turns = conversation_of(body.system, body.messages)
-    asked.put("messages", [turn.fields() for turn in turns], "messages")
-    asked.given_names |= message_names(turns)
-    if turns[-1].role == "assistant":
-        asked.put("continue_final_message", True, f"messages.{len(body.messages) - 1}")
+    """What the model is shown. Raises InvalidRequest."""
+    gather_turns(asked, conversation_of(body.system, body.messages), "messages")
     if body.tools:
         asked.put("tools", tools_of(body.tools), "tools")
         asked.given_names |= tool_names(len(body.tools))

@@ -1,7 +1,5 @@
 """`POST /v1/chat/completions`: conversations, in OpenAI's words."""
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Response
 
 from beamhouse.engine.link.errors import invalid
@@ -12,13 +10,13 @@ from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turns import readers_of
-from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
+from beamhouse.server.asking.drawing import MAX_NEW_TOKENS, names_end
 from beamhouse.server.asking.expected_turn import gather_expected
 from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.doors.openai.chat_speaker import ChatSpeaker
-from beamhouse.server.doors.openai.conversations import expected_of, gather_conversation
+from beamhouse.server.doors.openai.conversations import expected_of, gather_conversation, shows_special
+from beamhouse.server.doors.openai.dialect import OpenAIRoute
 from beamhouse.server.doors.openai.documented import answered
-from beamhouse.server.doors.openai.errors import OpenAIRoute
 from beamhouse.server.doors.openai.sampling import gather_logprobs, gather_sampling
 from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.strict_json import Served, StrictRequest
@@ -53,11 +51,7 @@ async def chat(body: ChatRequest, request: StrictRequest, service: Served) -> Re
 
 
 def speaker_of(run: Run, body: ChatRequest) -> ChatSpeaker:
-    """Says a run. Special tokens that the client wants to see are text."""
-    expected = expected_of(body)
-    form = expected.form(run.model)
-    shown = replace(form, special_ids={}) if body.skip_special_tokens is False else form
-    return ChatSpeaker(run, body, readers_of(run, expected.callable_tools, shown))
+    return ChatSpeaker(run, body, readers_of(run, expected_of(body), shows_special(body)))
 
 
 def translate_chat(body: ChatRequest, model: Model) -> GenerateRequest:
@@ -66,7 +60,7 @@ def translate_chat(body: ChatRequest, model: Model) -> GenerateRequest:
     gather_conversation(asked, body, model)
     gather_expected(asked, expected_of(body), model)
     asked.put(MAX_NEW_TOKENS, body.max_completion_tokens, "max_completion_tokens")
-    if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
+    if not names_end(asked):
         asked.put("fill_context", True, "max_completion_tokens")
     if body.logprobs:
         gather_logprobs(asked, body, body.top_logprobs or 0, "logprobs")

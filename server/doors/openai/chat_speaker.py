@@ -34,7 +34,7 @@ from beamhouse.server.conversation.deltas import (
     joined,
 )
 from beamhouse.server.conversation.reader import TurnReader
-from beamhouse.server.doors.openai.errors import DONE, failure
+from beamhouse.server.doors.openai.dialect import DONE, failure
 from beamhouse.server.doors.openai.telling import Gained, Telling, usage_of
 from beamhouse.server.edge.event_stream import as_data
 
@@ -54,7 +54,7 @@ class ChatSpeaker:
     _callers: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.told = Telling("chatcmpl", self.run, self.body)
+        self.told = Telling("chatcmpl-", self.run, self.body)
         self.is_late = bool(self.body.logprobs) and self.run.accepted.config.mode.spec.is_search
 
     def begin(self) -> bytes:

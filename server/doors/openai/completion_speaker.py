@@ -18,7 +18,7 @@ from beamhouse.server.answering.answer import OutputRow
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.showing import skips_special_tokens
-from beamhouse.server.doors.openai.errors import DONE, failure
+from beamhouse.server.doors.openai.dialect import DONE, failure
 from beamhouse.server.doors.openai.telling import Gained, Telling, finite, usage_of
 from beamhouse.server.edge.event_stream import as_data
 
@@ -57,7 +57,7 @@ class CompletionSpeaker:
     _offsets: dict[int, Offsets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.told = Telling("cmpl", self.run, self.body)
+        self.told = Telling("cmpl-", self.run, self.body)
         is_search = self.run.accepted.config.mode.spec.is_search
         self.is_late = self.body.logprobs is not None and (bool(self.body.echo) or is_search)
 

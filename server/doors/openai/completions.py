@@ -8,11 +8,11 @@ from beamhouse.schemas.openai.answers import Completion
 from beamhouse.schemas.openai.completions import DEFAULT_MAX_TOKENS, CompletionRequest
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.asking.constraint import hold_to
-from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
+from beamhouse.server.asking.drawing import MAX_NEW_TOKENS, PROMPT_ONLY, names_end
 from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.doors.openai.completion_speaker import CompletionSpeaker
+from beamhouse.server.doors.openai.dialect import OpenAIRoute
 from beamhouse.server.doors.openai.documented import answered
-from beamhouse.server.doors.openai.errors import OpenAIRoute
 from beamhouse.server.doors.openai.sampling import gather_logprobs, gather_sampling
 from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.strict_json import Served, StrictRequest
@@ -43,12 +43,12 @@ def translate_completion(body: CompletionRequest, file: GenerationConfig) -> Gen
     asked.put("inputs", body.prompt, "prompt")
     if body.response_format is not None:
         hold_to(asked, body.response_format.held(), "response_format")
-    if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
+    if not names_end(asked):
         asked.put(MAX_NEW_TOKENS, DEFAULT_MAX_TOKENS, "max_tokens")
     is_prompt_alone = asked.get(MAX_NEW_TOKENS) == 0
     if is_prompt_alone:
         asked.drop(MAX_NEW_TOKENS)
-        asked.put("outputs.prompt_only", True, "max_tokens")
+        asked.put(PROMPT_ONLY, True, "max_tokens")
     if body.logprobs is not None and not is_prompt_alone:
         gather_logprobs(asked, body, body.logprobs, "logprobs")
     if body.logprobs is not None and body.echo:

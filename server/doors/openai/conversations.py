@@ -1,8 +1,10 @@
-"""What the messages of a body, and what stands beside them, become in our own request."""
+"""What conversations of OpenAI's protocol, and what stands beside them, become in our own request."""
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.conversation import Conversation, Message
 from beamhouse.schemas.openai.chat import ChatRequest, NamedTool
+from beamhouse.schemas.openai.responses import NamedFunction, ResponsesRequest
+from beamhouse.schemas.openai.sampling import SamplingFields
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.expected_turn import Expected
 from beamhouse.server.asking.gathering import Gathering
@@ -41,7 +43,17 @@ def expected_of(body: ChatRequest) -> Expected:
     return Expected(body.tools or [], choice_of(body), body.response_format)
 
 
-def choice_of(body: ChatRequest) -> ToolChoice:
-    if isinstance(body.tool_choice, NamedTool):
-        return ToolChoice.of_one(body.tool_choice.function.name)
-    return ToolChoice(body.tool_choice or "auto", is_parallel=body.parallel_tool_calls is not False)
+def choice_of(body: ChatRequest | ResponsesRequest) -> ToolChoice:
+    match body.tool_choice:
+        case NamedTool() as given:
+            return ToolChoice.of_one(given.function.name)
+        case NamedFunction() as given:
+            return ToolChoice.of_one(given.name)
+        case word:
+            return ToolChoice(word or "auto", is_parallel=body.parallel_tool_calls is not False)
+
+
+def shows_special(body: SamplingFields) -> bool:
+    """Whether the client wants to see special tokens, by either of the words for it."""
+    within = None if body.outputs is None else body.outputs.skip_special_tokens
+    return False in (body.skip_special_tokens, within)

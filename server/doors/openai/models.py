@@ -5,8 +5,8 @@ from fastapi import APIRouter, Response
 from beamhouse.schemas.openai.answers import ModelCard, ModelList
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.asking.model_name import unknown_model
+from beamhouse.server.doors.openai.dialect import OpenAIRoute
 from beamhouse.server.doors.openai.documented import answered
-from beamhouse.server.doors.openai.errors import OpenAIRoute
 from beamhouse.server.edge.strict_json import Served
 from beamhouse.server.service import Service
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import Response
 
-from beamhouse.engine.link.messages import FinishReason
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
@@ -52,10 +51,9 @@ class ResponseSpeaker:
     _number: int = 0
 
     def __post_init__(self) -> None:
-        self.told = Telling("resp", self.run, self.body)
-        base = self.run.accepted.id.removeprefix("gen-")
-        self._items = Items(base)
-        self.response = response_of(self.body, f"resp_{base}", self.told)
+        self.told = Telling("resp_", self.run, self.body)
+        self._items = Items(self.run.accepted.id_with(""))
+        self.response = response_of(self.body, self.told)
 
     def begin(self) -> bytes:
         return self._written([("created", self._state()), ("in_progress", self._state())])
@@ -99,13 +97,11 @@ class ResponseSpeaker:
         return [*self._items.tell(self.reader.finish(), logprobs), *self._items.finish(self._cut is not None)]
 
     def _logprobs(self, gained: Gained) -> Sequence[ChatToken]:
-        wanted = self.body.include or self.body.top_logprobs
-        return self.told.names.likelihoods(gained) if wanted and gained.token_ids else []
+        return self.told.names.likelihoods(gained) if self.body.wants_logprobs and gained.token_ids else []
 
     @property
     def _cut(self) -> str | None:
-        reason = self.run.rows[0].gained.finish_reason or FinishReason(FinishType.LENGTH)
-        return CUT.get(reason.type)
+        return CUT.get(self.run.rows[0].finish_reason.type)
 
     def _conclude(self, answer: Answer) -> None:
         """What is known at the end."""
@@ -143,12 +139,12 @@ class ResponseSpeaker:
         return said
 
 
-def response_of(body: ResponsesRequest, response_id: str, told: Telling) -> ResponseAnswer:
+def response_of(body: ResponsesRequest, told: Telling) -> ResponseAnswer:
     """A response of which nothing was said yet."""
     given = body.model_dump(mode="json", exclude_none=True, by_alias=True)
     echoed = {name: given[name] for name in ECHOED if name in given}
     return ResponseAnswer(
-        id=response_id,
+        id=told.id,
         created_at=told.created,
         model=told.model,
         **{"temperature": 1.0, "top_p": 1.0, "text": {"format": {"type": "text"}}, **echoed},

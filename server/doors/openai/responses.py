@@ -1,27 +1,24 @@
 """`POST /v1/responses`: conversations as items, in OpenAI's words, with nothing stored."""
 
-from dataclasses import replace
-
 from fastapi import APIRouter, Response
 
 from beamhouse.engine.link.errors import invalid
 from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.openai.response_answers import ResponseAnswer, ResponseEvent
-from beamhouse.schemas.openai.responses import LOGPROBS, NamedFunction, ResponsesRequest
+from beamhouse.schemas.openai.responses import ResponsesRequest
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turns import readers_of
-from beamhouse.server.asking.drawing import MAX_LENGTH, MAX_NEW_TOKENS
+from beamhouse.server.asking.drawing import MAX_NEW_TOKENS, names_end
 from beamhouse.server.asking.expected_turn import Expected, gather_expected
 from beamhouse.server.asking.gathering import Gathering
 from beamhouse.server.asking.model_name import check_model_name
-from beamhouse.server.asking.turns import message_names, offered_tool, put_variable
-from beamhouse.server.conversation.tools import ToolChoice
+from beamhouse.server.asking.turns import VARIABLES, gather_turns, offered_tool, put_variable
 from beamhouse.server.conversation.turn_format import TurnFormat
-from beamhouse.server.doors.openai.conversations import knows_developers
+from beamhouse.server.doors.openai.conversations import choice_of, knows_developers, shows_special
+from beamhouse.server.doors.openai.dialect import OpenAIRoute
 from beamhouse.server.doors.openai.documented import answered
-from beamhouse.server.doors.openai.errors import OpenAIRoute
 from beamhouse.server.doors.openai.response_input import conversation_of
 from beamhouse.server.doors.openai.response_speaker import ResponseSpeaker
 from beamhouse.server.doors.openai.sampling import gather_logprobs, gather_sampling
@@ -58,11 +55,7 @@ async def respond(body: ResponsesRequest, request: StrictRequest, service: Serve
 
 
 def speaker_of(run: Run, body: ResponsesRequest) -> ResponseSpeaker:
-    """Says a run. Special tokens that the client wants to see are text."""
-    expected = expected_of(body)
-    form = expected.form(run.model)
-    shown = replace(form, special_ids={}) if body.skip_special_tokens is False else form
-    return ResponseSpeaker(run, body, readers_of(run, expected.callable_tools, shown)[0])
+    return ResponseSpeaker(run, body, readers_of(run, expected_of(body), shows_special(body))[0])
 
 
 def translate_response(body: ResponsesRequest, model: Model) -> GenerateRequest:
@@ -70,19 +63,16 @@ def translate_response(body: ResponsesRequest, model: Model) -> GenerateRequest:
     check_places(body)
     asked, expected = gather_sampling(body, model.config), expected_of(body)
     turns = conversation_of(body.instructions, body.input, knows_developers(model.info.chat_template))
-    asked.put("messages", [turn.fields() for turn in turns], "input")
-    asked.given_names |= message_names(turns)
-    if turns[-1].role == "assistant":
-        asked.put("continue_final_message", True, "input")
+    gather_turns(asked, turns, "input")
     if expected.tools:
         asked.put("tools", expected.tools, "tools")
         asked.given_names |= {f"tools.{index}.function": f"tools.{index}" for index in range(len(expected.tools))}
-    asked.put("chat_template_kwargs", body.chat_template_kwargs, "chat_template_kwargs")
+    asked.put(VARIABLES, body.chat_template_kwargs, VARIABLES)
     if body.reasoning is not None and body.reasoning.effort is not None:
         put_variable(asked, "reasoning_effort", body.reasoning.effort, "reasoning.effort")
     gather_expected(asked, expected, model)
     asked.put(MAX_NEW_TOKENS, body.max_output_tokens, "max_output_tokens")
-    if asked.get(MAX_NEW_TOKENS) is None and asked.get(MAX_LENGTH) is None:
+    if not names_end(asked):
         asked.put("fill_context", True, "max_output_tokens")
     gather_text_logprobs(asked, body, expected.form(model))
     return asked.request()
@@ -100,16 +90,12 @@ def check_places(body: ResponsesRequest) -> None:
 def gather_text_logprobs(asked: Gathering, body: ResponsesRequest, form: TurnFormat) -> None:
     """Those of the tokens of the text. Raises InvalidRequest where the turn may be more than that."""
     name = "include" if body.include else "top_logprobs"
-    if not wants_logprobs(body):
+    if not body.wants_logprobs:
         return
     if body.tools or form.reasoning is not None:
         message = f"{name} asks for log-probabilities, which a response tells of turns that can be nothing but text"
         raise invalid(name, ProblemCode.NOT_SUPPORTED, message)
     gather_logprobs(asked, body, body.top_logprobs or 0, name)
-
-
-def wants_logprobs(body: ResponsesRequest) -> bool:
-    return LOGPROBS in (body.include or ()) or bool(body.top_logprobs)
 
 
 def expected_of(body: ResponsesRequest) -> Expected:
@@ -119,9 +105,3 @@ def expected_of(body: ResponsesRequest) -> Expected:
     if held is not None:
         return Expected(tools, choice_of(body), held, "text.format")
     return Expected(tools, choice_of(body), body.response_format)
-
-
-def choice_of(body: ResponsesRequest) -> ToolChoice:
-    if isinstance(body.tool_choice, NamedFunction):
-        return ToolChoice.of_one(body.tool_choice.name)
-    return ToolChoice(body.tool_choice or "auto", is_parallel=body.parallel_tool_calls is not False)

@@ -4,11 +4,12 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from beamhouse.engine.link.messages import FinishReason, TopToken
+from beamhouse.engine.link.messages import TopToken
 from beamhouse.engine.text.tokenizer import Text
 from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import TokenEvent, TokensEvent, TopTokenEvent
@@ -111,7 +112,7 @@ class Telling:
 
     def __post_init__(self) -> None:
         accepted, model = self.run.accepted, self.run.model
-        self.id = f"{self.prefix}-{accepted.id.removeprefix('gen-')}"
+        self.id = accepted.id_with(self.prefix)
         self.created = int(time.time())
         self.model = accepted.model_name
         self.system_fingerprint = fingerprint(self.run)
@@ -179,15 +180,12 @@ class Telling:
         return [row for row in self.run.rows if row.index not in self.ended]
 
     def reason(self, row: OutputRow) -> str:
-        """Why a choice ended; one of which nothing was to be generated has come to its length."""
-        reason = row.gained.finish_reason
-        return "length" if reason is None else REASONS[reason.type]
+        """Why a choice ended."""
+        return REASONS[row.finish_reason.type]
 
     def stop_reason(self, row: OutputRow) -> int | str | None:
         """What ended a choice, unless it was one of the model's own end tokens."""
-        reason: FinishReason | None = row.gained.finish_reason
-        if reason is None:
-            return None
+        reason = row.finish_reason
         if reason.token_id is not None:
             return reason.token_id if reason.token_id in (self.body.stop_token_ids or ()) else None
         return reason.stop_string or reason.name
@@ -198,14 +196,16 @@ class Telling:
             return self.run.rows
         number, rows = wanted_of(self.body), self.run.rows
         of_prompts = (rows[start : start + self.width] for start in range(0, len(rows), self.width))
-        return [row for drawn in of_prompts for row in sorted(drawn, key=mean_logprob, reverse=True)[:number]]
+        return [
+            row for drawn in of_prompts for row in sorted(drawn, key=attrgetter("mean_logprob"), reverse=True)[:number]
+        ]
 
     def warnings(self, answer: Answer) -> list[str] | UnsetType:
         return answer.warnings or UNSET
 
     def native(self, answer: Answer) -> msgspec.Raw | UnsetType:
         """What the request asked for by `outputs`, for which the protocol has no word."""
-        return UNSET if self.body.outputs is None else msgspec.Raw(self.run.answer_json(answer))
+        return self.run.native(answer, self.body.outputs)
 
 
 def wanted_of(body: SamplingFields) -> int:
@@ -224,10 +224,6 @@ def fingerprint(run: Run) -> str:
 def finite(logprob: float | None) -> float:
     """A log-probability as the API writes it; None stands for minus infinity."""
     return LOWEST if logprob is None else max(logprob, LOWEST)
-
-
-def mean_logprob(row: OutputRow) -> float:
-    return sum(map(finite, row.scores)) / max(1, len(row.scores))
 
 
 def usage_of(answer: Answer) -> Usage:

@@ -11,7 +11,7 @@ from beamhouse.schemas.tgi.requests import TgiRequest, TgiStreamRequest
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.doors.tgi.dialect import streaming_tgi_dialect, tgi_dialect
 from beamhouse.server.doors.tgi.speaker import TgiSpeaker
-from beamhouse.server.doors.tgi.translate import NOTHING, Door, to_native
+from beamhouse.server.doors.tgi.translation import NOTHING, Door, translate_generation
 from beamhouse.server.edge.dialects import use_dialect
 from beamhouse.server.edge.document import EVENTS_TYPE, events, examples
 from beamhouse.server.edge.strict_json import Handle, Served, StrictRequest, StrictRoute
@@ -88,7 +88,7 @@ async def answered(
     """is_full: whether the text begins with the prompt where the body does not say. is_listed: for a plain answer."""
     said = (body.parameters or NOTHING).return_full_text
     is_full = is_full if said is None else said
-    native = to_native(body, door_of(service))
+    native = translate_generation(body, door_of(service))
     response = await speak(request, service, native, lambda run: TgiSpeaker(run, body, is_full, is_listed))
     if response.status_code == 200 and (info := service.client.info) is not None:
         response.headers["x-compute-type"] = info.device

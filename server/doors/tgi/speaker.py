@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import inf
+from operator import attrgetter
 
 import msgspec
 from fastapi import Response
@@ -22,7 +22,7 @@ from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.showing import skips_special_tokens
 from beamhouse.server.doors.tgi.dialect import tgi_dialect
 from beamhouse.server.doors.tgi.token_texts import TokenTexts
-from beamhouse.server.doors.tgi.translate import NOTHING
+from beamhouse.server.doors.tgi.translation import NOTHING
 from beamhouse.server.edge.event_stream import as_data
 
 FINISH_REASONS = {
@@ -83,7 +83,7 @@ class TgiSpeaker:
         if self.parameters.details:
             details = StreamDetails(finish_reason_of(row), row.num_tokens, self.seed_of(row), self.num_prompt)
         last = structs.replace(
-            self._held, generated_text=self.whole_text(row, answer), details=details, beamhouse=self.own_answer(answer)
+            self._held, generated_text=self.whole_text(row, answer), details=details, native=self.native(answer)
         )
         return as_data(encode_json(last))
 
@@ -102,7 +102,7 @@ class TgiSpeaker:
                     for row in others
                 ]
                 details = structs.replace(details, best_of_sequences=losers)
-        content = encode_json(Generation(self.whole_text(best, answer), details, self.own_answer(answer)))
+        content = encode_json(Generation(self.whole_text(best, answer), details, self.native(answer)))
         if self.is_listed:
             content = b"[" + content + b"]"
         return Response(content, media_type="application/json", headers=self.headers(best, answer))
@@ -141,7 +141,7 @@ class TgiSpeaker:
     def ranked(self) -> list[OutputRow]:
         """The sequences, best first: in the order of the mode; several draws by their mean log-probability."""
         if (self.parameters.best_of or 1) > 1:
-            return sorted(self.run.rows, key=mean_logprob, reverse=True)
+            return sorted(self.run.rows, key=attrgetter("mean_logprob"), reverse=True)
         return self.run.rows
 
     def sequence(self, row: OutputRow, answer: Answer) -> Sequence:
@@ -176,8 +176,8 @@ class TgiSpeaker:
     def whole_text(self, row: OutputRow, answer: Answer) -> str:
         return (self.body.inputs if self.is_full else "") + (answer.sequences[row.index].text or "")
 
-    def own_answer(self, answer: Answer) -> msgspec.Raw | UnsetType:
-        return UNSET if self.parameters.outputs is None else msgspec.Raw(self.run.answer_json(answer))
+    def native(self, answer: Answer) -> msgspec.Raw | UnsetType:
+        return self.run.native(answer, self.parameters.outputs)
 
     def headers(self, best: OutputRow, answer: Answer) -> dict[str, str]:
         """What TGI measures: in milliseconds, but for the first, which is in seconds."""
@@ -213,11 +213,4 @@ def with_more(token: Token, text: str) -> Token:
 
 
 def finish_reason_of(row: OutputRow) -> str:
-    reason = row.gained.finish_reason
-    return FINISH_REASONS[FinishType.ERROR if reason is None else reason.type]
-
-
-def mean_logprob(row: OutputRow) -> float:
-    """Of its tokens; where one could not be chosen at all, minus infinity."""
-    scores = [-inf if score is None else score for score in row.scores]
-    return sum(scores) / len(scores) if scores else -inf
+    return FINISH_REASONS[row.finish_reason.type]

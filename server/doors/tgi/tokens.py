@@ -12,7 +12,7 @@ from beamhouse.schemas.tgi.requests import TgiRequest
 from beamhouse.server.answering.answer_json import encode_json, listed
 from beamhouse.server.asking.prompts import check_sizes, encode_chat, render
 from beamhouse.server.doors.tgi.routes import PROBLEMS, TAG, TgiRoute
-from beamhouse.server.doors.tgi.translate import NOTHING
+from beamhouse.server.doors.tgi.translation import NOTHING
 from beamhouse.server.edge.document import examples
 from beamhouse.server.edge.strict_json import Served
 

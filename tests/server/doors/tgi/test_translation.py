@@ -10,7 +10,7 @@ from beamhouse.schemas.beamhouse.generate import Beside, GenerateRequest
 from beamhouse.schemas.generation.fields import GenerationFields
 from beamhouse.schemas.generation.modes import GenerationMode
 from beamhouse.schemas.tgi.requests import Parameters, TgiRequest
-from beamhouse.server.doors.tgi.translate import Door, to_native
+from beamhouse.server.doors.tgi.translation import Door, translate_generation
 
 SEED = 4711
 DOOR = Door("house", lambda: SEED)
@@ -23,7 +23,7 @@ DRAWN = {"generation_config": {"do_sample": True, "repetition_penalty": 1.0, **F
 
 def native(parameters: dict[str, Any] | None, **beside: Any) -> GenerateRequest:
     body = {"inputs": "Once", **({} if parameters is None else {"parameters": parameters}), **beside}
-    return to_native(TgiRequest.model_validate(body), DOOR)
+    return translate_generation(TgiRequest.model_validate(body), DOOR)
 
 
 def becomes(**asked: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_a_watermark_may_be_options_as_well():
     mark = {"greenlist_ratio": 0.5, "bias": 2.0}
     body = TgiRequest.model_validate({"inputs": "Once", "parameters": {"watermark": True}})
     expected = becomes(generation_config={"watermarking_config": mark})
-    assert said(to_native(body, Door(mark, lambda: 0))) == said(GenerateRequest.model_validate(expected))
+    assert said(translate_generation(body, Door(mark, lambda: 0))) == said(GenerateRequest.model_validate(expected))
 
 
 def test_all_of_our_own_fields_may_stand_in_parameters():
@@ -200,7 +200,7 @@ def test_what_contradicts_itself_is_refused_by_name(parameters: dict[str, Any], 
 def test_a_watermark_is_refused_where_the_server_has_none():
     body = TgiRequest.model_validate({"inputs": "Once", "parameters": {"watermark": True}})
     with pytest.raises(InvalidRequest, match="tgi_watermark"):
-        to_native(body, Door(None, lambda: 0))
+        translate_generation(body, Door(None, lambda: 0))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.beamhouse.generate import Beside, GenerateRequest
+from beamhouse.schemas.beamhouse.generate import GenerateRequest
 from beamhouse.schemas.generation.config import GenerationConfig
 from beamhouse.schemas.generation.defaults import only_with
 from beamhouse.schemas.generation.fields import GenerationFields
@@ -17,16 +17,20 @@ from beamhouse.schemas.generation.model_rules import PREFIX
 from beamhouse.schemas.tgi.requests import Grammar, Parameters, TgiRequest
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.constraint import constrain, schema_of
+from beamhouse.server.asking.drawing import (
+    DO_SAMPLE,
+    MAX_LENGTH,
+    NUM_RETURNED,
+    PROMPT_ONLY,
+    STOP_STRINGS,
+    gather_beside,
+    names_end,
+)
 from beamhouse.server.asking.gathering import Gathering
 
 Mark = str | Mapping[str, Any]
 
 OUTER = "parameters."
-DO_SAMPLE = f"{PREFIX}do_sample"
-NUM_RETURNED = f"{PREFIX}num_return_sequences"
-PROMPT_ONLY = "outputs.prompt_only"
-ENDS = (f"{PREFIX}max_new_tokens", f"{PREFIX}max_length", PROMPT_ONLY)
-"""What says where to end; without them a request goes on until the context is full."""
 DRAWING = tuple(only_with("do_sample"))
 """Fields of `generate()` that act on draws alone: each of them, where it is set, asks for one."""
 FROM_ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "typical_p": 1.0}
@@ -44,7 +48,7 @@ class Door:
     draw_seed: Callable[[], int]
 
 
-def to_native(body: TgiRequest, door: Door) -> GenerateRequest:
+def translate_generation(body: TgiRequest, door: Door) -> GenerateRequest:
     """The request that a body stands for. Raises InvalidRequest in the client's words."""
     asked, parameters = Gathering(), body.parameters or NOTHING
     asked.put("inputs", body.inputs, "inputs")
@@ -73,10 +77,8 @@ def gather_fields(asked: Gathering, parameters: Parameters) -> None:
     if isinstance(own, GenerationConfig):
         for name, value in own.set_fields().items():
             asked.put(PREFIX + name, value, OUTER + PREFIX + name)
-    for name in Beside.model_fields:
-        if name != "outputs":
-            asked.put(name, getattr(parameters, name), OUTER + name)
-    asked.put(f"{PREFIX}stop_strings", parameters.stop or None, f"{OUTER}stop")
+    gather_beside(asked, parameters, OUTER)
+    asked.put(STOP_STRINGS, parameters.stop or None, f"{OUTER}stop")
     asked.put("truncate", parameters.truncate, f"{OUTER}truncate")
     if (parameters.best_of or 1) > 1:
         asked.put("copies", parameters.best_of, f"{OUTER}best_of")
@@ -84,10 +86,6 @@ def gather_fields(asked: Gathering, parameters: Parameters) -> None:
 
 def gather_outputs(asked: Gathering, body: TgiRequest, parameters: Parameters) -> None:
     """What is to be told: each token of a stream and of details has its log-probability."""
-    own = parameters.outputs
-    if own is not None:
-        for name in type(own).model_fields:
-            asked.put(f"outputs.{name}", getattr(own, name), f"{OUTER}outputs.{name}")
     scoring = {"stream": body.stream, "best_of": (parameters.best_of or 1) > 1, "details": parameters.details}
     scoring["decoder_input_details"] = parameters.decoder_input_details
     for name, is_asked in scoring.items():
@@ -168,9 +166,9 @@ def decide_rest(asked: Gathering) -> None:
     """What TGI takes where its body says nothing, whatever the model's file says."""
     if asked.get(f"{PREFIX}repetition_penalty") is None:
         asked.settle(f"{PREFIX}repetition_penalty", 1.0, f"{OUTER}repetition_penalty")
-    if all(asked.get(place) is None for place in ENDS):
+    if not names_end(asked):
         asked.settle("fill_context", True, f"{OUTER}max_new_tokens")
-        asked.given_names[f"{PREFIX}max_length"] = f"{OUTER}max_new_tokens"
+        asked.given_names[MAX_LENGTH] = f"{OUTER}max_new_tokens"
 
 
 def check_number(asked: Gathering, body: TgiRequest, parameters: Parameters) -> None:
