@@ -89,7 +89,7 @@ def tgi_joined(events: list[Shape]) -> Shape:
     tops = [event["top_tokens"] for event in events if "top_tokens" in event]
     details |= {"tokens": [event["token"] for event in events]} | ({"top_tokens": tops} if tops else {})
     return {"generated_text": last["generated_text"], "details": details} | (
-        {"beamhouse": last["beamhouse"]} if "beamhouse" in last else {}
+        {"native": last["native"]} if "native" in last else {}
     )
 
 
