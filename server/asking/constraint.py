@@ -7,7 +7,7 @@ from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.asking.gathering import Gathering
 from beamhouse.server.edge.errors import Refused
-from beamhouse.server.edge.strict_json import parse_json
+from beamhouse.server.edge.strict_json import parse_inner
 
 CONSTRAINT = "prefix_allowed_tokens"
 
@@ -40,9 +40,9 @@ def schema_of(given: dict[str, Any] | str | None, name: str) -> dict[str, Any] |
     if not isinstance(given, str):
         return given
     try:
-        schema = parse_json(given.encode())
+        schema = parse_inner(given, name)
     except Refused as error:
-        raise invalid(name, ProblemCode.INVALID, f"{name} is no JSON: {error.detail}") from None
+        raise invalid(name, ProblemCode.INVALID, error.detail) from None
     if not isinstance(schema, dict):
         raise invalid(name, ProblemCode.WRONG_TYPE, f"{name} holds no object; a JSON schema is one")
     return schema

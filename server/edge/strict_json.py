@@ -48,6 +48,15 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
+def parse_inner(text: str, name: str) -> Any:
+    """The value of a JSON text in the body's field `name`. Raises as `parse_json`, and tells of the field."""
+    try:
+        return parse_json(text.encode())
+    except Refused as error:
+        detail = f"{name}: {error.detail.replace('the body', 'its text')}"
+        raise Refused(error.status_code, error.code, detail) from None
+
+
 def read_json(data: bytes) -> Any:
     """What the body holds. Raises as `parse_json`."""
     return unfold_config(parse_json(data))
@@ -205,7 +214,7 @@ def unfold_config(body: object) -> object:
     if isinstance(body, dict):
         text = body.get("generation_config")
         if isinstance(text, str) and text.lstrip().startswith("{"):
-            return {**body, "generation_config": parse_json(text.encode())}
+            return {**body, "generation_config": parse_inner(text, "generation_config")}
     return body
 
 

@@ -215,7 +215,10 @@ def found_nothing(response: httpx.Response) -> bool:
 
 
 def is_refused(response: httpx.Response) -> bool:
-    return response.status_code in REFUSED or "error" in data_of(response)[-1]
+    if response.status_code in REFUSED:
+        return True
+    last = data_of(response)[-1]
+    return "error" in last or last["type"] == "response.failed"
 
 
 def unscored(shape: Shape, name: str, found: Shape | None = None) -> Shape:

@@ -148,6 +148,9 @@ async def test_where_nothing_is_generated_there_are_no_log_probabilities(client)
     assert (await ask(client, max_tokens=0, logprobs=1))["choices"][0]["logprobs"] is None
     told = [one for chunk in await stream(client, max_tokens=0, logprobs=1) for one in chunk["choices"]]
     assert [(one["logprobs"], one["finish_reason"]) for one in told] == [(None, "length")]
+    asked = {"max_tokens": 0, "return_token_ids": True}
+    _, ending = [one for chunk in await stream(client, **asked) for one in chunk["choices"]]
+    assert ending["token_ids"] == (await ask(client, **asked))["choices"][0]["token_ids"] == []
 
 
 async def test_ids_stand_for_tokens_where_they_are_asked_for(client, encode):
@@ -234,6 +237,7 @@ async def test_what_has_no_effect_is_said(client):
         ({"prompt": "a" * 128}, "prompt", "context_length_exceeded"),
         ({"max_tokens": 127}, "max_tokens", "context_length_exceeded"),
         ({"prompt": [1, 300]}, "prompt[1]", "out_of_range"),
+        ({"guided_json": "{"}, "guided_json", "invalid"),
         ({"guided_grammar": "a", "guided_regex": "b"}, "guided_grammar", "conflict"),
         ({"assistant_model": "nobody"}, "assistant_model", "unknown_name"),
         ({"generation_config": {"top_p": 2}}, "generation_config.top_p", "out_of_range"),
@@ -243,6 +247,12 @@ async def test_what_cannot_be_obeyed_is_refused_by_its_name(client, body, param,
     error = await refusal(client, **body)
     assert (error["param"], error["code"], error["type"]) == (param, code, "invalid_request_error")
     assert error["message"]
+
+
+@pytest.mark.parametrize("name", ["guided_json", "generation_config"])
+async def test_json_within_a_text_is_told_of_by_its_field(client, name):
+    message = (await refusal(client, **{name: '{"a": '}))["message"]
+    assert message.startswith(f"{name}: its text is not valid JSON")
 
 
 async def test_null_equals_absent(client, engine):

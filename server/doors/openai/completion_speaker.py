@@ -137,9 +137,12 @@ class CompletionSpeaker:
         return choice
 
     def _ending(self, row: OutputRow) -> CompletionChoice:
-        return CompletionChoice(
+        choice = CompletionChoice(
             row.index, "", finish_reason=self.told.reason(row), stop_reason=self.told.stop_reason(row)
         )
+        if self.body.return_token_ids and not row.num_tokens:
+            choice.token_ids = []
+        return choice
 
     def _logprobs(
         self, offsets: Offsets, token_ids: list[int], scores: Sequence[float | None], tops: Tops

@@ -208,7 +208,7 @@ def test_every_field_of_generate_may_stand_in_the_body_or_in_the_configuration(f
         ({"temperature": 0, "do_sample": True}, "temperature", "do_sample"),
         ({"ignore_eos": True, "eos_token_id": 3}, "ignore_eos", "eos_token_id"),
         ({"guided_json": {}, "guided_regex": "a"}, "guided_regex", "guided_json"),
-        ({"guided_json": "{"}, "guided_json", "no JSON"),
+        ({"guided_json": "{"}, "guided_json", "not valid JSON"),
         ({"guided_json": "[]"}, "guided_json", "no object"),
         ({"n": 3, "best_of": 2}, "best_of", "at least n"),
         ({"n": 2, "best_of": 3, "stream": True}, "best_of", "stream"),
