@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens, Whitespace
+from beamhouse.schemas.beamhouse.generate import MAX_GRAMMAR_CHARS, PrefixAllowedTokens, Whitespace
 from beamhouse.schemas.beamhouse.response_format import ANY_OBJECT
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.conversation.families import harmony
@@ -90,7 +90,7 @@ def held_answer(turns: TurnFormat, answer: PrefixAllowedTokens, is_inside: bool 
     rules = Rules(turns.special_ids)
     final = rules.text(harmony.FINAL) if turns.has_channels else ""
     start = f"{_thoughts(rules, turns, is_inside)} {final} {_answer(rules, answer)}"
-    return _held(rules, start, answer.whitespace)
+    return _held(rules, start, answer.whitespace, "response_format")
 
 
 def _calls_or_answer(
@@ -109,8 +109,13 @@ def _calls_or_answer(
     return _held(rules, f"{_thoughts(rules, turns, is_inside)} {either_way}", answer.whitespace)
 
 
-def _held(rules: Rules, start: str, whitespace: Whitespace | None = None) -> PrefixAllowedTokens:
-    return PrefixAllowedTokens(grammar=rules.grammar(start), whitespace=whitespace)
+def _held(rules: Rules, start: str, whitespace: Whitespace | None = None, field: str = "tools") -> PrefixAllowedTokens:
+    """field: whose schemas make the grammar large. Raises InvalidRequest where it is larger than one may be."""
+    grammar = rules.grammar(start)
+    if len(grammar) > MAX_GRAMMAR_CHARS:
+        message = f"{field} makes a grammar of {len(grammar)} characters; allowed: at most {MAX_GRAMMAR_CHARS}"
+        raise invalid(field, ProblemCode.OUT_OF_RANGE, message)
+    return PrefixAllowedTokens(grammar=grammar, whitespace=whitespace)
 
 
 def _answer(rules: Rules, answer: PrefixAllowedTokens) -> str:

@@ -10,6 +10,11 @@ TEXT, BLANKS = "TEXT", "BLANKS"
 
 _TERMINALS = f"{TEXT}: /(.|\\n)*/\n{BLANKS}: /[ \\n\\r\\t]*/"
 
+_NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+_LISTED = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_INNER = frozenset({"items", "additionalProperties"})
+_SAID = frozenset({"description", "title", "$comment"})
+
 
 class Rules:
     """The rules of one grammar. special_ids: the special tokens of the tokenizer, which no text can spell."""
@@ -43,7 +48,7 @@ class Rules:
 
     def value(self, schema: Mapping[str, Any]) -> str:
         """JSON of this schema."""
-        return f"%json {json.dumps(schema)}"
+        return f"%json {json.dumps(_obeyed(schema))}"
 
     def grammar(self, start: str) -> str:
         """The whole grammar, for texts of this expression."""
@@ -53,3 +58,20 @@ class Rules:
 def either(expressions: list[str]) -> str:
     """One of several expressions."""
     return expressions[0] if len(expressions) == 1 else f"({' | '.join(expressions)})"
+
+
+def _obeyed(schema: Any) -> Any:
+    """A schema without what is only said of values to a reader, which may be most of it."""
+    if not isinstance(schema, Mapping):
+        return schema
+    kept: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in _NAMED and isinstance(value, Mapping):
+            kept[keyword] = {name: _obeyed(inner) for name, inner in value.items()}
+        elif keyword in _LISTED and isinstance(value, list):
+            kept[keyword] = [_obeyed(inner) for inner in value]
+        elif keyword in _INNER:
+            kept[keyword] = _obeyed(value)
+        elif not (keyword in _SAID and isinstance(value, str)):
+            kept[keyword] = value
+    return kept

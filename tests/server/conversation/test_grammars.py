@@ -260,6 +260,23 @@ def test_keywords_that_no_grammar_holds_to_are_named_when_it_is_compiled(
         writer.allows(rule, "")
 
 
+def test_tools_that_come_to_too_large_a_grammar_are_refused_by_their_name() -> None:
+    large = {"properties": {f"p{number}": {"enum": ["x" * 1000]} for number in range(80)}}
+    with pytest.raises(InvalidRequest, match="allowed: at most 65536") as refusal:
+        forced_calls(TurnFormat(), [Tool("f", large)])
+    assert (refusal.value.problems[0].field, refusal.value.problems[0].code) == ("tools", "out_of_range")
+
+
+def test_what_schemas_say_to_readers_takes_no_room_in_a_grammar() -> None:
+    said = {"description": "d" * 1000, "title": "t" * 1000}
+    inner = {"anyOf": [{"type": "array", "items": {"type": "string"} | said}, {"type": "null"} | said]} | said
+    schema = {"properties": {f"p{number}": inner for number in range(30)} | {"description": {"const": "d"}}} | said
+    grammar = forced_calls(TurnFormat(), [Tool("f", schema)]).grammar or ""
+    assert "dd" not in grammar
+    assert "tt" not in grammar
+    assert '"description": {"const": "d"}' in grammar
+
+
 def test_the_text_of_a_tag_cannot_hold_what_ends_it(writer: Writer) -> None:
     turns = turns_of(writer, "qwen_coder")
     rule = forced_calls(turns, [Tool("f", {"properties": {"a": {"type": "string"}}})])
