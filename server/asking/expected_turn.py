@@ -8,6 +8,7 @@ from beamhouse.schemas.beamhouse.conversation import Tool as OfferedTool
 from beamhouse.schemas.beamhouse.response_format import ResponseFormat
 from beamhouse.server.asking.constraint import hold_to
 from beamhouse.server.asking.gathering import Gathering
+from beamhouse.server.asking.told_tools import are_told, gather_told
 from beamhouse.server.conversation.grammars import held_turn
 from beamhouse.server.conversation.tools import Tool, ToolChoice
 from beamhouse.server.conversation.turn_format import TurnFormat
@@ -28,19 +29,22 @@ class Expected:
         return [] if self.choice.kind == "none" else self.tools
 
     def form(self, model: Model) -> TurnFormat:
-        """How the turn is written."""
-        return model.turns.for_choice(self.choice)
+        """How the turn is written. Where tools are told in words, calls are read even of a model without a form."""
+        asked = model.turns.for_choice(self.choice)
+        return asked.with_calls() if self.callable_tools and are_told(asked, model) else asked
 
 
 def gather_expected(asked: Gathering, expected: Expected, model: Model) -> None:
     """Raises InvalidRequest.
 
-    Tools that may not be called are not shown to the model; calls that must be made are held to their tools even where
-    its template shows none.
+    Tools that may not be called are not shown to the model; a model whose template shows none is told of them in words.
     """
     form, is_forced = expected.form(model), expected.choice.kind == "required"
-    if not expected.callable_tools or (is_forced and not model.info.reads_tools):
+    is_told = are_told(form, model)
+    if not expected.callable_tools or is_told or (is_forced and not model.info.reads_tools):
         asked.drop("tools")
+    if is_told:
+        gather_told(asked, expected.callable_tools, is_forced, form, model.info.chat_template)
     if form.needs_special_tokens:
         asked.settle("outputs.skip_special_tokens", False, "skip_special_tokens")
     answer = None if expected.answer is None else expected.answer.held()

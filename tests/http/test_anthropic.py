@@ -194,7 +194,6 @@ async def test_tokens_are_counted_without_generating(client, engine):
             400,
             "web_search_20250305",
         ),
-        ({"tools": [TOOL]}, "invalid_request_error", 400, "tools: "),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "invalid_request_error", 400, "does not think"),
     ],
     ids=str,

@@ -188,7 +188,6 @@ async def test_reasoning_can_be_left_out(says):
         ({"top_logprobs": 2}, "top_logprobs", "conflict"),
         ({"reasoning_effort": "high"}, "reasoning_effort", "unknown_field"),
         ({"chat_template_kwargs": {"x": 1}}, "chat_template_kwargs.x", "unknown_field"),
-        ({"tools": [TOOL]}, "tools", "not_supported"),
         ({"verbosity": "high"}, "verbosity", "out_of_range"),
         ({"modalities": ["audio"]}, "modalities[0]", "out_of_range"),
     ],

@@ -148,7 +148,6 @@ async def test_our_own_outputs_and_progress_come_beside_the_response(client, eng
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0]"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format"),
         ({"reasoning": {"effort": "low"}}, "reasoning.effort"),
-        ({"tools": [TOOL]}, "tools"),
     ],
     ids=str,
 )

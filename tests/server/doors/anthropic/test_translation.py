@@ -63,7 +63,9 @@ def test_every_field_of_the_package_is_answered_or_refused_by_name(params):
 
 def model_of(tokenizer_file: str | None, template: str = TEMPLATE, **config: Any) -> Model:
     own = {"bos_token_id": 0, "eos_token_id": 1, **config}
-    return open_model(fake_info(tokenizer_file, chat_template=template, generation_config=own), make_settings())
+    return open_model(
+        fake_info(tokenizer_file, chat_template=template, generation_config=own, reads_tools=True), make_settings()
+    )
 
 
 def ask(model: Model, **fields: Any) -> dict[str, Any]:
