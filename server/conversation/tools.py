@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from beamhouse.engine.link.errors import invalid
-from beamhouse.schemas.beamhouse.conversation import Tool as ToolBody
+from beamhouse.schemas.beamhouse.conversation import Tool as OfferedTool
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.conversation.deltas import CallArguments, CallBegin, CallEnd
 from beamhouse.server.conversation.source import Malformed
@@ -27,7 +27,7 @@ class Tool:
     is_strict: bool = False
 
     @classmethod
-    def of(cls, given: ToolBody) -> "Tool":
+    def of(cls, given: OfferedTool) -> "Tool":
         """As a request offers it."""
         function = given.function
         return cls(function.name, function.parameters, bool(function.strict))

@@ -19,7 +19,7 @@ from beamhouse.schemas.anthropic.messages import CountTokensRequest, MessagesReq
 from beamhouse.server.answering.answer_json import encode_json
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
-from beamhouse.server.answering.turns import readers_of
+from beamhouse.server.answering.turn_readers import readers_of
 from beamhouse.server.asking.model_name import check_model_name
 from beamhouse.server.asking.prompts import encode_chat
 from beamhouse.server.doors.anthropic.dialect import AnthropicRoute

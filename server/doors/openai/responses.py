@@ -9,7 +9,7 @@ from beamhouse.schemas.openai.responses import ResponsesRequest
 from beamhouse.schemas.words import ProblemCode
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
-from beamhouse.server.answering.turns import readers_of
+from beamhouse.server.answering.turn_readers import readers_of
 from beamhouse.server.asking.drawing import MAX_NEW_TOKENS, names_end
 from beamhouse.server.asking.expected_turn import Expected, gather_expected
 from beamhouse.server.asking.gathering import Gathering
