@@ -131,14 +131,6 @@ def test_what_contradicts_itself_is_refused(model: Model, body: dict[str, Any], 
     assert (problem.field, problem.code) == (field, code)
 
 
-def test_what_is_wrong_with_the_schema_of_a_tool_is_told_of_the_tools(model: Model) -> None:
-    request = translate_chat(
-        ChatRequest.model_validate({"messages": SAID, "tools": [TOOL], "tool_choice": "required"}), model
-    )
-    assert request.given_names["prefix_allowed_tokens"] == "tool_choice"
-    assert request.given_names["prefix_allowed_tokens.grammar"] == "tools"
-
-
 def test_calls_and_their_results_come_back_as_messages(model: Model) -> None:
     messages = [
         *SAID,
