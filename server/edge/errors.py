@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 from fastapi import Request, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from beamhouse.engine.link.errors import (
@@ -154,11 +155,23 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     problem = problem_json(
         status=error.status_code,
         code=code,
-        detail=str(error.detail),
+        detail=str(error.detail) if isinstance(error, Refused) else way_out(request, error),
         request_id=request_id_of(request),
     )
     request.app.state.service.metrics.refuse(request.url.path, problem.status)
     return respond(request, problem, dict(error.headers or {}))
+
+
+def way_out(request: Request, error: HTTPException) -> str:
+    """What is told of a path or a method that no route has: where those are that there are."""
+    path, allowed = request.url.path[:MAX_SHOWN], Headers(error.headers or {}).get("allow")
+    match error.status_code:
+        case 404:
+            return f"there is no {path} here; GET /docs lists all routes"
+        case 405 if allowed:
+            return f"{path} does not take {request.method}; allowed: {allowed}; GET /docs lists all routes"
+        case _:
+            return str(error.detail)
 
 
 async def on_client_gone(_: Request, error: Exception) -> Response:

@@ -33,7 +33,12 @@ async def test_a_name_with_slashes_is_found(client):
         ),
         (
             "/v1/nothing",
-            {"message": "Not Found", "type": "not_found_error", "param": None, "code": "not_found"},
+            {
+                "message": "there is no /v1/nothing here; GET /docs lists all routes",
+                "type": "not_found_error",
+                "param": None,
+                "code": "not_found",
+            },
         ),
     ],
 )

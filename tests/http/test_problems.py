@@ -14,6 +14,7 @@ async def test_routes_and_methods_that_do_not_exist_are_problems_too(client):
     response = await client.get("/generate")
     check_problem(response, 405)
     assert response.headers["allow"] == "OPTIONS, POST"
+    assert response.json()["detail"] == "/generate does not take GET; allowed: POST; GET /docs lists all routes"
 
 
 async def test_a_fault_of_our_own_is_a_problem_without_its_insides(client, engine):
