@@ -148,7 +148,7 @@ async def test_where_nothing_is_generated_there_are_no_log_probabilities(client)
     assert (await ask(client, max_tokens=0, logprobs=1))["choices"][0]["logprobs"] is None
     told = [one for chunk in await stream(client, max_tokens=0, logprobs=1) for one in chunk["choices"]]
     assert [(one["logprobs"], one["finish_reason"]) for one in told] == [(None, "length")]
-    *_, chunk = await stream(client, max_tokens=0, return_token_ids=True)
+    _, chunk, *_ = await stream(client, max_tokens=0, return_token_ids=True)
     assert chunk["choices"][0]["token_ids"] == []
 
 
