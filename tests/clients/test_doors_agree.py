@@ -52,7 +52,7 @@ class Door:
 
 def told(sequence: Shape) -> Shape:
     """What every door tells of a sequence of ours."""
-    return {"text": sequence["text"], "scores": sequence.get("transition_scores")}
+    return {"text": sequence["text"], "scores": sequence.get("transition_scores") or None}
 
 
 REASONS = {"eos_token": "stop", "stop_string": "stop", "length": "length"}
@@ -75,7 +75,7 @@ def completion_rows(body: Shape, answer: Shape) -> list[Shape]:
 
 
 def completion_scores(choice: Shape) -> list[float] | None:
-    return None if choice["logprobs"] is None else choice["logprobs"]["token_logprobs"]
+    return (choice["logprobs"] or {}).get("token_logprobs") or None
 
 
 def chat_rows(body: Shape, answer: Shape) -> list[Shape]:
@@ -83,7 +83,7 @@ def chat_rows(body: Shape, answer: Shape) -> list[Shape]:
         {
             "text": choice["message"]["content"],
             "reason": choice["finish_reason"],
-            "scores": None if choice["logprobs"] is None else [one["logprob"] for one in choice["logprobs"]["content"]],
+            "scores": [one["logprob"] for one in (choice["logprobs"] or {}).get("content", [])] or None,
         }
         for choice in answer["choices"]
     ]
