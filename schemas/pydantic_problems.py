@@ -100,6 +100,11 @@ def explained(fault: PydanticFault, model: type[BaseModel]) -> Explanation:
     if fault.kind in LENGTH_ERRORS:
         message = f"{name} has {length(fault.value)}; allowed: {allowed_length(fault, schema)}"
         return ProblemCode.OUT_OF_RANGE, message
+    if fault.kind == "union_tag_invalid":
+        kinds = fault.message.rpartition(": ")[2].replace("'", '"')
+        return ProblemCode.OUT_OF_RANGE, f"{name} is of no kind that is known here; allowed: {kinds}"
+    if fault.kind == "union_tag_not_found":
+        return ProblemCode.WRONG_TYPE, f"{name} does not say of which kind it is; expected an object with a type"
     if fault.kind.endswith("_type"):
         expected = KINDS.get(fault.kind.removesuffix("_type"), "another type")
         return ProblemCode.WRONG_TYPE, f"{name} is {shown(fault.value)}; expected {expected}"

@@ -137,6 +137,8 @@ async def test_a_configuration_can_be_checked_without_generating(client, engine)
 
 
 async def test_documentation_needs_nothing_from_elsewhere(client):
+    front = await client.get("/")
+    assert (front.status_code, front.headers["location"]) == (307, "docs")
     page = await client.get("/docs")
     script = await client.get("/docs/docs.js")
     assert page.headers["content-type"] == "text/html; charset=utf-8"

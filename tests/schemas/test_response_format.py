@@ -7,6 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from beamhouse.schemas.beamhouse.generate import PrefixAllowedTokens
 from beamhouse.schemas.beamhouse.response_format import ResponseFormat
+from beamhouse.schemas.openai.chat import ChatRequest
+from beamhouse.schemas.pydantic_problems import explain
 
 READ = TypeAdapter[Any](ResponseFormat)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -55,3 +57,19 @@ def test_every_spelling_is_a_constraint(given: dict[str, Any], held: PrefixAllow
 def test_what_is_none_of_them_is_refused(given: Any) -> None:
     with pytest.raises(ValidationError):
         READ.validate_python(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"type": "yaml"}, ("response_format is of no kind", '"text", "json_object"')),
+        ("json", ("response_format does not say of which kind it is", "an object with a type")),
+    ],
+)
+def test_a_format_of_another_kind_is_told_those_there_are(given, words):
+    body = {"messages": [{"role": "user", "content": "x"}], "response_format": given}
+    with pytest.raises(ValidationError) as caught:
+        ChatRequest.model_validate(body)
+    ((path, (_, message)),) = explain(caught.value.errors(include_url=False), body, ChatRequest).items()
+    assert path == ("response_format",)
+    assert all(word in message for word in words)

@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
 
 from beamhouse.schemas.words import ErrorCode
 from beamhouse.server.edge.errors import Refused
@@ -14,6 +15,12 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; script-src 'self'; style-src 'self'",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+@router.get("/")
+def front() -> Response:
+    """Whoever comes with a browser is shown what there is."""
+    return RedirectResponse("docs")
 
 
 @router.get("/docs")
