@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM as CausalLM
 from transformers import BloomConfig, GPT2Config, LlamaConfig, PreTrainedModel, T5Config
 from transformers import T5ForConditionalGeneration as Seq2Seq
 
-from beamhouse.config.settings import ModelSettings
+from beamhouse.config.settings import ModelSettings, Settings
 from beamhouse.engine.link.errors import ModelUnsupported
 from beamhouse.engine.loading.files import find_model
 from beamhouse.engine.loading.model import load_model
@@ -27,11 +27,7 @@ def ignore(_stage: str, _share: float) -> None:
 
 
 def settings(path: Path, dtype: str = "float32") -> ModelSettings:
-    return ModelSettings(
-        model=str(path), revision=None, cache_dir=None, dtype=dtype, device="cpu", quantize=None, served_name=None,
-        assistants={}, tries={}, watermarks={}, default_watermark=None, require_watermark=False,
-        logits_processors=(), stopping_criteria=(),
-    )  # fmt: skip
+    return Settings(model={"model": str(path), "dtype": dtype, "device": "cpu"}).model
 
 
 def load(path: Path, dtype: str = "float32") -> PreTrainedModel:
