@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from fastapi import Response
 from numpy.typing import NDArray
 
 from beamhouse.engine.link.messages import LikelyTokens, TensorPiece
@@ -18,6 +19,11 @@ from beamhouse.server.answering.answer import OutputRow, say_top_tokens
 from beamhouse.server.answering.tensors import encode_tensors, in_json, read_likely, read_values
 
 encode_json = msgspec.json.Encoder().encode
+
+
+def json_response(content: object) -> Response:
+    """An answer whose content one call encodes."""
+    return Response(encode_json(content), media_type="application/json")
 
 
 def answer_json(

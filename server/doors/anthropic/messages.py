@@ -16,7 +16,7 @@ from beamhouse.schemas.anthropic.answers import (
     TokenCount,
 )
 from beamhouse.schemas.anthropic.messages import CountTokensRequest, MessagesRequest
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import json_response
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.speaking import speak
 from beamhouse.server.answering.turn_readers import readers_of
@@ -25,7 +25,7 @@ from beamhouse.server.asking.prompts import encode_chat
 from beamhouse.server.doors.anthropic.dialect import AnthropicRoute
 from beamhouse.server.doors.anthropic.speaker import MessageSpeaker
 from beamhouse.server.doors.anthropic.translation import expected_of, translate_count, translate_messages
-from beamhouse.server.edge.document import JSON_TYPE, answers, events, examples
+from beamhouse.server.edge.document import answers, events, examples
 from beamhouse.server.edge.strict_json import Served, StrictRequest
 
 router = APIRouter(route_class=AnthropicRoute, tags=["Anthropic"])
@@ -77,4 +77,4 @@ async def count_tokens(body: CountTokensRequest, service: Served) -> Response:
         model = await service.model()
         check_model_name(service, model, body.model)
         token_ids = await encode_chat(service, model, translate_count(body, model))
-        return Response(encode_json(TokenCount(len(token_ids))), media_type=JSON_TYPE)
+        return json_response(TokenCount(len(token_ids)))

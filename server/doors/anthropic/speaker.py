@@ -24,7 +24,7 @@ from beamhouse.schemas.beamhouse.answers import Answer
 from beamhouse.schemas.beamhouse.events import ProgressEvent, TokenEvent, TokensEvent
 from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.words import FinishType
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import encode_json, json_response
 from beamhouse.server.answering.run import Run
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.doors.anthropic.blocks import BlockEvent, Blocks
@@ -77,7 +77,7 @@ class MessageSpeaker:
         message.content = self._blocks.content
         message.stop_reason, message.stop_sequence = self._reason()
         message.warnings, message.native = self._warnings(answer), self._native(answer)
-        return Response(encode_json(message), media_type="application/json")
+        return json_response(message)
 
     def _message(self, usage: Usage) -> Message:
         accepted = self.run.accepted

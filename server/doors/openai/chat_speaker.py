@@ -22,7 +22,7 @@ from beamhouse.schemas.openai.answers import (
 )
 from beamhouse.schemas.openai.chat import ChatRequest
 from beamhouse.server.answering.answer import OutputRow
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import encode_json, json_response
 from beamhouse.server.answering.run import Run
 from beamhouse.server.conversation.deltas import (
     CallArguments,
@@ -108,7 +108,7 @@ class ChatSpeaker:
             warnings=told.warnings(answer),
             native=told.native(answer),
         )
-        return Response(encode_json(content), media_type="application/json")
+        return json_response(content)
 
     def _choice(self, index: int, row: OutputRow) -> ChatChoice:
         gained = Gained.of(row.retold(self.run.model.text))

@@ -15,7 +15,7 @@ from beamhouse.schemas.beamhouse.problem_json import ProblemJson
 from beamhouse.schemas.openai.answers import Completion, CompletionChoice, CompletionLogprobs
 from beamhouse.schemas.openai.completions import CompletionRequest
 from beamhouse.server.answering.answer import OutputRow
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import encode_json, json_response
 from beamhouse.server.answering.run import Run
 from beamhouse.server.answering.showing import skips_special_tokens
 from beamhouse.server.doors.openai.dialect import DONE, failure
@@ -113,7 +113,7 @@ class CompletionSpeaker:
         content = self._completion(
             choices, usage=usage_of(answer), warnings=self.told.warnings(answer), native=self.told.native(answer)
         )
-        return Response(encode_json(content), media_type="application/json")
+        return json_response(content)
 
     def _completion(self, choices: list[CompletionChoice], **more: Any) -> Completion:
         told = self.told

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from beamhouse.schemas.openai.answers import ModelCard, ModelList
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import json_response
 from beamhouse.server.asking.model_name import unknown_model
 from beamhouse.server.doors.openai.dialect import OpenAIRoute
 from beamhouse.server.doors.openai.documented import answered
@@ -16,7 +16,7 @@ router = APIRouter(route_class=OpenAIRoute, tags=["OpenAI"])
 @router.get("/v1/models", responses=answered(ModelList))
 async def list_models(service: Served) -> Response:
     """The served model, as a list of one."""
-    return Response(encode_json(ModelList([await card_of(service)])), media_type="application/json")
+    return json_response(ModelList([await card_of(service)]))
 
 
 @router.get("/v1/models/{name:path}", responses=answered(ModelCard))
@@ -25,7 +25,7 @@ async def retrieve_model(name: str, service: Served) -> Response:
     card = await card_of(service)
     if name != card.id:
         raise unknown_model(await service.model(), name)
-    return Response(encode_json(card), media_type="application/json")
+    return json_response(card)
 
 
 async def card_of(service: Service) -> ModelCard:

@@ -23,7 +23,7 @@ from beamhouse.schemas.openai.response_answers import (
 )
 from beamhouse.schemas.openai.responses import ResponsesRequest
 from beamhouse.schemas.words import FinishType
-from beamhouse.server.answering.answer_json import encode_json
+from beamhouse.server.answering.answer_json import encode_json, json_response
 from beamhouse.server.answering.run import Run
 from beamhouse.server.conversation.reader import TurnReader
 from beamhouse.server.doors.openai.response_items import ItemEvent, Items
@@ -80,7 +80,7 @@ class ResponseSpeaker:
             self._tell(event, False)
         self._finish(False)
         self._conclude(answer)
-        return Response(encode_json(self.response), media_type="application/json")
+        return json_response(self.response)
 
     @property
     def _is_late(self) -> bool:

@@ -13,20 +13,11 @@ from pydantic import TypeAdapter
 from beamhouse.schemas.anthropic.answers import Message, MessageStart, SaidBlock, Usage
 from beamhouse.server.conversation.deltas import CallArguments, CallBegin, CallEnd, Delta, ReasoningDelta, TextDelta
 from beamhouse.server.doors.anthropic.blocks import Blocks, input_of, signature_of
+from tests.server.doors.turns import CALL
+from tests.server.doors.turns import TURNS as EVERY
 
-CALL = [CallBegin(0, "call_1", "weather"), CallArguments(0, '{"city": '), CallArguments(0, '"Oslo"}'), CallEnd(0)]
-SECOND = [CallBegin(1, "call_2", "time"), CallArguments(1, "{}"), CallEnd(1)]
-TURNS: dict[str, list[Delta]] = {
-    "nothing": [],
-    "empty pieces": [TextDelta(""), ReasoningDelta("")],
-    "text": [TextDelta("so"), TextDelta(""), TextDelta(" it is")],
-    "thoughts and text": [ReasoningDelta("h"), ReasoningDelta("m"), TextDelta("so")],
-    "a call": CALL,
-    "text and calls": [TextDelta("so"), *CALL, *SECOND],
-    "text around a call": [TextDelta("so"), *CALL, TextDelta("then")],
-    "a call without arguments": [CallBegin(0, "call_1", "weather"), CallEnd(0)],
+TURNS = EVERY | {
     "a call that breaks off": [CallBegin(0, "call_1", "weather"), CallArguments(0, '{"a": [1, "b'), CallEnd(0)],
-    "thoughts that break off": [ReasoningDelta("hm")],
 }
 READ = TypeAdapter(RawMessageStreamEvent)
 
